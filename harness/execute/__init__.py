@@ -1,0 +1,1 @@
+"""A grid of cells over processes or machines."""

@@ -1,0 +1,1 @@
+"""The only room that writes under the results folder and the cache."""

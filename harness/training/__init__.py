@@ -1,0 +1,1 @@
+"""The one offline loop, the on-policy parts, and the ledger."""

@@ -1,0 +1,3 @@
+"""One file, one task, one word on the command line."""
+
+MARKER = "preference-harness"  # read by harness.registry: another wheel may bring a package of this name
