@@ -1,0 +1,161 @@
+"""What a plug-in's file declares, read from its syntax tree: nothing is imported, so listing costs no torch and runs no code.
+
+A file declares itself by binding the top-level name of its kind (``algorithm`` or ``task``): a function whose keyword-only
+parameters are the hyperparameters, or a class whose annotated fields with defaults are. Literals beside it say the rest.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+
+METADATA = ("family", "source", "control", "conventions")
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One knob: its name, its annotation as written, its default (None where the file gives none) and its legal values if few."""
+
+    name: str
+    annotation: str
+    default: Any
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Everything literal that a file says about the object it binds; ``bound`` is False where it binds none."""
+
+    bound: bool = False
+    summary: str = ""
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read(path: Path, name: str) -> Declaration:
+    """The declaration of the object that the file binds to ``name``; HarnessError where the file is not Python."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise HarnessError(f"{path}{f':{line}' if line else ''}: not a Python file: {getattr(error, 'msg', error)}") from error
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read: {error.strerror}") from error
+    literals = dict(_literals(tree.body))
+    node = _binding(tree, name)
+    if node is None:
+        return Declaration(bound=name in _names(tree), summary=_first_line(tree))
+    return Declaration(
+        bound=True,
+        summary=_first_line(tree) or _first_line(node),
+        hyperparameters=tuple(_hyperparameters(node)),
+        grid={knob: _as_tuple(values) for knob, values in _mapping(literals, "grid", path).items()},
+        optimiser=_mapping(literals, "optimiser", path),
+        aliases=_as_tuple(literals.get("ALIASES", ())),
+        metadata={**{key: literals[key] for key in METADATA if key in literals}, **_keywords(node)},
+    )
+
+
+def literal(path: Path, name: str) -> Any:
+    """The literal that a file assigns to a top-level name, or None."""
+    return dict(_literals(ast.parse(path.read_text(encoding="utf-8")).body)).get(name)
+
+
+def _binding(tree: ast.Module, name: str) -> ast.FunctionDef | ast.ClassDef | None:
+    """The function or class behind a top-level name, through one ``name = Class`` or ``name = Class(...)``."""
+    defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    if name in defined:
+        return defined[name]
+    for target, value in _assignments(tree.body):
+        source = value.func if isinstance(value, ast.Call) else value
+        if target == name and isinstance(source, ast.Name):
+            return defined.get(source.id)
+    return None
+
+
+def _assignments(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    for node in body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            yield node.target.id, node.value
+
+
+def _names(tree: ast.Module) -> set[str]:
+    imported = {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return imported | {name for name, _ in _assignments(tree.body)}
+
+
+def _literals(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
+    for name, value in _assignments(body):
+        try:
+            yield name, ast.literal_eval(value)
+        except ValueError:
+            continue
+
+
+def _mapping(literals: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    value = literals.get(name, {})
+    if not isinstance(value, dict):
+        raise HarnessError(f"{path}: {name} must be a literal dictionary, found {type(value).__name__}.")
+    return value
+
+
+def _hyperparameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[Hyperparameter]:
+    if isinstance(node, ast.FunctionDef):
+        for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+            yield _hyperparameter(argument.arg, argument.annotation, default)
+        return
+    for field_ in node.body:
+        if isinstance(field_, ast.AnnAssign) and isinstance(field_.target, ast.Name) and field_.value is not None:
+            name = field_.target.id
+            if name != "name" and not name.startswith("_") and "ClassVar" not in ast.unparse(field_.annotation):
+                yield _hyperparameter(name, field_.annotation, field_.value)
+
+
+def _hyperparameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Hyperparameter:
+    try:
+        value = ast.literal_eval(default) if default is not None else None
+    except ValueError:
+        value = None
+    return Hyperparameter(name, ast.unparse(annotation) if annotation else "", value, _choices(annotation))
+
+
+def _choices(annotation: ast.expr | None) -> tuple[Any, ...]:
+    """The values of a ``Literal[...]`` annotation, or nothing."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).endswith("Literal"):
+        try:
+            return _as_tuple(ast.literal_eval(annotation.slice))
+        except ValueError:
+            return ()
+    return ()
+
+
+def _keywords(node: ast.FunctionDef | ast.ClassDef) -> dict[str, Any]:
+    """Literal keywords of every decorator of a function, or literal class attributes that are metadata."""
+    if isinstance(node, ast.ClassDef):
+        return {name: value for name, value in _literals(node.body) if name in METADATA}
+    calls = [decorator for decorator in node.decorator_list if isinstance(decorator, ast.Call)]
+    found: dict[str, Any] = {}
+    for keyword in (keyword for call in calls for keyword in call.keywords if keyword.arg):
+        try:
+            found[str(keyword.arg)] = ast.literal_eval(keyword.value)
+        except ValueError:
+            continue
+    return found
+
+
+def _first_line(node: ast.Module | ast.FunctionDef | ast.ClassDef) -> str:
+    return (ast.get_docstring(node) or "").strip().partition("\n")[0]
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
