@@ -1,0 +1,144 @@
+"""Records on disk: what a reader sees of finished, torn, killed, foreign and superseded folders."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import HarnessError
+from harness.store import records
+from harness.store.records import CellWriter, read, studies, supersede, write_json
+
+RECORD = {"kind": "cell", "status": "finished", "seed": 0}
+
+
+def study(root: Path) -> Path:
+    write_json(root / "experiment.json", {"study": "toy"})
+    return root
+
+
+def finished(folder: Path, *, kind: str = "cell") -> Path:
+    with CellWriter(folder) as writer:
+        writer.log({"step": 1, "loss": 0.5})
+        writer.samples([{"prompt_id": 0, "response": "a"}])
+        writer.note("done")
+        writer.finish({**RECORD, "kind": kind}, {"total_wall": 1.0})
+    return folder
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    finished(study(tmp_path) / "cells" / "one")
+    finished(tmp_path / "references" / "seed0", kind="reference")
+    found = read(tmp_path)
+    assert found.experiment == {"study": "toy"}
+    assert [cell.record["seed"] for cell in found.cells] == [0]
+    assert found.cells[0].metrics() == [{"step": 1, "loss": 0.5}]
+    assert found.cells[0].samples() == [{"prompt_id": 0, "response": "a"}]
+    assert found.cells[0].times == {"total_wall": 1.0}
+    assert found.references[0].record["schema"] == records.SCHEMA
+    assert (tmp_path / "cells" / "one" / "log.txt").read_text() == "done\n"
+
+
+def test_same_rows_same_bytes_and_readable_by_others(tmp_path: Path) -> None:
+    first, second = finished(tmp_path / "a"), finished(tmp_path / "b")
+    for name in ("record.json", "samples.jsonl.gz", "metrics.jsonl", "times.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+        assert stat.S_IMODE((first / name).stat().st_mode) & 0o444 == 0o444
+    assert not list(first.glob(".*"))
+
+
+def test_a_crash_between_samples_and_record_leaves_the_cell_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fails when times.json is to be written, after the samples: no record, so the cell is run again."""
+    original = records.write_bytes
+
+    def failing(path: Path, content: bytes) -> None:
+        if path.name == "times.json":
+            raise OSError("disk full")
+        original(path, content)
+
+    monkeypatch.setattr(records, "write_bytes", failing)
+    with pytest.raises(OSError, match="disk full"):
+        finished(study(tmp_path) / "cells" / "one")
+    assert (tmp_path / "cells" / "one" / "samples.jsonl.gz").exists()
+    assert read(tmp_path).cells == ()
+    assert read(tmp_path).unfinished == ("one",)
+
+
+def test_redoing_a_finished_cell_makes_it_unfinished_at_once(tmp_path: Path) -> None:
+    folder = finished(study(tmp_path) / "cells" / "one")
+    with CellWriter(folder) as writer:
+        writer.log({"step": 1})
+    assert read(tmp_path).unfinished == ("one",)
+
+
+def test_an_exception_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), CellWriter(tmp_path / "one"):
+        _ = 1 / 0
+    assert "ZeroDivisionError" in (tmp_path / "one" / "log.txt").read_text()
+
+
+def test_a_torn_last_line_is_dropped_and_a_broken_inner_line_is_named(tmp_path: Path) -> None:
+    folder = finished(study(tmp_path) / "cells" / "one")
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 2, "lo')
+    assert read(tmp_path).cells[0].metrics() == [{"step": 1, "loss": 0.5}]
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write("\n")
+    with pytest.raises(HarnessError, match="line 2"):
+        read(tmp_path).cells[0].metrics()
+
+
+def test_unknown_schema_and_broken_record_are_skipped_with_a_reason(tmp_path: Path) -> None:
+    finished(study(tmp_path) / "cells" / "good")
+    write_json(tmp_path / "cells" / "future" / "record.json", {"schema": 2, "kind": "cell"})
+    (tmp_path / "cells" / "torn").mkdir()
+    (tmp_path / "cells" / "torn" / "record.json").write_text('{"schema"')
+    found = read(tmp_path)
+    assert [cell.folder.name for cell in found.cells] == ["good"]
+    assert any("future: schema 2" in reason for reason in found.skipped)
+    assert any("torn/record.json" in reason for reason in found.skipped)
+
+
+def test_superseded_records_stay_on_disk_and_out_of_sight(tmp_path: Path) -> None:
+    finished(study(tmp_path) / "cells" / "superseded" / "older")
+    marked = finished(tmp_path / "cells" / "marked")
+    assert len(read(tmp_path).cells) == 1
+    supersede(marked)
+    found = read(tmp_path)
+    assert (found.cells, found.skipped, found.unfinished) == ((), (), ())
+    assert json.loads((marked / "record.json").read_text())["superseded"] is True
+
+
+def test_numbers_become_json_and_not_a_number_becomes_null(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": np.float64(0.1), "b": float("nan"), "c": np.array([1, 2]), "d": float("inf"), 3: (True,)})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": 0.1, "b": None, "c": [1, 2], "d": None, "3": [True]}
+    with pytest.raises(HarnessError, match="Path"):
+        write_json(tmp_path / "x.json", {"folder": tmp_path})
+    assert json.loads((tmp_path / "x.json").read_text())["a"] == 0.1
+
+
+def test_gzip_has_no_time_in_it() -> None:
+    content = records.compressed("text\n")
+    assert content[4:8] == b"\0\0\0\0"
+    assert gzip.decompress(content) == b"text\n"
+
+
+def test_studies_are_found_below_a_root_and_elsewhere_is_an_error(tmp_path: Path) -> None:
+    study(tmp_path / "b")
+    study(tmp_path / "a")
+    (tmp_path / "c").mkdir()
+    assert [path.name for path in studies(tmp_path)] == ["a", "b"]
+    assert studies(tmp_path / "a") == [tmp_path / "a"]
+    assert studies(tmp_path / "nowhere") == []
+    with pytest.raises(HarnessError, match=r"experiment\.json"):
+        read(tmp_path / "c")
+
+
+def test_a_record_needs_a_known_kind_and_status(tmp_path: Path) -> None:
+    with CellWriter(tmp_path / "one") as writer, pytest.raises(HarnessError, match="kind"):
+        writer.finish({"kind": "run"}, {})
