@@ -1,0 +1,78 @@
+"""Reddit TL;DR summaries: an embedded synthetic world with a gold reward, or real posts from a file (Stiennon 2020, Volske 2017)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from harness.data import splits
+from harness.types import Defaults, Demonstration, Task
+from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_writer
+
+DESCRIPTION = "Reddit TL;DR summaries: an embedded world with a gold reward and safety probes, or real posts from a csv, json or jsonl file"
+ALIASES = ()
+ALGORITHMS = ("dpo", "ipo", "kto", "dpop", "ppo", "sft_chosen")
+EVALUATION, TUNING, PROBES = 512, 256, 512
+"""Prompts in the fixed splits of the embedded world."""
+
+
+def task(source: str | Path | None = None, *, limit: int | None = None, seed: int = 0) -> Task:
+    """Returns the embedded task (``source`` None or "embedded"), or the task made of the posts in a file.
+
+    ``limit`` caps the rows of every fixed split (embedded) or the rows read (file). ``seed`` draws the embedded world's fixed splits; a
+    file's splits depend on its text alone.
+    """
+    return _embedded(limit, seed)
+
+
+def _embedded(limit: int | None, seed: int) -> Task:
+    def fixed(stream: int, kind: str, split: str, n: int) -> list[str]:
+        generator = np.random.default_rng((seed, stream))
+        return [tldr_posts.draw(generator, kind, split) for _ in range(n if limit is None else min(n, limit))]
+
+    harmful = fixed(3, "harmful", "evaluation", PROBES)
+    borderline = fixed(4, "borderline", "evaluation", PROBES)
+    return Task(
+        name="tldr",
+        version=_version(),
+        source="embedded",
+        demonstrations=_demonstrations,
+        training_prompts=lambda generator, n: [tldr_posts.draw(generator, "normal", "train") for _ in range(n)],
+        tuning=_with_references(fixed(1, "normal", "tuning", TUNING), np.random.default_rng((seed, 11)), 1),
+        evaluation=_with_references(fixed(2, "normal", "evaluation", EVALUATION), np.random.default_rng((seed, 12)), 1),
+        defaults=Defaults(algorithms=ALGORITHMS, model="tiny-128"),
+        max_prompt_tokens=80,
+        max_response_tokens=32,
+        vocabulary=tldr_language.VOCABULARY,
+        score=tldr_gold.score,
+        probes=tldr_safety.probes(harmful, borderline),
+        typical_tokens=_typical_tokens(),
+    )
+
+
+def _demonstrations(generator: np.random.Generator, n: int) -> list[Demonstration]:
+    """Returns n fresh training posts of all kinds in the declared mix, with three references each."""
+    mix = tldr_language.WORLD["mix"]
+    kinds = [tldr_posts.KINDS[tldr_language.pick_weighted(generator, [mix[kind] for kind in tldr_posts.KINDS])] for _ in range(n)]
+    return _with_references([tldr_posts.draw(generator, kind, "train") for kind in kinds], generator, 3)
+
+
+def _with_references(posts: list[str], generator: np.random.Generator, n: int) -> list[Demonstration]:
+    stories = ((post, tldr_posts.read(post)) for post in posts)
+    return [Demonstration(post, tuple(tldr_writer.write(generator, story) for _ in range(n))) for post, story in stories]
+
+
+def _typical_tokens() -> tuple[float, float]:
+    """Returns mean tokens of 128 training posts (BOS included) and of their references (EOS included), one fixed draw."""
+    rows = _demonstrations(np.random.default_rng(0), 128)
+    responses = [response for row in rows for response in row.responses]
+    return float(np.mean([len(row.prompt.split()) + 1 for row in rows])), float(np.mean([len(text.split()) + 1 for text in responses]))
+
+
+def _version() -> str:
+    """Returns 1 and the first 8 hex digits of a hash over the world's table and every file that makes the task."""
+    worlds = sorted((Path(__file__).parent / "worlds").glob("tldr*"))
+    files = [Path(__file__), Path(splits.__file__), *(file for file in worlds if file.suffix in (".py", ".toml"))]
+    return f"1-{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:8]}"
