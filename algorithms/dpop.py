@@ -1,0 +1,27 @@
+"""DPO-positive (Smaug; Pal et al. 2024, https://arxiv.org/abs/2402.13228v2): DPO that may not lower the chosen response.
+
+DPO widens the gap even while both log-probs fall. Here a chosen response less likely than under the reference costs ``penalty``
+times the shortfall. The penalty stands inside the sigmoid **and** inside beta, as in version 2 of the paper; outside, training
+diverges. The paper uses beta 0.3 and lambda 50. The knob is lambda (``penalty``): 0 is DPO, and from about 5 on KL barely moves.
+"""
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from harness import preference_loss
+
+ALIASES = ("dpo_positive",)
+grid = {"penalty": (5.0, 1.0, 0.1)}
+optimiser = {"learning_rate": 1e-3, "clip": 1.0}
+
+
+@preference_loss(source="arXiv:2402.13228v2 L_DPOP", knob="penalty", positive=("beta",), conventions={"reduction": "sum"})
+def algorithm(
+    chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, *, beta: float = 0.3, penalty: float = 5.0
+) -> Tensor:
+    """-log sigma(beta (h - lambda max(0, log ref(y_w)/pi(y_w)))) per pair, (pairs,); token sums in nats.
+
+    Training starts exactly on the kink; relu has subgradient 0 there, so the first step is DPO's (clamp and maximum give others).
+    """
+    gap = (chosen - ref_chosen) - (rejected - ref_rejected)
+    return -logsigmoid(beta * (gap - penalty * (ref_chosen - chosen).relu()))

@@ -1,0 +1,119 @@
+"""Data order of the offline loop: reshuffled epochs, pairs or single responses, mismatched partners, and what a batch costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import NamedTuple
+
+import torch
+
+from harness.training.ledger import Shape
+from harness.training.loss_signature import LossSignature
+from harness.types import Group, TokenPair
+
+ReferenceKey = tuple[int, ...]  # a pair's index and the sides that one reference forward scores
+
+
+class Example(NamedTuple):
+    """What one row of a batch scores: a pair and the sides (0 chosen, 1 rejected) of it; one side where the loss is unpaired."""
+
+    pair: TokenPair
+    sides: tuple[int, ...]
+
+    def group(self, sides: Iterable[int] | None = None) -> Group:
+        """The prompt with these sides' responses (its own sides where none are given)."""
+        both = (self.pair.chosen, self.pair.rejected)
+        return Group(self.pair.prompt, tuple(both[side] for side in (self.sides if sides is None else sides)))
+
+    def reference_sides(self, signature: LossSignature) -> tuple[int, ...]:
+        """The sides whose reference log-prob the loss reads."""
+        if signature.unpaired:
+            return self.sides if "ref_logps" in signature.arguments else ()
+        return signature.reference_sides
+
+
+class Batch(NamedTuple):
+    """An optimiser batch: its rows, the mismatched groups of the z0 term, reference forwards not yet paid for, price in FLOPs."""
+
+    examples: list[Example]
+    mismatched: list[Group]
+    due: dict[ReferenceKey, Group]
+    price: float
+
+
+def cycle(size: int, generator: torch.Generator) -> Iterator[int]:
+    """0..size-1 for ever, in a fresh order every epoch."""
+    while True:
+        yield from torch.randperm(size, generator=generator).tolist()
+
+
+def rows(pairs: Sequence[TokenPair], signature: LossSignature, generator: torch.Generator) -> Iterator[Example]:
+    """Examples for ever: pairs, or single responses where the loss is unpaired.
+
+    Unpaired: chosen and rejected responses are shuffled apart and dealt in turn, so a pair's two responses do not travel together
+    and no batch of two or more, shrunk or not, is all of one label.
+    """
+    if not signature.unpaired:
+        yield from (Example(pairs[i], signature.policy_sides) for i in cycle(len(pairs), generator))
+    streams = [cycle(len(pairs), generator) for _ in range(2)]
+    while True:
+        yield from (Example(pairs[next(stream)], (side,)) for side, stream in enumerate(streams))
+
+
+def take(stream: Iterator[Example], size: int) -> list[Example]:
+    """The next ``size`` examples."""
+    return list(islice(stream, size))
+
+
+def derangement(prompts: Sequence[tuple[int, ...]], keys: Sequence[tuple[int, int]], generator: torch.Generator) -> list[int]:
+    """For each row the row whose response it borrows: a permutation in which nobody keeps a response to their own prompt.
+
+    It depends on the set of rows (``keys`` are example ids) and on the generator, never on the order of the batch: rows are put in
+    blocks of one prompt, blocks are shuffled, and everybody borrows from ``shift`` rows further on, with a shift between the largest
+    block and what is left beside it. Where one prompt holds more than half the rows (a bandit has a single prompt) that is
+    impossible, and only the response is another's.
+    """
+    blocks: dict[tuple[int, ...], list[int]] = {}
+    for row in sorted(range(len(keys)), key=lambda row: keys[row]):
+        blocks.setdefault(prompts[row], []).append(row)
+    shuffled = [list(blocks.values())[i] for i in torch.randperm(len(blocks), generator=generator).tolist()]
+    order, widest = list(chain.from_iterable(shuffled)), max(map(len, shuffled))
+    least, most = (widest, len(order) - widest) if 2 * widest <= len(order) else (1, len(order) - 1)
+    shift = int(torch.randint(least, most + 1, (), generator=generator))
+    borrowed = {row: order[(place + shift) % len(order)] for place, row in enumerate(order)}
+    return [borrowed[row] for row in range(len(order))]
+
+
+def mismatched(examples: Sequence[Example], generator: torch.Generator) -> list[Group]:
+    """Every prompt of an unpaired batch with somebody else's response (KTO's KL term), in the order of the batch."""
+    partners = derangement([e.pair.prompt for e in examples], [(e.pair.index, e.sides[0]) for e in examples], generator)
+    return [Group(e.pair.prompt, examples[partner].group().responses) for e, partner in zip(examples, partners, strict=True)]
+
+
+def reference_due(examples: Sequence[Example], signature: LossSignature, paid: set[ReferenceKey]) -> dict[ReferenceKey, Group]:
+    """Reference forwards that this run has not paid for yet: one per pair, or per response where the loss is unpaired."""
+    due: dict[ReferenceKey, Group] = {}
+    for example in examples:
+        sides = example.reference_sides(signature)
+        if sides and (example.pair.index, *sides) not in paid:
+            due[example.pair.index, *sides] = example.group(sides)
+    return due
+
+
+def affordable(
+    examples: list[Example], signature: LossSignature, shape: Shape, paid: set[ReferenceKey], remaining: float, generator: torch.Generator
+) -> Batch | None:
+    """The longest prefix of the batch that ``remaining`` FLOPs pay for, None where not even the smallest meaningful one fits.
+
+    The price is known before anything runs: 3 forwards of the batch by the policy, the references due, and for z0 one forward of
+    the mismatched rows by policy and reference.
+    """
+    for size in range(len(examples), signature.least - 1, -1):
+        kept = examples[:size]
+        strangers = mismatched(kept, generator) if "z0" in signature.arguments else []
+        due = reference_due(kept, signature, paid)
+        price = 3 * shape.scoring([e.group() for e in kept]) + shape.scoring(list(due.values())) + 2 * shape.scoring(strangers)
+        if price <= remaining:
+            return Batch(kept, strangers, due, price)
+    return None

@@ -1,0 +1,82 @@
+"""From log-probs of a batch to what a loss asked for by name, and to what every run logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.training.batches import Example
+from harness.training.loss_signature import BatchStatistics, LossSignature
+from harness.types import TokenPair
+
+
+def loss_inputs(
+    examples: Sequence[Example], logps: Tensor, reference: Tensor, signature: LossSignature, shared: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The named arguments for these rows.
+
+    ``logps`` is (rows, sides scored), ``reference`` (rows, 2) for chosen and rejected; ``shared`` holds z0, batch, progress, state.
+    """
+    tensor = logps.new_tensor
+    values: dict[str, Any] = dict(shared)
+    if signature.unpaired:
+        values |= {"logps": logps[:, 0], "ref_logps": same_sides(examples, reference)[:, 0]}
+        values["desirable"] = torch.tensor([e.sides[0] == 0 for e in examples], device=logps.device)
+        values["lengths"] = tensor([len(e.group().responses[0]) for e in examples])
+    else:
+        for place, side in enumerate(signature.policy_sides):
+            values[("chosen", "rejected")[side]] = logps[:, place]
+        values |= {"ref_chosen": reference[:, 0], "ref_rejected": reference[:, 1]}
+        values |= {"chosen_lengths": tensor([len(e.pair.chosen) for e in examples])}
+        values |= {"rejected_lengths": tensor([len(e.pair.rejected) for e in examples])}
+        for name in {"margin", "agreement"} & set(signature.arguments):
+            values[name] = tensor([getattr(e.pair, name) for e in examples])
+    return {name: values[name] for name in signature.arguments}
+
+
+def same_sides(examples: Sequence[Example], reference: Tensor) -> Tensor:
+    """Of (rows, 2) reference log-probs those of the sides that each row scores, (rows, sides)."""
+    return reference.gather(1, torch.tensor([e.sides for e in examples], device=reference.device))
+
+
+def batch_statistics(examples: Sequence[Example], logps: Tensor, reference: Tensor, signature: LossSignature) -> BatchStatistics:
+    """Statistics of the whole optimiser batch of pairs; both (pairs, 2). The result carries no gradient."""
+    named = [side in signature.reference_sides for side in (0, 1)]
+    ratios = logps.detach() - reference * logps.new_tensor(named)
+    gap = ratios[:, 0] - ratios[:, 1]
+    lengths = logps.new_tensor([[len(e.pair.chosen), len(e.pair.rejected)] for e in examples]).mean(0)
+    return BatchStatistics(
+        ratios[:, 0].mean(), ratios[:, 1].mean(), gap.mean(), gap.std(correction=0), lengths[0], lengths[1], len(examples)
+    )
+
+
+def check_annotations(pairs: Sequence[TokenPair], signature: LossSignature, name: str) -> None:
+    """Raises HarnessError where the loss asks for an annotation that a pair lacks."""
+    for wanted in {"margin", "agreement"} & set(signature.arguments):
+        for pair in pairs:
+            if getattr(pair, wanted) is None:
+                raise HarnessError(f"algorithm '{name}' needs '{wanted}', which pair {pair.index} of these data does not have.")
+
+
+def metrics(examples: Sequence[Example], logps: Tensor, reference: Tensor) -> dict[str, float]:
+    """Means over the batch in nats: log pi of chosen and rejected, their change against the reference, the gap, implicit accuracy.
+
+    ``accuracy`` is the share of pairs with a positive gap; over single responses, the share of (desirable, undesirable) couples of
+    the batch ordered that way; ties count one half. What the policy did not score is absent.
+    """
+    sides = torch.tensor([e.sides for e in examples], device=logps.device)
+    changes = logps - same_sides(examples, reference)
+    found: dict[str, float] = {}
+    for side, name in enumerate(("chosen", "rejected")):
+        if (sides == side).any():
+            found |= {name: float(logps[sides == side].mean()), f"{name}_change": float(changes[sides == side].mean())}
+    if {"chosen", "rejected"} <= found.keys():
+        chosen, rejected = changes[sides == 0], changes[sides == 1]
+        gaps = chosen - rejected if sides.shape[1] == 2 else (chosen[:, None] - rejected[None]).flatten()
+        found["gap"] = found["chosen_change"] - found["rejected_change"]
+        found["accuracy"] = float((gaps > 0).double().mean() + 0.5 * (gaps == 0).double().mean())
+    return found

@@ -1,0 +1,153 @@
+"""The one offline loop: every preference loss, ours and foreign, trains here, so that algorithms differ by their loss alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.training.batches import Batch, Example, ReferenceKey, affordable, rows, take
+from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics
+from harness.training.loss_signature import BatchStatistics
+from harness.types import Group, Setting, Setup, Update
+
+if TYPE_CHECKING:
+    from harness.training.preference import PreferenceLoss
+
+
+def offline_updates(algorithm: PreferenceLoss, setup: Setup) -> Iterator[Update]:
+    """Optimiser steps on reshuffled epochs of the pairs until the budget is spent, the last batch shrunk to what is left.
+
+    Stops early after an update whose loss or gradient is not finite; such an update reports its loss as it is (nan where only the
+    gradient failed) and does not touch the weights. Raises HarnessError for data or batch sizes that the loss cannot use.
+    """
+    hyperparameters, optimiser = algorithm.resolve(setup.settings)
+    setup.policy.optimise(betas=(0.9, 0.99), **optimiser)
+    run = _Run(algorithm, setup, hyperparameters)
+    stream = rows(setup.pairs, algorithm.signature, setup.generator)
+    size = run.batch_size()
+    while True:
+        batch = affordable(take(stream, size), algorithm.signature, setup.policy.shape, run.paid, setup.ledger.remaining, setup.generator)
+        if batch is None:
+            return
+        found = run.update(batch)
+        yield Update("update", run.step, found)
+        if not math.isfinite(found["loss"]):
+            return
+
+
+@dataclass
+class _Run:
+    """What the loop carries from step to step: references paid for, the loss's own state, counts."""
+
+    algorithm: PreferenceLoss
+    setup: Setup
+    hyperparameters: Mapping[str, Setting]
+    paid: set[ReferenceKey] = field(default_factory=set)
+    state: dict[str, Tensor] = field(default_factory=dict)
+    labels: set[int] = field(default_factory=set)
+    step: int = 0
+    seen: int = 0
+    tokens: int = 0
+
+    def batch_size(self) -> int:
+        """Rows per optimiser step: pairs, or twice as many single responses; never more than the data hold."""
+        signature, pairs = self.algorithm.signature, self.setup.pairs
+        check_annotations(pairs, signature, self.algorithm.name)
+        if min(self.setup.batch_pairs, len(pairs)) < signature.least:
+            raise HarnessError(
+                f"algorithm '{self.algorithm.name}' compares rows of a batch: it needs at least {signature.least} pairs per batch."
+            )
+        return min(self.setup.batch_pairs, len(pairs)) * (2 if signature.unpaired else 1)
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """One optimiser step on this batch, charged as it runs; its metrics."""
+        ledger, policy = self.setup.ledger, self.setup.policy
+        shared = {"z0": self._mismatched_ratio(batch.mismatched)} if batch.mismatched else {}
+        with ledger.phase("reference"):
+            ledger.charge(policy.shape.scoring(list(batch.due.values())))
+        self.paid |= batch.due.keys()
+        with ledger.phase("update"):
+            loss, logps = self._backward(batch.examples, shared)
+            found = {"loss": loss, **metrics(batch.examples[: len(logps)], logps, self._reference(batch.examples[: len(logps)], logps))}
+            if math.isfinite(loss):
+                stats = policy.step(ledger.share)
+                found |= {"gradient_norm": stats.gradient_norm, "clipped": float(stats.clipped), "learning_rate": stats.learning_rate}
+                found["loss"] = loss if math.isfinite(stats.gradient_norm) else math.nan
+        return found | self._count(batch.examples)
+
+    def _mismatched_ratio(self, groups: Sequence[Group]) -> Tensor:
+        """Mean log pi - log ref over prompts with somebody else's response: z0 before the clamp, which is the loss's own line."""
+        with torch.no_grad():
+            with self.setup.ledger.phase("update"):
+                policy = self.setup.policy.logps(groups)
+            with self.setup.ledger.phase("reference"):
+                return (policy - self.setup.reference.logps(groups)).mean()
+
+    def _backward(self, examples: list[Example], shared: dict[str, Any]) -> tuple[float, Tensor]:
+        """Adds up gradients of the weighted mean loss of the batch, however memory cuts it; returns the loss and log pi (rows, sides).
+
+        Every part sees the state as the step found it, so a state may follow ``batch`` but not the rows of one part.
+        """
+        groups = [e.group() for e in examples]
+        parts = self.setup.policy.micro(groups)
+        weights = torch.tensor([e.pair.weight for e in examples], dtype=torch.float64)
+        shared = {**shared, "progress": self.setup.ledger.share}
+        if "batch" in self.algorithm.signature.arguments and len(parts) > 1:
+            shared["batch"] = self._statistics_ahead(examples, groups)
+        total, scored, state = 0.0, [], self.state
+        for part in parts:
+            logps = self.setup.policy.logps(groups[part]).view(len(groups[part]), -1)
+            scored.append(logps.detach())
+            state = {name: value.clone() for name, value in self.state.items()}
+            values = self._values(examples[part], logps, {**shared, "state": state})
+            loss = (weights[part].to(values) * values).sum() / float(weights.sum())
+            total += float(loss.detach())
+            if not math.isfinite(total):
+                break
+            self.setup.policy.backward(loss)
+        self.state = {name: value.detach() for name, value in state.items()}
+        return total, torch.cat(scored)
+
+    def _values(self, examples: list[Example], logps: Tensor, shared: dict[str, Any]) -> Tensor:
+        """The loss's value per row, (rows,); raises HarnessError where it returns anything else."""
+        reference = self._reference(examples, logps)
+        signature = self.algorithm.signature
+        if "batch" in signature.arguments and "batch" not in shared:
+            shared["batch"] = batch_statistics(examples, logps, reference, signature)
+        values = self.algorithm.loss(**loss_inputs(examples, logps, reference, signature, shared), **self.hyperparameters)
+        if values.shape != (len(examples),):
+            raise HarnessError(
+                f"algorithm '{self.algorithm.name}' must return one value per row, shape ({len(examples)},), not {tuple(values.shape)}."
+            )
+        return values
+
+    def _statistics_ahead(self, examples: list[Example], groups: list[Group]) -> BatchStatistics:
+        """Statistics that the first part needs of the last. The pass is an artefact of memory, so it is not charged."""
+        with torch.no_grad(), self.setup.ledger.phase("evaluation"):
+            logps = self.setup.policy.logps(groups).view(len(groups), -1)
+        return batch_statistics(examples, logps, self._reference(examples, logps), self.algorithm.signature)
+
+    def _reference(self, examples: Sequence[Example], like: Tensor) -> Tensor:
+        """Reference log-probs of both responses of each row's pair, (rows, 2)."""
+        return self.setup.reference_logps[[e.pair.index for e in examples]].to(like)
+
+    def _count(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Advances the run's counts and the ledger's second page.
+
+        Labels are distinct pairs used: two verdicts on single responses that come from one comparison were bought once. Tokens are
+        processed tokens, each prompt once per group.
+        """
+        fresh = {e.pair.index for e in examples} - self.labels
+        self.labels |= fresh
+        self.step, self.seen = self.step + 1, self.seen + len(examples)
+        self.tokens += sum(len(g.prompt) + sum(map(len, g.responses)) for g in (e.group() for e in examples))
+        unpaired = self.algorithm.signature.unpaired
+        self.setup.ledger.count(steps=1, labels=len(fresh), **{"responses" if unpaired else "pairs": len(examples)})
+        per_epoch = len(self.setup.pairs) * (2 if unpaired else 1)
+        return {"tokens": float(self.tokens), "progress": self.setup.ledger.share, "epoch": self.seen / per_epoch}
