@@ -1,0 +1,106 @@
+"""From text to token ids, once, with one rule for everybody.
+
+Prompt and response are tokenised jointly and cut where the joint ids leave the prompt's own: a tokenizer that merges across the boundary
+would otherwise train on ids that generation never sees. A response ends in exactly one EOS, which is scored; text that a model was still
+writing when it was cut off has none. Masks come from lengths, never from ``token != pad``, so a pad token that equals EOS changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.types import Demonstration, Group, Pair, Response, TokenPair
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokenizer of a task: ids of prompts and responses within the task's limits, (prompt, response) in tokens."""
+
+    tokenizer: Any
+    max_prompt: int
+    max_response: int
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def eos(self) -> int:
+        """The id that ends a response."""
+        return int(self.tokenizer.eos_token_id)
+
+    def prompts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Ids of each prompt, with the tokenizer's own opening token."""
+        return [tuple(self._without_eos(row)) for row in self._ids(texts)]
+
+    def groups(self, prompts: Sequence[str], responses: Sequence[Sequence[Response]]) -> list[Group]:
+        """A group for every prompt with its responses; nothing is dropped here (see ``fits``)."""
+        joint = [_join(p, r.text) for p, rs in zip(prompts, responses, strict=True) for r in rs if not r.ids]
+        ids = iter(self._ids(joint)) if joint else iter(())
+        groups = []
+        for prompt, rs in zip(self.prompts(prompts), responses, strict=True):
+            groups.append(Group(prompt, tuple(r.ids or self._response(prompt, next(ids), r.finished) for r in rs)))
+        return groups
+
+    def _response(self, prompt: tuple[int, ...], joint: Sequence[int], finished: bool) -> tuple[int, ...]:
+        """The joint ids after the prompt's; where the boundary merged, from the first id that differs. EOS exactly once."""
+        body = self._without_eos(joint)
+        start = next((i for i, (a, b) in enumerate(zip(prompt, body, strict=False)) if a != b), min(len(prompt), len(body)))
+        return (*body[start:], self.eos) if finished else tuple(body[start:])
+
+    def _without_eos(self, ids: Sequence[int]) -> list[int]:
+        ids = list(ids)
+        while ids and ids[-1] == self.eos:
+            ids.pop()
+        return ids
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer(list(texts), add_special_tokens=True)["input_ids"]  # type: ignore[no-any-return]
+
+    def fits(self, group: Group, what: str) -> bool:
+        """Whether a row is used; over-long and empty rows are dropped, the same for every algorithm, and counted by reason."""
+        reason = None
+        if len(group.prompt) > self.max_prompt:
+            reason = "prompt too long"
+        elif any(len(r) > self.max_response for r in group.responses):
+            reason = "response too long"
+        elif any(len(r) == 0 or r == (self.eos,) for r in group.responses):
+            reason = "empty response"
+        if reason:
+            self.dropped[f"{what}: {reason}"] += 1
+        return reason is None
+
+    def pairs(self, pairs: Sequence[Pair]) -> list[TokenPair]:
+        """Every pair that fits; pairs whose two responses are the same ids teach nothing and are dropped."""
+        groups = self.groups([p.prompt for p in pairs], [(p.chosen, p.rejected) for p in pairs])
+        kept = []
+        for pair, group in zip(pairs, groups, strict=True):
+            if not self.fits(group, "pairs"):
+                continue
+            if group.responses[0] == group.responses[1]:
+                self.dropped["pairs: identical responses"] += 1
+                continue
+            kept.append(TokenPair(len(kept), group.prompt, *group.responses, pair.agreement, pair.margin, pair.weight))
+        return kept
+
+    def demonstrations(self, rows: Sequence[Demonstration]) -> list[Group]:
+        """Prompts with their references as groups; over-long references are dropped one by one, a row without any wholly."""
+        groups = self.groups([d.prompt for d in rows], [[Response(r) for r in d.responses] for d in rows])
+        kept = []
+        for group in groups:
+            responses = tuple(r for r in group.responses if self.fits(Group(group.prompt, (r,)), "demonstrations"))
+            if responses:
+                kept.append(Group(group.prompt, responses))
+        return kept
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The words of a response, EOS and what follows it left out; other special tokens stay visible."""
+        body = list(ids)
+        if self.eos in body:
+            body = body[: body.index(self.eos)]
+        return str(self.tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)).strip()
+
+
+def _join(prompt: str, response: str) -> str:
+    """One space at the boundary, whatever the file had."""
+    return f"{prompt.rstrip()} {response.strip()}"

@@ -1,0 +1,69 @@
+"""From a name or a folder to a model and its tokenizer, with the layout attention in place and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.errors import HarnessError
+from harness.models.metered import Metered
+from harness.models.packing import ATTENTION, register_attention
+from harness.models.tiny import PRESETS, tiny_model, tiny_tokenizer
+from harness.training.ledger import Ledger
+from harness.types import Group
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def load_model(name: str, *, dtype: str, vocabulary: Sequence[str], seed: int) -> tuple[Any, Any]:
+    """The model and tokenizer of a preset (initialised from ``seed``) or of a local transformers folder (safetensors only)."""
+    if name in PRESETS:
+        model, tokenizer = tiny_model(name, vocabulary, seed), tiny_tokenizer(vocabulary)
+    else:
+        model, tokenizer = load_folder(Path(name))
+    return prepare(model.to(DTYPES[dtype])), tokenizer
+
+
+def load_folder(folder: Path) -> tuple[Any, Any]:
+    """A local transformers folder as (model, tokenizer); HarnessError in one line where it cannot be read."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"model folder {folder}: {str(error).splitlines()[0]}") from error
+    if tokenizer.eos_token_id is None:
+        raise HarnessError(f"model folder {folder}: the tokenizer has no EOS token, so no response can end")
+    return model, tokenizer
+
+
+def prepare(model: Any) -> Any:
+    """The model with the layout attention, checked once against its own attention on two short responses."""
+    register_attention()
+    ids = torch.arange(5, 12).unsqueeze(0) % model.config.vocab_size
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits[0].log_softmax(-1)
+    try:
+        model.set_attn_implementation(ATTENTION)
+        metered = Metered(model, eos=0, pad=0, ledger=Ledger(1.0))
+        row = ids[0].tolist()
+        with torch.no_grad():
+            seen = metered.token_logps([Group(tuple(row[:3]), (tuple(row[3:]), tuple(row[3:5])))]).values
+        wanted = torch.stack([expected[t - 1, row[t]] for t in (3, 4, 5, 6, 3, 4)])
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise HarnessError(f"models of type {model.config.model_type} do not take the packed layout: {error}") from error
+    tolerance = 1e-3 if seen.dtype == torch.float32 and model.dtype == torch.float32 else 0.2
+    if not torch.allclose(seen.double(), wanted.double(), atol=tolerance):
+        raise HarnessError(f"models of type {model.config.model_type} give other log-probs under the packed layout; not supported")
+    return model
+
+
+def meter(model: Any, tokenizer: Any, ledger: Ledger) -> Metered:
+    """The model as a Metered; where the tokenizer has no pad token, EOS stands in and nothing is masked."""
+    eos = int(tokenizer.eos_token_id)
+    pad = eos if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+    return Metered(model, eos=eos, pad=pad, ledger=ledger)

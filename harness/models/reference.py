@@ -1,0 +1,45 @@
+"""The supervised fine-tuned reference: where every algorithm starts and what every KL is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.data.tokenise import Tokens
+from harness.models.metered import Metered
+from harness.types import Group, Task, Update
+
+
+def sft_schedule(progress: float) -> float:
+    """Share of the peak rate: warm-up 4 %, constant to half of the steps, then linear to 5 %."""
+    if progress < 0.04:
+        return max(progress, 0.001) / 0.04
+    return 1.0 if progress < 0.5 else 1.0 - 0.95 * (progress - 0.5) / 0.5
+
+
+def fit_reference(
+    model: Metered, task: Task, tokens: Tokens, *, steps: int, batch: int, learning_rate: float, generator: np.random.Generator
+) -> Iterator[Update]:
+    """Train ``model`` on demonstrations, loss on response tokens only (mean over the batch's tokens); yields an update per step.
+
+    Demonstrations with several references share their prompt's forward. Nothing here is charged to any algorithm.
+    """
+    model.optimise(learning_rate=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, clip=1.0)
+    for step in range(steps):
+        groups = tokens.demonstrations(task.demonstrations(generator, batch))
+        if not groups:
+            continue
+        loss = _accumulate(model, groups)
+        stats = model.step(step / steps, plan=sft_schedule)
+        yield Update("sft", step + 1, {"loss": loss, "gradient_norm": stats.gradient_norm, "share": (step + 1) / steps})
+
+
+def _accumulate(model: Metered, groups: list[Group]) -> float:
+    total = sum(len(r) for g in groups for r in g.responses)
+    value = 0.0
+    for piece in model.micro(groups):
+        loss = -model.token_logps(groups[piece]).values.sum() / total
+        model.backward(loss)
+        value += float(loss.detach())
+    return value

@@ -1,0 +1,190 @@
+"""The nouns: frozen values that the rooms exchange. Importing this module imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.models.metered import Metered
+    from harness.training.ledger import Ledger
+
+Array = NDArray[np.float64]
+Setting = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response to a prompt. ``ids`` is empty for text from a file; ``finished`` says whether EOS ended it."""
+
+    text: str
+    ids: tuple[int, ...] = ()
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A prompt with one or more reference responses, the material of supervised fine-tuning and the data set's opponent."""
+
+    prompt: str
+    responses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A labelled comparison. ``agreement`` and ``margin`` are what annotators said, where they said it."""
+
+    prompt: str
+    chosen: Response
+    rejected: Response
+    agreement: float | None = None
+    margin: float | None = None
+    weight: float = 1.0
+
+
+class Scorer(Protocol):
+    """Scores responses: one array of shape (responses,) per named component; the key ``gold`` is the reward itself, higher is better."""
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[Response]) -> Mapping[str, Array]: ...
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A safety slice: prompts, every canonical refusal of the world, and a classifier of whatever else is said.
+
+    ``categories`` are the values that ``classify`` may return. ``worse`` tells the direction of a regression: ``less_refusal`` for
+    harmful prompts, ``more_refusal`` for borderline ones.
+    """
+
+    name: str
+    prompts: tuple[str, ...]
+    refusals: tuple[str, ...]
+    classify: Callable[[str, Response], str]
+    categories: tuple[str, ...] = ("refusal", "comply", "benign", "broken")
+    worse: str = "less_refusal"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a task proposes where the experiment says nothing. All strings and numbers: harness/ knows no names."""
+
+    algorithms: tuple[str, ...]
+    model: str
+    budget: str = "2epochs"
+    pairs: int = 2000
+    agreement: float = 0.85
+    sft_steps: int = 1000
+    sft_batch: int = 16
+    sft_learning_rate: float = 3e-3
+    batch_pairs: int = 32
+    evaluation_prompts: int = 384
+    mark_prompts: int = 128
+    tuning_prompts: int = 128
+    probe_prompts: int = 512
+    marks: tuple[float, ...] = (0.25, 0.5, 0.75)
+    opponent_samples: int = 4
+    frontier_samples: int = 32
+    settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task is a value: where text comes from and how it is judged. Splits are disjoint by prompt.
+
+    ``demonstrations(generator, n)`` and ``training_prompts(generator, n)`` return n rows of the training split (fresh ones where the
+    task can make them, else drawn in reshuffled epochs). ``pairs`` is None where pairs are to be sampled from the SFT reference and
+    labelled by a Bradley-Terry draw from ``score``. ``judge_pairs`` are pairs disjoint from all others on which a reward model is
+    fitted to judge a task that has no ``score``. ``typical_tokens`` prices a pair before any pair exists: (prompt, response) tokens.
+    """
+
+    name: str
+    version: str
+    source: str
+    demonstrations: Callable[[np.random.Generator, int], list[Demonstration]]
+    training_prompts: Callable[[np.random.Generator, int], list[str]]
+    tuning: Sequence[Demonstration]
+    evaluation: Sequence[Demonstration]
+    defaults: Defaults
+    max_prompt_tokens: int
+    max_response_tokens: int
+    vocabulary: tuple[str, ...] = ()
+    score: Scorer | None = None
+    pairs: Sequence[Pair] | None = None
+    judge_pairs: Sequence[Pair] = ()
+    heldout_pairs: Sequence[Pair] = ()
+    probes: Sequence[Probe] = ()
+    typical_tokens: tuple[float, float] = (0.0, 0.0)
+    notes: tuple[str, ...] = ()
+
+
+class Group(NamedTuple):
+    """Token ids of one prompt and of the responses scored with it; the prompt is processed once for all of them."""
+
+    prompt: tuple[int, ...]
+    responses: tuple[tuple[int, ...], ...]
+
+
+class TokenPair(NamedTuple):
+    """A tokenised pair; ``index`` names it in the data set, whatever the order of batches."""
+
+    index: int
+    prompt: tuple[int, ...]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+    agreement: float | None = None
+    margin: float | None = None
+    weight: float = 1.0
+
+
+class Sample(NamedTuple):
+    """One sampled response: ids with EOS where it was emitted, log pi of each id under the sampled distribution (nats)."""
+
+    ids: tuple[int, ...]
+    logps: tuple[float, ...]
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimiser step as a run records it. ``metrics`` are plain numbers; nats for log-probs, shares in [0, 1]."""
+
+    phase: str
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything an algorithm may touch. It charges ``ledger`` by using the models, never by hand.
+
+    ``reference_logps`` holds log ref of each pair's two responses, (pairs, 2), computed once per seed; reading a row for the first
+    time charges it. ``prompts(n)`` gives n fresh training prompts as token ids; ``decode`` turns ids back into text for ``score``.
+    """
+
+    policy: Metered
+    reference: Metered
+    pairs: Sequence[TokenPair]
+    heldout: Sequence[TokenPair]
+    reference_logps: torch.Tensor
+    prompts: Callable[[int], list[tuple[int, ...]]]
+    score: Callable[[Sequence[tuple[int, ...]], Sequence[Sample]], Array] | None
+    ledger: Ledger
+    settings: Mapping[str, Any]
+    generator: torch.Generator
+    batch_pairs: int
+    max_response_tokens: int
+    seed: int = 0
+
+
+class Algorithm(Protocol):
+    """Anything with a name that turns a setup into a stream of updates."""
+
+    name: str
+
+    def updates(self, setup: Setup) -> Iterator[Update]: ...
