@@ -1,0 +1,124 @@
+"""The shape that FLOPs depend on, for a preset or for a transformers folder, read without torch: the price comes before the work."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, near
+from harness.training.ledger import Shape
+
+EMBEDDINGS = ("embed_tokens", "wte", "wpe", "embed_in", "word_embeddings", "position_embeddings")
+HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A Llama made from scratch in the process, its head tied to its embedding."""
+
+    hidden: int
+    layers: int
+    heads: int
+
+    @property
+    def feed_forward(self) -> int:
+        """Width of the gated feed-forward block: 8/3 of the hidden width, down to a multiple of 8 (Touvron et al. 2023, section 2.2)."""
+        return int(self.hidden * 8 / 3) // 8 * 8
+
+    def shape(self, vocabulary_size: int) -> Shape:
+        """Four square attention matrices and three of the gated block per layer; the tied head once."""
+        block = 4 * self.hidden**2 + 3 * self.hidden * self.feed_forward
+        return Shape(blocks=self.layers * block, head=self.hidden * vocabulary_size, layers=self.layers, width=self.hidden)
+
+
+PRESETS: Mapping[str, Preset] = {"tiny-128": Preset(hidden=128, layers=2, heads=4), "tiny-64": Preset(hidden=64, layers=2, heads=4)}
+
+
+def shape(model: str, vocabulary_size: int) -> Shape:
+    """The shape of a preset with this vocabulary, or of a local transformers folder, whose own vocabulary counts."""
+    if model in PRESETS:
+        return PRESETS[model].shape(vocabulary_size)
+    return folder_shape(check_folder(model))
+
+
+def check_folder(model: str) -> Path:
+    """The folder of a local model that has its configuration, safetensors weights and tokenizer; HarnessError naming what is missing."""
+    folder = Path(model)
+    if not folder.is_dir():
+        legal = ", ".join(PRESETS)
+        raise HarnessError(f"Unknown model {model!r}: neither a folder nor one of {legal}.{near(model, PRESETS)}")
+    if not (folder / "config.json").is_file():
+        raise HarnessError(f"Model folder {folder} has no config.json; a transformers folder (save_pretrained) is wanted.")
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+        found = f"only pickled weights ({pickles[0]}), which are never loaded" if pickles else "no weights"
+        raise HarnessError(f"Model folder {folder} has {found}; *.safetensors is wanted (save_pretrained writes it).")
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise HarnessError(f"Model folder {folder} has no tokenizer; one of {', '.join(TOKENIZERS)} is wanted.")
+    return folder
+
+
+def folder_shape(folder: Path) -> Shape:
+    """Matmul weights of the blocks and of the head from the safetensors headers, layers and attention width from config.json."""
+    config = _config(folder)
+    sizes = dict(_matrices(folder))
+    embeddings = {name: size for name, size in sizes.items() if any(part in EMBEDDINGS for part in name.split("."))}
+    heads = {name: size for name, size in sizes.items() if name.endswith(HEADS)}
+    if not embeddings and not heads:
+        raise HarnessError(f"Model folder {folder}: no embedding among its {len(sizes)} matrices; a causal language model is wanted.")
+    layers, width = _attention(config, folder)
+    return Shape(
+        blocks=sum(sizes.values()) - sum(embeddings.values()) - sum(heads.values()),
+        head=max((heads or embeddings).values()),
+        layers=layers,
+        width=width,
+    )
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise HarnessError(f"{path}: an object is wanted, found {type(config).__name__}.")
+    return config
+
+
+def _attention(config: Mapping[str, Any], folder: Path) -> tuple[int, int]:
+    """Layers and attention width (query heads times head size); GPT-2 calls them n_layer and n_embd."""
+    layers, hidden = (
+        next((config[key] for key in keys if key in config), None) for keys in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"))
+    )
+    if layers is None or hidden is None:
+        raise HarnessError(f"{folder / 'config.json'}: names no num_hidden_layers or hidden_size; a causal language model is wanted.")
+    heads, size = config.get("num_attention_heads"), config.get("head_dim")
+    return int(layers), int(heads * size if heads and size else hidden)
+
+
+def _matrices(folder: Path) -> Iterator[tuple[str, int]]:
+    """Name and size of every two-dimensional weight; vectors (norms, biases) cost no matmul."""
+    for path in sorted(folder.glob("*.safetensors")):
+        for name, tensor in _header(path).items():
+            if name != "__metadata__" and len(tensor["shape"]) == 2:
+                yield name, tensor["shape"][0] * tensor["shape"][1]
+
+
+def _header(path: Path) -> Mapping[str, Any]:
+    """The JSON header of a safetensors file: eight bytes of length (little endian), then the header."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+    except (struct.error, ValueError) as error:
+        raise HarnessError(f"{path}: not a safetensors file: {error}") from error
+    return dict(header)

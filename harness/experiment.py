@@ -1,0 +1,205 @@
+"""What is to be compared, resolved into one frozen, fingerprinted value: defaults < ``--quick`` < TOML file < flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from harness.errors import HarnessError, near
+from harness.plan import AlgorithmPlan, Frozen, plans
+from harness.price import absolute_budget, budget_flops
+from harness.types import Defaults, Setting
+
+__all__ = ["QUICK", "AlgorithmPlan", "Cell", "Experiment", "budget_flops", "cells", "fingerprint", "read", "resolve", "study_key"]
+
+# ``--quick``: how far each default is reduced. Numbers are upper bounds, so a small task is never enlarged.
+QUICK: Mapping[str, Any] = {
+    "model": "tiny-64",
+    "sft_steps": 400,
+    "pairs": 600,
+    "evaluation_prompts": 128,
+    "mark_prompts": 64,
+    "tuning_prompts": 64,
+    "probe_prompts": 128,
+    "marks": (0.5,),
+    "frontier_samples": 16,
+}
+LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "probe_prompts")
+OUTSIDE_STUDY = {"algorithms", "seeds", "threads"}
+
+
+def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
+    if list(marks) != sorted(set(marks)) or any(not 0 < mark < 1 for mark in marks):
+        raise ValueError("shares of the budget in ascending order, each above 0 and below 1, are wanted")
+    return marks
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("every seed once is wanted")
+    return seeds
+
+
+class Experiment(Frozen):
+    """Everything that decides what a comparison computes; how it is carried out (jobs, folders) is not part of it."""
+
+    task: str
+    task_version: str = ""
+    source: str | None = None
+    model: str
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    budget: str
+    pairs: PositiveInt
+    agreement: Annotated[float, Field(gt=0.5, lt=1)]
+    sft_steps: PositiveInt
+    sft_batch: PositiveInt
+    sft_learning_rate: PositiveFloat
+    batch_pairs: PositiveInt
+    evaluation_prompts: PositiveInt
+    mark_prompts: PositiveInt
+    tuning_prompts: PositiveInt
+    probe_prompts: NonNegativeInt
+    marks: Annotated[tuple[float, ...], AfterValidator(_ascending)]
+    opponent_samples: PositiveInt
+    frontier_samples: NonNegativeInt
+    threads: PositiveInt = 1
+    limit: PositiveInt | None = None
+    quick: bool = False
+
+    @property
+    def cell_count(self) -> int:
+        """Algorithms' settings times seeds."""
+        return len(self.seeds) * sum(len(plan.settings) for plan in self.algorithms)
+
+
+class Cell(NamedTuple):
+    """One run: an algorithm with one setting and one seed."""
+
+    algorithm: AlgorithmPlan
+    setting: Mapping[str, Setting]
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """``dpo-beta=0.1-seed0``: what a reader sees and, with a fingerprint behind it, the folder's name."""
+        values = [f"{name}={value}" for name, value in self.setting.items()]
+        return re.sub(r"[^\w.=+-]", "_", "-".join([self.algorithm.name, *values, f"seed{self.seed}"]))
+
+
+FILE_KEYS = (set(Experiment.model_fields) - {"task_version", "source"}) | {"data"}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """An experiment file's top-level keys and tables, unknown keys refused; paths in it are relative to the file."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        message = str(error).partition(" (at ")[0]
+        raise HarnessError(f"{path}{f':{line[1]}' if line else ''}: malformed TOML: {message}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    for key in values:
+        if key not in FILE_KEYS:
+            raise HarnessError(f"{path}: {key}: unknown key.{near(key, FILE_KEYS)} Legal keys: {', '.join(sorted(FILE_KEYS))}.")
+    for key in ("data", "model", "task"):
+        if isinstance(values.get(key), str):
+            values[key] = _beside(path, values[key])
+    named = values.get("algorithms", [])
+    if not isinstance(named, dict | list) or not all(isinstance(name, str) for name in named):
+        raise HarnessError(f"{path}: algorithms: a list of names or tables [algorithms.NAME] are wanted, found {named!r}.")
+    if named:
+        values["algorithms"] = {_beside(path, name): named[name] if isinstance(named, dict) else {} for name in named}
+    return values
+
+
+def resolve(
+    flags: Mapping[str, Any], file: Path | None, defaults: Defaults, *, task_version: str = "", available_pairs: int | None = None
+) -> Experiment:
+    """The experiment: defaults < ``--quick`` < file < flags.
+
+    ``flags`` holds only what was given, under the flags' names (``set`` is a list of ``dpo.beta=0.1``); ``available_pairs`` caps the
+    pairs where they come from a file. Raises HarnessError naming the value, its origin and what is legal.
+    """
+    written = read(file) if file else {}
+    values = _plain(defaults)
+    if flags.get("quick", written.get("quick", False)):
+        values |= _quick(values)
+    given = {key: value for layer in (written, flags) for key, value in layer.items() if key not in {"algorithms", "set"}}
+    values |= {{"data": "source"}.get(key, key): value for key, value in given.items()}
+    values["seeds"] = _seeds(values.get("seeds", 1))
+    values["budget"] = absolute_budget(str(values["budget"]), defaults.budget)
+    values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
+    experiment = _validated({**values, "task_version": task_version}, flags, file)
+    return _capped(experiment, available_pairs)
+
+
+def cells(experiment: Experiment) -> Iterator[Cell]:
+    """Every run of the grid: by seed, then by algorithm, then by setting."""
+    for seed in experiment.seeds:
+        for plan in experiment.algorithms:
+            for setting in plan.settings:
+                yield Cell(plan, setting, seed)
+
+
+def fingerprint(value: Any) -> str:
+    """sha256 of canonical JSON (sorted keys, no spaces); models are dumped first. The same value gives the same 64 digits anywhere."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+
+
+def study_key(experiment: Experiment) -> str:
+    """The fingerprint of what cells must share to be compared: everything but algorithms, seeds and the number of threads."""
+    return fingerprint(experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY))
+
+
+def _plain(defaults: Defaults) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(defaults)} - {"algorithms", "settings"}
+    return {name: getattr(defaults, name) for name in names}
+
+
+def _quick(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: min(values[key], bound) if isinstance(bound, int) else bound for key, bound in QUICK.items()}
+
+
+def _seeds(given: Any) -> tuple[Any, ...]:
+    """``3`` is 0, 1, 2; ``0,4`` and ``[0, 4]`` are exactly those."""
+    if isinstance(given, list | tuple):
+        return tuple(given)
+    words = [word.strip() for word in str(given).split(",") if word.strip()]
+    if not words or not all(word.isdecimal() for word in words) or words == ["0"]:
+        raise HarnessError(f"Seeds {given!r}: a number of seeds (3 means 0,1,2) or a list (0,4) is wanted.")
+    return tuple(range(int(words[0]))) if len(words) == 1 and "," not in str(given) else tuple(map(int, words))
+
+
+def _validated(values: Mapping[str, Any], flags: Mapping[str, Any], file: Path | None) -> Experiment:
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        origin = f"{file}: " if file and first["loc"][0] not in flags else ""
+        raise HarnessError(f"{origin}{key}: {first['msg']}, found {first['input']!r}.") from error
+
+
+def _capped(experiment: Experiment, available_pairs: int | None) -> Experiment:
+    """Sizes under ``--limit``, and no more pairs than there are."""
+    sizes = {name: min(getattr(experiment, name), experiment.limit or getattr(experiment, name)) for name in LIMITED}
+    if available_pairs is not None:
+        sizes["pairs"] = min(sizes["pairs"], available_pairs)
+    return experiment.model_copy(update=sizes)
+
+
+def _beside(file: Path, word: str) -> str:
+    """A relative path in a file, relative to that file; a plain name stays."""
+    return str(file.parent / word) if "/" in word and not Path(word).is_absolute() else word

@@ -1,0 +1,118 @@
+"""Settings of algorithms: what was asked for, checked against what the algorithm's file declares, and spread into grid cells."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.declaration import Hyperparameter
+from harness.errors import HarnessError, near
+from harness.registry import Entry
+from harness.types import Setting
+
+# The shared loop understands these for every algorithm, whether its file mentions them or not.
+SHARED = (
+    Hyperparameter("learning_rate", "float", None),
+    Hyperparameter("clip", "float", None),
+    Hyperparameter("weight_decay", "float", None),
+    Hyperparameter("batch_pairs", "int", None),
+)
+POSITIVE = frozenset({"beta", "tau", "learning_rate", "clip", "batch_pairs"})
+TRUTH = {"true": True, "false": False}
+
+Choices = Mapping[str, Sequence[Setting]]
+
+
+def legal(entry: Entry) -> dict[str, Hyperparameter]:
+    """Every setting that an algorithm takes, by name: its own, its optimiser's scalars, and the shared ones."""
+    optimiser = {
+        name: Hyperparameter(name, type(value).__name__, value)
+        for name, value in entry.declaration.optimiser.items()
+        if isinstance(value, bool | int | float | str)
+    }
+    shared = {each.name: each for each in SHARED}
+    return {**shared, **optimiser, **{each.name: each for each in entry.declaration.hyperparameters}}
+
+
+def parse_flag(text: str) -> tuple[str, str, list[str]]:
+    """(algorithm, setting, values as written) of one ``--set dpo.beta=0.05,0.1``."""
+    left, equals, right = text.partition("=")
+    algorithm, _, setting = left.strip().rpartition(".")
+    values = [value.strip() for value in right.split(",")]
+    if not (equals and algorithm and setting and all(values)):
+        raise HarnessError(f"--set {text!r} is not ALGORITHM.SETTING=VALUE[,VALUE...]; an example: --set dpo.beta=0.05,0.1")
+    return algorithm, setting, values
+
+
+def choices(entry: Entry, asked: Mapping[str, Any], where: str) -> dict[str, tuple[Setting, ...]]:
+    """The checked values of every setting asked for; a single value counts as a list of one. ``where`` opens each error."""
+    known = legal(entry)
+    found = {}
+    for name, raw in asked.items():
+        key = name.replace("-", "_")
+        if key not in known:
+            raise HarnessError(
+                f"{where}{entry.name}.{name}: unknown setting.{near(name, known)} {entry.name} takes: {', '.join(sorted(known))}."
+            )
+        values = raw if isinstance(raw, list | tuple) else [raw]
+        if not values:
+            raise HarnessError(f"{where}{entry.name}.{name}: an empty list; at least one value is wanted.")
+        found[key] = tuple(dict.fromkeys(value(known[key], each, f"{where}{entry.name}.{name}") for each in values))
+    return found
+
+
+def value(parameter: Hyperparameter, raw: Any, where: str) -> Setting:
+    """One setting's value in its declared type, finite, and positive where the name demands it."""
+    parsed = _converted(parameter, raw, where)
+    if parameter.choices and parsed not in parameter.choices:
+        options = ", ".join(map(str, parameter.choices))
+        raise HarnessError(f"{where}: {raw!r} is not one of {options}.{near(str(raw), map(str, parameter.choices))}")
+    if isinstance(parsed, float) and not math.isfinite(parsed):
+        raise HarnessError(f"{where}: {raw!r} is not a finite number.")
+    if parameter.name in POSITIVE and not isinstance(parsed, str) and parsed <= 0:
+        raise HarnessError(f"{where}: {parsed:g} is not positive; {parameter.name} must be above 0.")
+    return parsed
+
+
+def spread(chosen: Choices) -> tuple[dict[str, Setting], ...]:
+    """The Cartesian product of the values of several settings, one dictionary per grid cell; one empty cell for no setting."""
+    names = list(chosen)
+    return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*chosen.values()))
+
+
+def middle(grid: Choices) -> dict[str, tuple[Setting, ...]]:
+    """The grid with only the middle one of every knob's values."""
+    return {knob: (values[len(values) // 2],) for knob, values in grid.items()}
+
+
+def _converted(parameter: Hyperparameter, raw: Any, where: str) -> Setting:
+    kind = _kind(parameter)
+    text = str(raw).strip().lower() if isinstance(raw, bool) else str(raw).strip()
+    try:
+        if kind == "bool":
+            return TRUTH[text.lower()]
+        if kind == "str":
+            return text
+        if isinstance(raw, bool):
+            raise ValueError
+        number = float(text)
+        if kind == "int" and number != int(number):
+            raise ValueError
+        return int(number) if kind == "int" else number
+    except (KeyError, ValueError, OverflowError):
+        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}[kind]
+        raise HarnessError(f"{where}: {raw!r} is not {wanted}.") from None
+
+
+def _kind(parameter: Hyperparameter) -> str:
+    """The annotation's scalar type; where it names none, that of the default; float failing both."""
+    words = re.findall(r"\w+", parameter.annotation)
+    for kind in ("bool", "float", "int", "str"):
+        if kind in words:
+            return kind
+    if parameter.choices or parameter.default is not None:
+        return type((parameter.choices or (parameter.default,))[0]).__name__
+    return "float"
