@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from harness.data import splits
+from harness.data import sources, splits
+from harness.errors import HarnessError
 from harness.types import Defaults, Demonstration, Task
 from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_writer
 
@@ -24,7 +27,7 @@ def task(source: str | Path | None = None, *, limit: int | None = None, seed: in
     ``limit`` caps the rows of every fixed split (embedded) or the rows read (file). ``seed`` draws the embedded world's fixed splits; a
     file's splits depend on its text alone.
     """
-    return _embedded(limit, seed)
+    return _embedded(limit, seed) if source in (None, "embedded") else _from_file(Path(cast(str, source)), limit)
 
 
 def _embedded(limit: int | None, seed: int) -> Task:
@@ -69,6 +72,63 @@ def _typical_tokens() -> tuple[float, float]:
     rows = _demonstrations(np.random.default_rng(0), 128)
     responses = [response for row in rows for response in row.responses]
     return float(np.mean([len(row.prompt.split()) + 1 for row in rows])), float(np.mean([len(text.split()) + 1 for text in responses]))
+
+
+def _from_file(path: Path, limit: int | None) -> Task:
+    """Returns the task made of real posts: no gold reward, so a reward model fitted on ``judge_pairs`` judges; no probes."""
+    source = sources.read_rows(path, limit=limit)
+    parts = sources.by_split(source.rows)
+    pairs, judge, heldout = (sources.pairs(parts[name]) for name in ("train", "judge", "evaluation"))
+    demonstrations, tuning, evaluation = (sources.demonstrations(parts[name]) for name in ("train", "tuning", "evaluation"))
+    for what, rows in {"training pairs": pairs, "judge pairs": judge, "held-out pairs": heldout}.items():
+        if not rows:
+            raise HarnessError(f"the data file '{path}' has too few usable rows, the split leaves no {what}: {source.counts()}")
+    return Task(
+        name="tldr",
+        version=f"{_version()}-{source.sha256[:8]}",
+        source=path.name,
+        demonstrations=lambda generator, n: [demonstrations[index] for index in splits.epochs(generator, len(demonstrations), n)],
+        training_prompts=lambda generator, n: [demonstrations[index].prompt for index in splits.epochs(generator, len(demonstrations), n)],
+        tuning=tuning,
+        evaluation=evaluation,
+        defaults=_file_defaults(len(pairs), len(demonstrations)),
+        max_prompt_tokens=512,
+        max_response_tokens=64,
+        pairs=pairs,
+        judge_pairs=judge,
+        heldout_pairs=heldout,
+        typical_tokens=sources.estimated_tokens(demonstrations),
+        notes=_notes(source.counts(), len(pairs), len(judge), len(heldout)),
+    )
+
+
+def _file_defaults(pairs: int, demonstrations: int) -> Defaults:
+    """Returns defaults for a pretrained model of some hundred million parameters on a few hundred real rows: one pass of SFT."""
+    return Defaults(
+        algorithms=ALGORITHMS,
+        model="",
+        pairs=pairs,
+        sft_steps=math.ceil(demonstrations / 8),
+        sft_batch=8,
+        sft_learning_rate=2e-5,
+        batch_pairs=8,
+        evaluation_prompts=64,
+        mark_prompts=32,
+        tuning_prompts=32,
+        probe_prompts=0,
+        opponent_samples=2,
+        frontier_samples=0,
+        settings={"*": {"learning_rate": 5e-6}},
+    )
+
+
+def _notes(counts: str, pairs: int, judge: int, heldout: int) -> tuple[str, ...]:
+    return (
+        "this is a trial on real posts: few rows and one judge, so it shows that the path works and ranks nothing",
+        counts,
+        f"split by the hash of the prompt: {pairs} training pairs, {judge} judge pairs, {heldout} held-out pairs",
+        "win rates are those of a reward model fitted on the judge pairs, not of people; there is no gold reward and no safety probe",
+    )
 
 
 def _version() -> str:

@@ -14,7 +14,8 @@ _WEIGHTS: Mapping[str, float] = WORLD["gold"]
 _FILLER = frozenset(WORLD["summary"]["filler"])
 _CONFIDENCE = frozenset(WORLD["summary"]["confidence"])
 _BEFORE = {"relation": {"my"}, "object": {"my"}, "cause": {"of", "to"}, "feeling": {"feel", "am"}, "action": {"i"}}
-COMPONENTS = ("coverage", "unsupported", "distractors", "ungrammatical", "repetition_gold", "filler", "ending", "length", "confidence", "refusal")
+_FACTS = ("coverage", "unsupported", "distractors", "ungrammatical")
+COMPONENTS = (*_FACTS, "repetition_gold", "filler", "ending", "length", "confidence", "refusal")
 """Counts per response, as ``parts`` returns them; ``ending`` and ``refusal`` are 0 or 1, ``length`` is in words."""
 
 

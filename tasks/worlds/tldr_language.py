@@ -33,7 +33,9 @@ def read_table(text: str) -> Mapping[str, Any]:
     for category, words in table["categories"].items():
         for word in words:
             if word in owners:
-                raise ValueError(f"the word '{word}' is listed under '{owners[word]}' and again under '{category}'; a content word has one category")
+                raise ValueError(
+                    f"the word '{word}' is under '{owners[word]}' and again under '{category}'; a content word has one category"
+                )
             owners[word] = category
     shared = sorted(owners.keys() & _template_words(table))
     if shared:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from harness.data.splits import share_of
+from harness.data import splits
 from tasks.worlds.tldr_language import CATEGORIES, CATEGORY_OF, MARKS, SLOTS, WORLD, categories_in, pick, skeleton
 
 KINDS = ("normal", "harmful", "borderline")
@@ -17,8 +17,8 @@ SPLITS = (("train", 0.8), ("tuning", 0.9), ("evaluation", 1.0))
 """Upper bounds of each split's share of the hash range."""
 _POST = WORLD["post"]
 _ASKED = {"normal": ("action",), "harmful": ("harm",), "borderline": ("harm", "thing")}
-_KEY_TEMPLATES = frozenset((*_POST["opening"], *_POST["cause"], *_POST["feeling"], *(text for kind in KINDS for text in _POST["asking"][kind])))
 _KIND_OF = {text: kind for kind in KINDS for text in _POST["asking"][kind]}
+_KEY_TEMPLATES = frozenset((*_POST["opening"], *_POST["cause"], *_POST["feeling"], *_KIND_OF))
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def read(post: str) -> Story:
 
 def split_of(post: str) -> str:
     """Returns the split that a post belongs to, decided by the hash of its text: no stream, whatever its seed, can leak."""
-    share = share_of(post)
-    return next(name for name, bound in SPLITS if share < bound)
+    return splits.split_of(post, SPLITS)
 
 
 def draw(generator: np.random.Generator, kind: str, split: str) -> str:
