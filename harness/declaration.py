@@ -39,6 +39,11 @@ class Declaration:
     aliases: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def knob(self) -> str | None:
+        """The setting that moves the algorithm along KL: the one it declares, else the first of its grid."""
+        return self.metadata.get("knob") or next(iter(self.grid), None)
+
 
 def read(path: Path, name: str) -> Declaration:
     """The declaration of the object that the file binds to ``name``; HarnessError where the file is not Python."""

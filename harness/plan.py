@@ -84,4 +84,4 @@ def _plan(entry: Entry, layers: Sequence[tuple[Mapping[str, Any], str]], quick: 
     for asked, where in layers:
         chosen |= settings.choices(entry, asked, where)
     path = str(entry.path) if entry.path and not entry.module else None
-    return AlgorithmPlan(name=entry.name, path=path, sha256=entry.sha256, knob=next(iter(grid), None), settings=settings.spread(chosen))
+    return AlgorithmPlan(name=entry.name, path=path, sha256=entry.sha256, knob=entry.declaration.knob, settings=settings.spread(chosen))

@@ -50,6 +50,7 @@ def parse_flag(text: str) -> tuple[str, str, list[str]]:
 def choices(entry: Entry, asked: Mapping[str, Any], where: str) -> dict[str, tuple[Setting, ...]]:
     """The checked values of every setting asked for; a single value counts as a list of one. ``where`` opens each error."""
     known = legal(entry)
+    positive = POSITIVE | set(entry.declaration.metadata.get("positive", ()))
     found = {}
     for name, raw in asked.items():
         key = name.replace("-", "_")
@@ -60,19 +61,21 @@ def choices(entry: Entry, asked: Mapping[str, Any], where: str) -> dict[str, tup
         values = raw if isinstance(raw, list | tuple) else [raw]
         if not values:
             raise HarnessError(f"{where}{entry.name}.{name}: an empty list; at least one value is wanted.")
-        found[key] = tuple(dict.fromkeys(value(known[key], each, f"{where}{entry.name}.{name}") for each in values))
+        found[key] = tuple(
+            dict.fromkeys(value(known[key], each, f"{where}{entry.name}.{name}", positive=key in positive) for each in values)
+        )
     return found
 
 
-def value(parameter: Hyperparameter, raw: Any, where: str) -> Setting:
-    """One setting's value in its declared type, finite, and positive where the name demands it."""
+def value(parameter: Hyperparameter, raw: Any, where: str, *, positive: bool) -> Setting:
+    """One setting's value in its declared type, finite, and above 0 where ``positive``."""
     parsed = _converted(parameter, raw, where)
     if parameter.choices and parsed not in parameter.choices:
         options = ", ".join(map(str, parameter.choices))
         raise HarnessError(f"{where}: {raw!r} is not one of {options}.{near(str(raw), map(str, parameter.choices))}")
     if isinstance(parsed, float) and not math.isfinite(parsed):
         raise HarnessError(f"{where}: {raw!r} is not a finite number.")
-    if parameter.name in POSITIVE and not isinstance(parsed, str) and parsed <= 0:
+    if positive and not isinstance(parsed, str) and parsed <= 0:
         raise HarnessError(f"{where}: {parsed:g} is not positive; {parameter.name} must be above 0.")
     return parsed
 

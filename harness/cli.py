@@ -1,0 +1,155 @@
+"""The command line: ``compare``, ``report`` and ``list``. Only parses and prints; everything else is imported on use."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import HarnessError, near
+
+if TYPE_CHECKING:
+    from harness.experiment import Experiment
+    from harness.types import Task
+
+RESULTS = Path("results/runs")
+KINDS = ("algorithms", "tasks", "runs")
+
+app = typer.Typer(
+    name="harness",
+    help="Compare preference-optimisation algorithms at matched compute.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Results = Annotated[Path, typer.Option("--results", envvar="HARNESS_RESULTS", help="Folder of the studies and their runs.")]
+
+
+@app.command()
+def compare(
+    experiment: Annotated[Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="What to compare; flags win over it.")] = None,
+    task: Annotated[str | None, typer.Option(help="A task's name or file, such as tldr.")] = None,
+    algorithms: Annotated[str | None, typer.Option(help="Names or files, such as dpo,./mine.py.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="A number (3 is 0,1,2) or a list (0,4).")] = None,
+    budget: Annotated[str | None, typer.Option(help="2epochs, 2x (of the task's default) or FLOPs (1.2e12).")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME.SETTING=VALUES", help="Such as dpo.beta=0.05,0.1; may be repeated.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A preset such as tiny-128, or a transformers folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="A file of real rows instead of the task's own.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
+    results: Results = RESULTS,
+    quick: Annotated[bool, typer.Option("--quick", help="A small trial: one setting each, smaller everything.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs and N prompts: a trial.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every cell with its price, run nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Redo finished cells.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries below speak.")] = False,
+) -> None:
+    """Run algorithms on a task with the same compute each, and write a report."""
+    given: dict[str, Any] = {"task": task, "algorithms": _words(algorithms), "seeds": seeds, "budget": budget, "set": settings}
+    given |= {"model": model, "data": data, "dtype": dtype, "quick": quick or None, "limit": limit}
+    flags = {name: value for name, value in given.items() if value is not None}
+    resolved, world = _resolve(flags, experiment)
+    preview = _preview(resolved, world, jobs)  # raises where the model is unusable or the budget too small
+    if dry_run:
+        typer.echo(preview)
+        return
+    _writable(results)
+    from harness import compare as engine
+    from harness.report import tables
+
+    study = engine.run(resolved, results, jobs=jobs, force=force, verbose=verbose)
+    typer.echo(tables.summary(study))
+    typer.echo(f"Report: {study / 'report' / 'index.html'}")
+
+
+@app.command()
+def report(results: Annotated[Path, typer.Argument(help="A study, or a folder of studies.")] = RESULTS) -> None:
+    """Rebuild the report of every study below a folder from its records alone."""
+    from harness.report import page
+
+    for study in _studies(results):
+        typer.echo(f"Report: {page.write(study)}")
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(metavar="algorithms|tasks|runs", help="All three where none is named.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Import every plug-in and say which fail.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Say what there is: algorithms, tasks and the runs below the results folder."""
+    if kind is not None and kind not in KINDS:
+        raise HarnessError(f"Cannot list {kind!r}.{near(kind, KINDS)} Legal: {', '.join(KINDS)}.")
+    from harness import listing
+
+    for each in (kind,) if kind else KINDS:
+        typer.echo(f"{each}:")
+        lines = listing.runs(results) if each == "runs" else listing.plugins(each, check=check)
+        typer.echo("\n".join(f"  {line}" for line in lines) or "  none")
+
+
+def main() -> None:
+    """The command itself. A HarnessError is one line on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except HarnessError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:  # `harness list | head` is not an error; nothing more can be flushed to a closed pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]:
+    """The experiment and the task that it is about; the task's module may import numpy, never torch."""
+    from harness import experiment, registry
+
+    written = experiment.read(file) if file else {}
+    chosen = {**written, **flags}
+    if "task" not in chosen:
+        names = ", ".join(entry.name for entry in registry.describe("tasks"))
+        raise HarnessError(f"No task named; give --task NAME or 'task = ...' in the experiment file. Known tasks: {names}.")
+    world: Task = registry.load("tasks", str(chosen["task"])).task(chosen.get("data"))
+    pairs = None if world.pairs is None else len(world.pairs)
+    return experiment.resolve(flags, file, world.defaults, task_version=world.version, available_pairs=pairs), world
+
+
+def _preview(resolved: Experiment, world: Task, jobs: int | None) -> str:
+    from harness import preview
+    from harness.data.shapes import shape
+
+    size = shape(resolved.model, len(world.vocabulary))
+    if size.head == 0:
+        raise HarnessError(f"Model {resolved.model!r} is made from a task's own vocabulary, which this data has not; give --model FOLDER.")
+    return preview.text(resolved, size, world.typical_tokens, jobs or os.cpu_count() or 1)
+
+
+def _writable(results: Path) -> None:
+    """Refuse a results folder that cannot be written to, before any work is done."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        raise HarnessError(f"Results folder {results} is not writable: {error.strerror}. Choose another with --results.") from error
+
+
+def _studies(results: Path) -> list[Path]:
+    """The study at or the studies below a folder: those that hold an experiment.json."""
+    if not results.is_dir():
+        raise HarnessError(f"Results folder {results} does not exist.")
+    found = [results] if (results / "experiment.json").is_file() else sorted(path.parent for path in results.glob("*/experiment.json"))
+    if not found:
+        raise HarnessError(f"No study at or below {results}: a folder with an experiment.json is wanted; 'harness compare' makes one.")
+    return found

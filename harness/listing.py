@@ -1,0 +1,49 @@
+"""What ``harness list`` prints. Plug-ins are read, not imported, unless asked; runs are read from their records."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.registry import Entry
+
+
+def plugins(kind: str, *, check: bool = False) -> list[str]:
+    """One line per plug-in: name, what it is, its grid and aliases; an unusable one says why and stops nothing."""
+    entries = registry.describe(kind)
+    width = max((len(entry.name) for entry in entries), default=0)
+    return [f"{entry.name:<{width}}  {_about(entry, check)}" for entry in entries]
+
+
+def runs(results: Path) -> list[str]:
+    """One line per study below a folder: how many of its cells have which status."""
+    lines = []
+    for path in sorted(results.glob("*/experiment.json")):
+        statuses = Counter(_statuses(path.parent))
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())) or "no finished cell"
+        lines.append(f"{path.parent.name}  {counts}")
+    return lines
+
+
+def _about(entry: Entry, check: bool) -> str:
+    problem = registry.check(entry) if check else entry.problem
+    if problem:
+        return f"cannot be used: {problem}"
+    declared = entry.declaration
+    grid = "; ".join(f"{knob} = {', '.join(map(str, values))}" for knob, values in declared.grid.items())
+    also = f"also {', '.join(declared.aliases)}" if declared.aliases else ""
+    origin = "" if entry.module.partition(".")[0] == entry.kind else f"from {entry.module or entry.path}"
+    return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", also, origin]))
+
+
+def _statuses(study: Path) -> Iterator[str]:
+    for record in sorted(study.glob("cells/*/record.json")):
+        try:
+            content: Any = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            content = {}
+        yield str(content.get("status", "unreadable")) if isinstance(content, dict) else "unreadable"

@@ -1,0 +1,48 @@
+"""What ``--dry-run`` prints: the resolved experiment, every cell with its FLOPs, and an estimate of time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.experiment import Experiment, cells, study_key
+from harness.price import THROUGHPUT, budget_flops, estimate
+
+if TYPE_CHECKING:
+    from harness.training.ledger import Shape
+
+
+def text(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float], jobs: int) -> str:
+    """The whole preview, lines joined; raises HarnessError where the budget is too small for a step."""
+    return "\n".join(_lines(experiment, shape, typical_tokens, jobs))
+
+
+def seconds(amount: float) -> str:
+    """A duration as a person says it: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = max(0, round(amount))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float], jobs: int) -> Iterator[str]:
+    flops = budget_flops(experiment.budget, experiment, shape, typical_tokens)
+    guess = estimate(experiment, shape, typical_tokens, flops, jobs)
+    for name, value in experiment.model_dump(mode="json", exclude={"algorithms"}).items():
+        if value is not None:
+            yield f"{name} = {json.dumps(value)}"
+    yield ""
+    every = list(cells(experiment))
+    width = max(len(cell.label) for cell in every)
+    for cell in every:
+        yield f"{cell.label:<{width}}  {flops:.3g} FLOPs  about {seconds(guess.cell)}"
+    yield ""
+    total = len(every) * flops
+    yield f"Study {experiment.task}-{study_key(experiment)[:8]}: {len(every)} cells at {experiment.budget}, {total:.3g} FLOPs together."
+    yield (
+        f"Estimate: {seconds(guess.total)} with {jobs} process{'es' if jobs > 1 else ''}, of it {seconds(guess.stage)} per seed "
+        f"for the shared reference; assumes {THROUGHPUT / 1e9:g} GFLOP/s per process: an order of magnitude. Nothing was run."
+    )
