@@ -1,0 +1,162 @@
+"""A Bradley-Terry reward model: a language model with a scalar head, fitted on pairs by -log sigma(r_w - r_l).
+
+Christiano et al. 2017 (arXiv 1706.03741), Ouyang et al. 2022 (arXiv 2203.02155, equation 1), Huang et al. 2024 (arXiv 2403.17031:
+last-token reward, head initialised with standard deviation 1/sqrt(d + 1), rewards centred on the supervised policy's responses).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from harness.training.batches import cycle
+from harness.types import Group, TokenPair, Update
+
+if TYPE_CHECKING:
+    from harness.models.metered import Metered, TokenValues
+    from harness.training.ledger import Shape
+
+Pooling = Literal["last", "sum"]
+CENTRING_PAIRS = 64  # 128 responses: the mean is known to about a tenth of the scores' standard deviation
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A fitted reward model. ``pooling`` reads the score off the last token (EOS where there is one) or sums one score per token.
+
+    Summing learns to bind facts in a model of two layers (held-out accuracy .748 against .672 in the embedded world); pretrained
+    models use ``last``. ``offset`` is the mean score of SFT responses, taken off every score.
+    """
+
+    model: Metered
+    pooling: Pooling
+    offset: float = 0.0
+
+    def scores(self, groups: Sequence[Group]) -> Tensor:
+        """The centred score of each response, (responses,), in nats of preference; charges one forward to the current phase."""
+        with torch.no_grad():
+            return pooled(self.model.scalars(groups, at="token"), self.pooling) - self.offset
+
+
+def pooled(values: TokenValues, pooling: Pooling) -> Tensor:
+    """One score per response, (responses,), from one scalar per token."""
+    if pooling == "sum":
+        return values.sums()
+    return values.values[values.lengths.cumsum(0) - 1]
+
+
+def pair_group(pair: TokenPair) -> Group:
+    """The pair's prompt with its chosen and its rejected response, in this order."""
+    return Group(pair.prompt, (pair.chosen, pair.rejected))
+
+
+def margins(scores: Tensor) -> Tensor:
+    """r_w - r_l per pair, (pairs,), from the scores of ``pair_group``s in order, (2 pairs,)."""
+    chosen, rejected = scores.view(-1, 2).unbind(1)
+    return chosen - rejected
+
+
+def fit_reward_model(
+    model: Metered,
+    pairs: Sequence[TokenPair],
+    *,
+    generator: torch.Generator,
+    budget: float = math.inf,
+    epochs: float = 1.0,
+    pooling: Pooling = "sum",
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.01,
+    batch_pairs: int = 32,
+) -> Generator[Update, None, RewardModel]:
+    """Yield an update per optimiser step and return the reward model fitted on ``pairs``; ``model`` has a fresh scalar head.
+
+    Stops after ``epochs`` reshuffled passes or when ``budget`` canonical FLOPs are spent, whichever comes first, centring included; the
+    last batch shrinks to what fits. Everything is charged to the phase ``reward``. The schedule runs over what will be spent.
+    """
+    ledger, start = model.ledger, model.ledger.spent
+    sample = pairs[:CENTRING_PAIRS]
+    shape = model.shape.scalar()
+    affordable = min(budget - shape.scoring([pair_group(pair) for pair in sample]), _training_cost(shape, pairs) * epochs)
+    model.optimise(learning_rate=learning_rate, weight_decay=weight_decay)
+    fresh = len(pairs)
+    for step, batch in enumerate(_batches(pairs, batch_pairs, affordable, shape, generator), 1):
+        with ledger.phase("reward"):
+            metrics = _step(model, batch, pooling, lambda: (ledger.spent - start) / affordable)
+            ledger.count(steps=1, rows=len(batch), labels=min(fresh, len(batch)))
+        fresh = max(fresh - len(batch), 0)
+        yield Update("reward", step, metrics)
+    with ledger.phase("reward"):
+        offset = float(RewardModel(model, pooling).scores([pair_group(pair) for pair in sample]).mean())
+    return RewardModel(model, pooling, offset)
+
+
+def fitted(updates: Generator[Update, None, RewardModel]) -> RewardModel:
+    """Run a fit to its end and return its reward model, for callers who do not log it."""
+    while True:
+        try:
+            next(updates)
+        except StopIteration as end:
+            model: RewardModel = end.value
+            return model
+
+
+def _training_cost(shape: Shape, pairs: Sequence[TokenPair]) -> float:
+    """FLOPs of one pass of forward and backward over the pairs."""
+    return 3 * shape.scoring([pair_group(pair) for pair in pairs])
+
+
+def _batches(pairs: Sequence[TokenPair], size: int, budget: float, shape: Shape, generator: torch.Generator) -> Iterator[list[TokenPair]]:
+    """Reshuffled passes in batches of ``size`` until the next pair would cost more than is left of ``budget`` FLOPs."""
+    batch: list[TokenPair] = []
+    left = budget * (1 + 1e-9)  # whole passes cost exactly the budget, but for rounding
+    for index in cycle(len(pairs), generator):
+        left -= _training_cost(shape, [pairs[index]])
+        if left < 0:
+            break
+        batch.append(pairs[index])
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _step(model: Metered, batch: Sequence[TokenPair], pooling: Pooling, progress: Callable[[], float]) -> dict[str, float]:
+    """One optimiser step on the mean loss of the batch, in slices that fit memory; loss in nats, accuracy a share."""
+    groups = [pair_group(pair) for pair in batch]
+    weights = torch.tensor([pair.weight for pair in batch])
+    losses, wins = 0.0, 0.0
+    for part in model.micro(groups):
+        gap = margins(pooled(model.scalars(groups[part], at="token"), pooling))
+        loss = -(logsigmoid(gap) * weights[part].to(gap)).sum() / len(batch)
+        model.backward(loss)
+        losses, wins = losses + float(loss.detach()), wins + float((gap.detach() > 0).sum())
+    stats = model.step(progress())
+    return {"loss": losses, "accuracy": wins / len(batch), "gradient_norm": stats.gradient_norm, "learning_rate": stats.learning_rate}
+
+
+def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: int = 5) -> dict[str, float]:
+    """Quality on held-out pairs, charged to ``evaluation``: accuracy, confidence, calibration error, log loss (nats) and n.
+
+    Confidence is the mean predicted probability of the preferred side, max(p, 1 - p); a calibrated model is as often right as it is
+    confident. The calibration error is the mean |accuracy - confidence| over ``bins`` equally filled bins of confidence.
+    """
+    with reward.model.ledger.phase("evaluation"):
+        gap = margins(reward.scores([pair_group(pair) for pair in pairs])).double()
+    confidence = gap.abs().sigmoid()
+    right = (gap > 0).double() + 0.5 * (gap == 0).double()
+    parts = [part for part in confidence.argsort().chunk(bins) if len(part)]
+    error = sum(float((right[part].mean() - confidence[part].mean()).abs()) * len(part) for part in parts) / len(pairs)
+    return {
+        "reward_accuracy": float(right.mean()),
+        "reward_confidence": float(confidence.mean()),
+        "reward_calibration_error": error,
+        "reward_log_loss": float(-logsigmoid(gap).mean()),
+        "reward_heldout_pairs": float(len(pairs)),
+    }

@@ -1,0 +1,150 @@
+"""PPO end to end on a tiny random Llama and a toy reward: what it costs, how often it steps, and that it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from algorithms.ppo import PPO, Run
+from harness.models.loading import prepare
+from harness.models.metered import Metered
+from harness.training.ledger import Ledger
+from harness.types import Array, Sample, Setup, TokenPair, Update
+
+GOOD, EOS = 5, 2
+
+
+def prompts(count: int, seed: int) -> list[tuple[int, ...]]:
+    generator = torch.Generator().manual_seed(seed)
+    return [tuple(torch.randint(3, 9, (6,), generator=generator).tolist()) for _ in range(count)]
+
+
+def toy_pairs(count: int, seed: int = 0) -> list[TokenPair]:
+    """Six-token prompts; of two random responses as long as the limit the one with more of the token GOOD is chosen."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = zip(prompts(count, seed), torch.randint(3, 9, (count, 2, 8), generator=generator).tolist(), strict=True)
+    ranked = [(prompt, sorted(sides, key=lambda ids: -ids.count(GOOD))) for prompt, sides in rows]
+    return [TokenPair(i, prompt, tuple(best), tuple(worst)) for i, (prompt, (best, worst)) in enumerate(ranked)]
+
+
+def gold(_: Sequence[tuple[int, ...]], samples: Sequence[Sample]) -> Array:
+    """How many of the tokens are GOOD, as a share of eight: at most 1."""
+    return np.array([sample.ids.count(GOOD) / 8 for sample in samples])
+
+
+def setup(limit: float, hidden: int = 16, **settings: Any) -> Setup:
+    config = LlamaConfig(
+        vocab_size=16, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.2
+    )
+    torch.manual_seed(0)
+    policy = Metered(prepare(LlamaForCausalLM(config)), eos=EOS, pad=0, ledger=Ledger(limit))
+    pairs, counter = toy_pairs(128), iter(range(1000))
+    return Setup(
+        policy=policy,
+        reference=policy.frozen(),
+        pairs=pairs,
+        heldout=toy_pairs(32, seed=5),
+        reference_logps=torch.zeros(len(pairs), 2),
+        prompts=lambda count: prompts(count, 100 + next(counter)),
+        score=gold,
+        ledger=policy.ledger,
+        settings=settings,
+        generator=torch.Generator().manual_seed(3),
+        batch_pairs=16,
+        max_response_tokens=8,
+    )
+
+
+def train(given: Setup) -> list[Update]:
+    return list(PPO().updates(given))
+
+
+def rollouts(updates: list[Update]) -> list[Update]:
+    """The first update of every iteration."""
+    return [update for update in updates if "length" in update.metrics]
+
+
+def test_ratio_is_exactly_one_at_the_first_minibatch_of_every_rollout() -> None:
+    updates = train(setup(2e9, iterations=3))
+    assert len(rollouts(updates)) >= 3
+    for update in rollouts(updates):
+        assert update.metrics["ratio"] == 1
+        assert update.metrics["clip_fraction"] == 0
+
+
+def test_optimiser_steps_are_epochs_times_minibatches() -> None:
+    given = setup(2e9, iterations=2, epochs=3, minibatches=5, reward="gold")
+    updates = train(given)
+    starts = [index for index, update in enumerate(updates) if "length" in update.metrics]
+    assert starts[:2] == [0, 15]
+    assert given.ledger.counts["steps"] == len(updates)
+    assert [update.step for update in updates] == list(range(1, len(updates) + 1))
+
+
+@pytest.mark.parametrize("limit", [2e8, 1e9])
+@pytest.mark.parametrize("reward", ["model", "gold"])
+def test_spends_its_budget_and_no_more(limit: float, reward: str) -> None:
+    """Overshoot 0; what is left is less than one group of four costs when every response runs to the limit."""
+    given = setup(limit, reward=reward)
+    updates = train(given)
+    run = Run(PPO(reward=reward), given, None, given.policy)  # type: ignore[arg-type]
+    assert 0 <= given.ledger.remaining < 2 * run.expected
+    assert given.ledger.canonical["reward"] <= 0.3 * limit
+    assert len(rollouts(updates)) >= 4
+
+
+def test_costs_what_a_hand_count_says() -> None:
+    """Per processed token 10 N + 12 N K: sample, old log-prob, value, reward and reference 2 N each, both models 6 N per epoch.
+
+    A wide model makes attention and the vocabulary head small beside N, as in the models that the rule is made for.
+    """
+    given = setup(1.5e11, hidden=128, epochs=2, iterations=3, samples_per_prompt=1)
+    train(given)
+    blocks, ledger = given.policy.shape.blocks, given.ledger
+    processed = ledger.counts["sampled_tokens"] + 6 * ledger.counts["prompts"]
+    spent = ledger.spent - ledger.canonical["reward"]
+    assert spent == pytest.approx(processed * blocks * (10 + 12 * 2), rel=0.05)
+    epochs = ledger.counts["rows"] / 128
+    pair = 6 + 8 + 8
+    assert ledger.canonical["reward"] == pytest.approx(2 * blocks * pair * (3 * 128 * epochs + 64), rel=0.05)
+
+
+def test_gold_is_only_looked_at_unless_it_is_the_reward() -> None:
+    """Gold labels are counted where they are the reward; a task without a score trains the same policy on the reward model."""
+    watched, blind = setup(1e9), setup(1e9)
+    train(watched)
+    object.__setattr__(blind, "score", None)
+    assert all("gold" not in update.metrics for update in train(blind))
+    assert watched.ledger.counts["labels"] == blind.ledger.counts["labels"] <= 128
+    assert all(torch.equal(a, b) for a, b in zip(watched.policy.parameters(), blind.policy.parameters(), strict=True))
+    bought = setup(1e9, reward="gold")
+    train(bought)
+    assert 0.9 < bought.ledger.counts["labels"] / (4 * bought.ledger.counts["prompts"]) <= 1
+
+
+@pytest.mark.parametrize("reward", ["model", "gold"])
+def test_learns_the_toy_reward(reward: str) -> None:
+    given = setup(6e9, reward=reward, kl_coef=0.01, learning_rate=5e-3, reward_learning_rate=1e-2, reward_epochs=9, missing_eos_penalty=0)
+    scores = [update.metrics["gold"] for update in rollouts(train(given))]
+    assert scores[-1] > scores[0] + 0.15
+
+
+def test_a_large_coefficient_keeps_the_policy_at_the_reference() -> None:
+    free, held = (rollouts(train(setup(2e9, reward="gold", kl_coef=coefficient)))[-1].metrics["k1"] for coefficient in (0.001, 3.0))
+    assert held < 0.5 * free
+
+
+def test_an_adaptive_coefficient_falls_while_the_policy_is_near() -> None:
+    coefficients = [update.metrics["kl_coef"] for update in rollouts(train(setup(2e9, target_kl=50.0, iterations=3)))]
+    assert coefficients[:3] == pytest.approx([0.1, 0.1 * 0.8, 0.1 * 0.8 * 0.8])
+
+
+def test_same_seed_same_weights() -> None:
+    first, second = setup(1e9), setup(1e9)
+    assert train(first) == train(second)
+    assert all(torch.equal(a, b) for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True))

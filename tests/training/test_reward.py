@@ -1,0 +1,104 @@
+"""The Bradley-Terry reward model on a tiny random Llama: what it costs, where it reads its score, that it learns and says how well."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from harness.models.loading import prepare
+from harness.models.metered import Metered
+from harness.training.ledger import Ledger
+from harness.training.reward import RewardModel, fit_reward_model, fitted, heldout_quality, pair_group
+from harness.types import Group, TokenPair
+
+GOOD, EOS = 5, 2
+
+
+def policy(limit: float = 1e12) -> Metered:
+    config = LlamaConfig(
+        vocab_size=16,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        initializer_range=0.2,
+        pad_token_id=0,
+    )
+    torch.manual_seed(0)
+    return Metered(prepare(LlamaForCausalLM(config)), eos=EOS, pad=0, ledger=Ledger(limit))
+
+
+def toy_pairs(count: int, seed: int = 0) -> list[TokenPair]:
+    """Responses of 2-5 tokens and EOS; the one with more of the token GOOD is chosen."""
+    generator = torch.Generator().manual_seed(seed)
+    pairs: list[TokenPair] = []
+    while len(pairs) < count:
+        prompt, a, b = (tuple(torch.randint(3, 9, (size,), generator=generator).tolist()) for size in (4, 2 + len(pairs) % 4, 3))
+        if a.count(GOOD) != b.count(GOOD):
+            chosen, rejected = sorted((a, b), key=lambda ids: -ids.count(GOOD))
+            pairs.append(TokenPair(len(pairs), prompt, (*chosen, EOS), (*rejected, EOS)))
+    return pairs
+
+
+def fit(model: Metered, pairs: list[TokenPair], **options: object) -> RewardModel:
+    generator = torch.Generator().manual_seed(1)
+    return fitted(fit_reward_model(model.fork(scalar_head=True), pairs, generator=generator, **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pooling", ["sum", "last"])
+def test_scores_pool_the_scalars_of_tokens(pooling: str) -> None:
+    """Two responses of 2 and 1 tokens: sums are v1 + v2 and v3, last tokens v2 and v3, both less the offset."""
+    model = policy().fork(scalar_head=True)
+    groups = [Group((3, 4), ((5, 2), (2,)))]
+    first, second, third = model.scalars(groups, at="token").values.tolist()
+    expected = (first + second, third) if pooling == "sum" else (second, third)
+    scores = RewardModel(model, pooling, offset=0.25).scores(groups)  # type: ignore[arg-type]
+    assert scores.tolist() == pytest.approx([score - 0.25 for score in expected], abs=1e-6)
+
+
+def test_learns_and_is_centred_and_calibrated() -> None:
+    model, pairs, heldout = policy(), toy_pairs(256), toy_pairs(128, seed=9)
+    reward = fit(model, pairs, epochs=4, learning_rate=5e-3)
+    quality = heldout_quality(reward, heldout)
+    assert quality["reward_accuracy"] > 0.9
+    assert quality["reward_log_loss"] < 0.4 < math.log(2)
+    assert quality["reward_calibration_error"] < 0.15
+    assert reward.scores([pair_group(pair) for pair in pairs[:64]]).mean().item() == pytest.approx(0, abs=1e-5)
+
+
+def test_calibration_of_a_coin() -> None:
+    """A reward of 0 everywhere is right half the time (ties count half), says 1/2, and so is perfectly calibrated; its loss is log 2."""
+    model = policy().fork(scalar_head=True)
+    assert model.head is not None
+    torch.nn.init.zeros_(model.head.weight)
+    quality = heldout_quality(RewardModel(model, "sum"), toy_pairs(32))
+    assert quality["reward_accuracy"] == quality["reward_confidence"] == 0.5
+    assert quality["reward_calibration_error"] == 0
+    assert quality["reward_log_loss"] == pytest.approx(math.log(2))
+    assert model.ledger.spent == 0
+
+
+def test_an_epoch_costs_three_forwards_and_the_centring_one() -> None:
+    model, pairs = policy(), toy_pairs(80)
+    fit(model, pairs, epochs=1, batch_pairs=32)
+    shape = model.shape.scalar()
+    forward = shape.scoring([pair_group(pair) for pair in pairs])
+    assert model.ledger.canonical["reward"] == pytest.approx(3 * forward + shape.scoring([pair_group(pair) for pair in pairs[:64]]))
+    assert model.ledger.counts == {"steps": 3, "rows": 80, "labels": 80}
+
+
+def test_stops_within_its_budget_and_cycles_the_data() -> None:
+    model, pairs = policy(), toy_pairs(80)
+    budget = 7.3 * model.shape.scalar().scoring([pair_group(pair) for pair in pairs])
+    fit(model, pairs, epochs=10, budget=budget)
+    assert 0 <= budget - model.ledger.canonical["reward"] <= 3.5 * model.shape.scalar().scoring([pair_group(pairs[3])])
+    assert model.ledger.counts["labels"] == 80 < model.ledger.counts["rows"]
+
+
+def test_same_generator_same_model() -> None:
+    groups = [pair_group(pair) for pair in toy_pairs(5, seed=3)]
+    first, second = (fit(policy(), toy_pairs(64), epochs=1).scores(groups) for _ in range(2))
+    assert torch.equal(first, second)
