@@ -43,7 +43,7 @@ def compare(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A preset such as tiny-128, or a transformers folder.")] = None,
     data: Annotated[str | None, typer.Option(help="A file of real rows instead of the task's own.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
     results: Results = RESULTS,
     quick: Annotated[bool, typer.Option("--quick", help="A small trial: one setting each, smaller everything.")] = False,
@@ -149,7 +149,9 @@ def _studies(results: Path) -> list[Path]:
     """The study at or the studies below a folder: those that hold an experiment.json."""
     if not results.is_dir():
         raise HarnessError(f"Results folder {results} does not exist.")
-    found = [results] if (results / "experiment.json").is_file() else sorted(path.parent for path in results.glob("*/experiment.json"))
+    from harness.store import records
+
+    found = records.studies(results)
     if not found:
         raise HarnessError(f"No study at or below {results}: a folder with an experiment.json is wanted; 'harness compare' makes one.")
     return found

@@ -55,7 +55,7 @@ class Experiment(Frozen):
     task_version: str = ""
     source: str | None = None
     model: str
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: str
@@ -137,6 +137,8 @@ def resolve(
         values |= _quick(values)
     given = {key: value for layer in (written, flags) for key, value in layer.items() if key not in {"algorithms", "set"}}
     values |= {{"data": "source"}.get(key, key): value for key, value in given.items()}
+    if not values["model"]:
+        raise HarnessError("No model named, and this data proposes none; give --model FOLDER, a local transformers folder.")
     values["seeds"] = _seeds(values.get("seeds", 1))
     values["budget"] = absolute_budget(str(values["budget"]), defaults.budget)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
@@ -169,7 +171,9 @@ def _plain(defaults: Defaults) -> dict[str, Any]:
 
 
 def _quick(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: min(values[key], bound) if isinstance(bound, int) else bound for key, bound in QUICK.items()}
+    """The presets; a task that proposes no model (its vocabulary is the pretrained model's) is given none."""
+    smaller = {key: min(values[key], bound) if isinstance(bound, int) else bound for key, bound in QUICK.items()}
+    return smaller if values["model"] else {**smaller, "model": ""}
 
 
 def _seeds(given: Any) -> tuple[Any, ...]:

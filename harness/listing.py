@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from harness import registry
 from harness.registry import Entry
+from harness.store import records
 
 
 def plugins(kind: str, *, check: bool = False) -> list[str]:
@@ -21,12 +19,7 @@ def plugins(kind: str, *, check: bool = False) -> list[str]:
 
 def runs(results: Path) -> list[str]:
     """One line per study below a folder: how many of its cells have which status."""
-    lines = []
-    for path in sorted(results.glob("*/experiment.json")):
-        statuses = Counter(_statuses(path.parent))
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())) or "no finished cell"
-        lines.append(f"{path.parent.name}  {counts}")
-    return lines
+    return [f"{folder.name}  {_counts(records.read(folder))}" for folder in records.studies(results)]
 
 
 def _about(entry: Entry, check: bool) -> str:
@@ -40,10 +33,7 @@ def _about(entry: Entry, check: bool) -> str:
     return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", also, origin]))
 
 
-def _statuses(study: Path) -> Iterator[str]:
-    for record in sorted(study.glob("cells/*/record.json")):
-        try:
-            content: Any = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            content = {}
-        yield str(content.get("status", "unreadable")) if isinstance(content, dict) else "unreadable"
+def _counts(study: records.Study) -> str:
+    statuses = Counter(str(cell.record.get("status")) for cell in study.cells)
+    statuses.update(unfinished=len(study.unfinished), unreadable=len(study.skipped))
+    return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if count) or "no cell yet"

@@ -40,13 +40,16 @@ def plans(flags: Mapping[str, Any], written: Mapping[str, Any], defaults: Defaul
         raise HarnessError(f"Algorithms {','.join(names)}: one of them is named twice.")
     asked = _asked(flags.get("set", ()), entries)
     return [
-        _plan(
-            entry,
-            [(defaults.settings.get(entry.name, {}), "task: "), (_table(tables, entry, origin), origin), (asked[name], "--set ")],
-            quick,
-        )
+        _plan(entry, [(_proposed(defaults, entry), "task: "), (_table(tables, entry, origin), origin), (asked[name], "--set ")], quick)
         for name, entry in entries.items()
     ]
+
+
+def _proposed(defaults: Defaults, entry: Entry) -> Mapping[str, Setting]:
+    """The task's settings for an algorithm; those under ``*`` hold for every algorithm that takes them."""
+    known = settings.legal(entry)
+    common = {name: value for name, value in defaults.settings.get("*", {}).items() if name in known}
+    return {**common, **defaults.settings.get(entry.name, {})}
 
 
 def _asked(flags: Sequence[str], entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:

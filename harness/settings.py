@@ -61,9 +61,8 @@ def choices(entry: Entry, asked: Mapping[str, Any], where: str) -> dict[str, tup
         values = raw if isinstance(raw, list | tuple) else [raw]
         if not values:
             raise HarnessError(f"{where}{entry.name}.{name}: an empty list; at least one value is wanted.")
-        found[key] = tuple(
-            dict.fromkeys(value(known[key], each, f"{where}{entry.name}.{name}", positive=key in positive) for each in values)
-        )
+        path = f"{where}{entry.name}.{name}"
+        found[key] = tuple(dict.fromkeys(value(known[key], each, path, positive=key in positive) for each in values))
     return found
 
 
