@@ -55,7 +55,7 @@ def _facts(story: Story, words: Sequence[str]) -> tuple[float, float, float, flo
     """Returns (coverage, unsupported, distractors, ungrammatical): what the content words say, where they stand in a legal place."""
     covered: set[str] = set()
     unsupported = distractors = ungrammatical = 0
-    for before, word in zip(["", *words[:-1]], words, strict=True):
+    for before, word in zip(["", *words], words, strict=False):
         category = CATEGORY_OF.get(word)
         if category is None:
             continue
@@ -81,7 +81,7 @@ def _repetitions(words: Sequence[str]) -> int:
     """Returns how often a content word, or a bigram without one, has been said before in the response."""
     seen: set[str | tuple[str, str]] = set()
     count = 0
-    for before, word in zip(["", *words[:-1]], words, strict=True):
+    for before, word in zip(["", *words], words, strict=False):
         if word not in CATEGORY_OF and (not before or before in CATEGORY_OF):
             continue
         item = word if word in CATEGORY_OF else (before, word)
