@@ -100,7 +100,8 @@ def _csv(lines: TextIO) -> Iterator[Mapping[str, Any]]:
 
 def _json(lines: TextIO) -> Iterator[Mapping[str, Any]]:
     text = lines.read()
-    yield from json.loads(text) if text.strip() else ()
+    rows = json.loads(text) if text.strip() else []
+    yield from rows if isinstance(rows, list) else [rows]
 
 
 def _jsonl(lines: TextIO) -> Iterator[Mapping[str, Any]]:
