@@ -33,6 +33,8 @@ def offline_updates(algorithm: PreferenceLoss, setup: Setup) -> Iterator[Update]
     size = run.batch_size()
     while True:
         batch = affordable(take(stream, size), algorithm.signature, setup.policy.shape, run.paid, setup.ledger.remaining, setup.generator)
+        if batch is None and run.step == 0:
+            raise HarnessError(f"algorithm '{algorithm.name}': a budget of {setup.ledger.remaining:.3g} FLOPs pays for no step.")
         if batch is None:
             return
         found = run.update(batch)

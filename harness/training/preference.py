@@ -24,7 +24,8 @@ class PreferenceLoss:
 
     ``knob`` is the hyperparameter that moves it along KL. Traits exempt it from a law it cannot obey, and are shown in tables:
     ``uses_batch_statistics`` (a value depends on the rest of the batch), ``has_nll`` (a likelihood term beside the ratios, so the
-    level of log-probs matters), ``raises_chosen`` False. ``conventions`` are recorded with every run, e.g. ``reduction``.
+    level of log-probs matters), ``raises_chosen`` False, ``stops_gradient`` (a detached factor, so autograd is not the derivative).
+    ``positive`` names hyperparameters that must be above 0. ``conventions`` are recorded with every run, e.g. ``reduction``.
     """
 
     name: str
@@ -37,6 +38,7 @@ class PreferenceLoss:
     uses_batch_statistics: bool = False
     has_nll: bool = False
     raises_chosen: bool = True
+    stops_gradient: bool = False
     positive: tuple[str, ...] = ()
     conventions: Mapping[str, str] = field(default_factory=dict)
 

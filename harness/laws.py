@@ -1,0 +1,189 @@
+"""What every preference loss must obey, as plain functions: tests drive them over the registry, ``harness check`` over a plug-in.
+
+A law takes a loss, a case (values for every name of the closed set, float64) and settings, and returns an empty string or one line
+that says what was broken. A loss that cannot obey a law says so by a trait in its file, and the trait is shown in every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.training.loss_signature import BatchStatistics
+from harness.training.preference import PreferenceLoss
+from harness.types import Setting
+
+Case = Mapping[str, Any]
+Law = Callable[[PreferenceLoss, Case, Mapping[str, Setting]], str]
+
+EXACT = 1e-10  # float64, absolute and relative: design invariant 1
+CHOSEN, REJECTED = ("chosen", "ref_chosen"), ("rejected", "ref_rejected")
+SINGLE = ("logps", "ref_logps")
+
+
+def draw_case(seed: int, *, rows: int = 6, spread: float = 5.0) -> dict[str, Any]:
+    """Values for every name of the closed set: log-ratios in [-spread, spread], both ends among them, all log-probs below 0."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(rows, dtype=torch.float64, generator=generator)
+
+    case: dict[str, Any] = {"desirable": torch.arange(rows) % 2 == 0, "progress": 0.5, "state": {}}
+    for policy, reference in (CHOSEN, REJECTED, SINGLE):
+        ratio = uniform(-spread, spread)
+        ratio[:2] = torch.tensor([-spread, spread])[torch.randperm(2, generator=generator)]
+        case[reference] = uniform(-2 * spread, -spread) - 0.01
+        case[policy] = case[reference] + ratio
+    for name in ("chosen_lengths", "rejected_lengths", "lengths"):
+        case[name] = uniform(1, 40).round()
+    case |= {"margin": uniform(-1, 1), "agreement": uniform(0.5, 1), "z0": uniform(-spread, spread)[0]}
+    return case | {"batch": _statistics(case)}
+
+
+def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> Tensor:
+    """The loss's values on a case, (rows,); the state is a fresh copy."""
+    named = {name: case[name] for name in loss.signature.arguments}
+    if "state" in named:
+        named["state"] = dict(case["state"])
+    return loss.loss(**named, **{**loss.hyperparameters, **settings})
+
+
+def gradients(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> dict[str, Tensor]:
+    """Gradient of the summed loss in each policy log-prob that it names, (rows,) each; zeros where it has none."""
+    leaves = {name: case[name].clone().requires_grad_() for name in ("chosen", "rejected", "logps") if name in loss.signature.arguments}
+    total = evaluate(loss, {**case, **leaves}, settings).sum()
+    found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, found, strict=True))
+
+
+def one_finite_value_per_row(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
+    """Shape (rows,), values and gradients finite wherever the case lies (log-ratios up to 1e4 in the tests)."""
+    values = evaluate(loss, case, settings)
+    if values.shape != case["chosen"].shape:
+        return f"returned shape {tuple(values.shape)} for {len(case['chosen'])} rows"
+    if not values.isfinite().all():
+        return f"a value is not finite: {values.tolist()}"
+    wrong = [name for name, gradient in gradients(loss, case, settings).items() if not gradient.isfinite().all()]
+    return f"the gradient in {wrong[0]} is not finite" if wrong else ""
+
+
+def gradients_are_derivatives(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
+    """Autograd agrees with central differences in float64; for cases away from kinks. Exempt: ``stops_gradient``."""
+    if loss.stops_gradient:
+        return ""
+    step = 1e-5
+    for name, gradient in gradients(loss, case, settings).items():
+        up, down = (evaluate(loss, {**case, name: case[name] + sign * step}, settings) for sign in (1, -1))
+        numeric = (up - down) / (2 * step)
+        if not loss.uses_batch_statistics and not torch.allclose(numeric, gradient, rtol=1e-4, atol=1e-6):
+            return f"the gradient in {name} is {gradient.tolist()}, differences give {numeric.tolist()}"
+        if not torch.allclose(numeric.sum(), gradient.sum(), rtol=1e-4, atol=1e-6):
+            return f"the gradient in {name} sums to {float(gradient.sum())}, differences to {float(numeric.sum())}"
+    return ""
+
+
+def order_is_irrelevant(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
+    """Reversing the rows reverses the values."""
+    turned = {name: value.flip(0) if _per_row(value) else value for name, value in case.items()}
+    return _same(evaluate(loss, turned, settings).flip(0), evaluate(loss, case, settings), "values change with the order of the batch")
+
+
+def rows_are_independent(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
+    """A row's value does not depend on which rows share its part of the batch, so 1 x 8 equals 8 x 1. Exempt: ``uses_batch_statistics``."""
+    if loss.uses_batch_statistics:
+        return ""
+    rows = range(len(case["chosen"]))
+    alone = [evaluate(loss, {n: v[i : i + 1] if _per_row(v) else v for n, v in case.items()}, settings) for i in rows]
+    return _same(torch.cat(alone), evaluate(loss, case, settings), "a row alone has another value than in a batch")
+
+
+def only_ratios_matter(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
+    """Lowering policy and reference alike changes nothing, for each response whose reference is named. Exempt: ``has_nll``."""
+    if loss.has_nll:
+        return ""
+    lowered = dict(case)
+    for policy, reference in (CHOSEN, REJECTED, SINGLE):
+        if reference in loss.signature.arguments:
+            shift = torch.arange(1, len(case[policy]) + 1, dtype=torch.float64)
+            lowered |= {policy: case[policy] - shift, reference: case[reference] - shift}
+    return _same(evaluate(loss, lowered, settings), evaluate(loss, case, settings), "the level of log-probs matters, not only ratios")
+
+
+def neutral_at_reference(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
+    """At policy = reference every row of one label has one value (DPO: log 2). Exempt: ``has_nll``, and losses without reference."""
+    if loss.has_nll or not {"ref_chosen", "ref_rejected", "ref_logps"} & set(loss.signature.arguments):
+        return ""
+    if {"margin", "agreement"} & set(loss.signature.arguments):
+        return ""
+    values = evaluate(loss, _at_reference(case), settings)
+    labels = (case["desirable"], ~case["desirable"]) if loss.signature.unpaired else (torch.ones_like(case["desirable"]),)
+    found = [_same(values[label], values[label][:1].expand(int(label.sum())), "rows differ at policy = reference") for label in labels]
+    return next(filter(None, found), "")
+
+
+def first_step_prefers_chosen(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
+    """At policy = reference and no gap, descent raises the chosen and lowers the rejected. Exempt for chosen: ``raises_chosen`` False."""
+    start = _at_reference(case)
+    start |= {"rejected": start["chosen"], "ref_rejected": start["ref_chosen"]}
+    found = gradients(loss, start, settings)
+    if "logps" in found:
+        found = {"chosen": found["logps"][case["desirable"]], "rejected": found["logps"][~case["desirable"]]}
+    if loss.raises_chosen and "chosen" in found and not (found["chosen"] < 0).all():
+        return f"the first step does not raise the chosen log-prob: gradient {found['chosen'].tolist()}"
+    if "rejected" in found and not (found["rejected"] > 0).all():
+        return f"the first step does not lower the rejected log-prob: gradient {found['rejected'].tolist()}"
+    return ""
+
+
+def repeatable(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
+    """The same arguments give the same bytes, and are left as they were."""
+    kept = {name: value.clone() if isinstance(value, Tensor) else value for name, value in case.items()}
+    first, second = evaluate(loss, case, settings), evaluate(loss, case, settings)
+    if not torch.equal(first, second):
+        return "two calls with the same arguments differ"
+    changed = [n for n, v in kept.items() if isinstance(v, Tensor) and not torch.equal(v, case[n])]
+    return f"the argument {changed[0]} was changed in place" if changed else ""
+
+
+LAWS: tuple[Law, ...] = (
+    one_finite_value_per_row,
+    gradients_are_derivatives,
+    order_is_irrelevant,
+    rows_are_independent,
+    only_ratios_matter,
+    neutral_at_reference,
+    first_step_prefers_chosen,
+    repeatable,
+)
+
+
+def violations(loss: PreferenceLoss, settings: Mapping[str, Setting] | None = None, *, seeds: int = 5) -> list[str]:
+    """Every law that the loss breaks on ``seeds`` ordinary cases and on log-ratios of 1e4, one line each; empty where it obeys."""
+    chosen, cases = dict(settings or {}), [draw_case(seed) for seed in range(seeds)]
+    found = {law.__name__: next(filter(None, (law(loss, case, chosen) for case in cases)), "") for law in LAWS}
+    found["far_from_reference"] = one_finite_value_per_row(loss, draw_case(0, spread=1e4), chosen)
+    return [f"{loss.name}: {law}: {what}" for law, what in found.items() if what]
+
+
+def _at_reference(case: Case) -> dict[str, Any]:
+    start = {**case, **{policy: case[reference] for policy, reference in (CHOSEN, REJECTED, SINGLE)}}
+    return start | {"z0": torch.zeros((), dtype=torch.float64), "batch": _statistics(start)}
+
+
+def _statistics(case: Case) -> BatchStatistics:
+    chosen, rejected = case["chosen"] - case["ref_chosen"], case["rejected"] - case["ref_rejected"]
+    gap = chosen - rejected
+    lengths = case["chosen_lengths"].mean(), case["rejected_lengths"].mean()
+    return BatchStatistics(chosen.mean(), rejected.mean(), gap.mean(), gap.std(correction=0), *lengths, len(gap))
+
+
+def _per_row(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 1
+
+
+def _same(found: Tensor, wanted: Tensor, complaint: str) -> str:
+    equal = found.shape == wanted.shape and torch.allclose(found, wanted, rtol=EXACT, atol=EXACT)
+    return "" if equal else f"{complaint}: {found.tolist()} against {wanted.tolist()}"
