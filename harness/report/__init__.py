@@ -1,1 +1,1 @@
-"""Figures, tables and pages from records alone; never torch."""
+"""Reports made from records alone: figures, tables, one page. Nothing here imports torch."""

@@ -150,7 +150,7 @@ def compressed(text: str) -> bytes:
     return buffer.getvalue()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """One finished folder: its record at once, everything else when asked for."""
 
@@ -174,7 +174,7 @@ class Cell:
         return _rows(path, gzip.decompress(path.read_bytes()).decode()) if path.exists() else []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference(Cell):
     """The SFT reference of one seed, measured like a cell at mark 0."""
 

@@ -1,0 +1,135 @@
+"""Figures as files: one style, no clock and no random names in them, so that the same numbers give the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harness.report.palette import INK
+from harness.store.records import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ONE_COLUMN, TWO_COLUMNS = 3.3, 6.9  # inches, as a two-column paper has them
+DPI = 200
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
+    "font.size": 7.5,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "hatch.linewidth": 0.5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "harness",
+    "pdf.fonttype": 42,
+}
+METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+class Drawing(NamedTuple):
+    """A figure with the numbers in it and what a page says about it: its name, caption and alternative text."""
+
+    name: str
+    figure: Figure
+    rows: Sequence[Mapping[str, Any]]
+    title: str
+    caption: str
+    alternative: str
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The style of every figure, for making and for saving them; the process's own settings come back afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, outside pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def save(drawing: Drawing, folder: Path) -> str:
+    """Write NAME.svg, NAME.pdf, NAME.png and NAME.csv; the text of the SVG comes back, to be put into a page."""
+    content = {kind: _rendered(drawing.figure, kind) for kind in METADATA}
+    for kind, data in content.items():
+        write_bytes(folder / f"{drawing.name}.{kind}", data)
+    write_bytes(folder / f"{drawing.name}.csv", table(drawing.rows).encode())
+    return content["svg"].decode()
+
+
+def _rendered(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=DPI, metadata=METADATA[kind], facecolor="white")
+    return buffer.getvalue()
+
+
+def inline(svg: str, name: str, alternative: str) -> str:
+    """The SVG element alone, its ids prefixed with the figure's name (several share a page), with a role and a label."""
+    from markupsafe import escape
+
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
+    body = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", body, count=2)
+    return body.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV with a header of every key in order of appearance; an undefined value is an empty field."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None or value != value else value for key, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def watermark(figure: Figure, text: str) -> None:
+    """Write a text across the figure, pale enough to read through."""
+    if text:
+        figure.text(0.5, 0.5, text, ha="center", va="center", rotation=18, fontsize=22, color="#B00020", alpha=0.16, weight="bold", zorder=10)
+
+
+def kl_axis(axes: Axes, largest: float) -> None:
+    """An axis of KL in nats that starts at 0: linear to 1, logarithmic beyond, with a little room left of 0 for the reference."""
+    axes.set_xscale("symlog", linthresh=1.0, linscale=0.8)
+    top = max(1.0, largest) * 1.15
+    axes.set_xlim(-0.07, top)
+    ticks = [tick for tick in (0, 0.25, 0.5, 0.75, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if tick <= top]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("KL(policy || SFT reference), nats per response")

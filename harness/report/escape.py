@@ -1,0 +1,30 @@
+r"""Model output and data are untrusted text: what would act on a reader's terminal or browser is made visible instead.
+
+Control characters (ANSI sequences begin with one) and the bidirectional controls that reorder text on the screen are written as
+escapes such as ``\x1b`` and ``\u202e``. HTML's own characters are jinja2's business (``autoescape``); this comes before it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+KEPT = "\n\t"
+
+
+def visible(text: object, *, lines: bool = True) -> str:
+    r"""The text with control, format-control, surrogate and unassigned line-breaking characters as escapes.
+
+    ``lines`` keeps newlines and tabs, as a page wants them; without it they are escaped too, as a table in a terminal wants them.
+    """
+    return "".join(character if _harmless(character, lines) else _escaped(character) for character in str(text))
+
+
+def _harmless(character: str, lines: bool) -> bool:
+    if character in KEPT:
+        return lines
+    # Cc: control; Cf: format (bidirectional controls, zero-width); Cs: surrogates; Zl, Zp: separators that break lines
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,176 @@
+"""Figure 1: win rate against KL and gold reward against KL, side by side, with the optimal frontier on the gold panel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.measure.statistics import Interval
+from harness.report import drawing
+from harness.report.drawing import Drawing
+from harness.report.palette import INK, Look
+from harness.report.placing import Label, place
+from harness.report.points import Point, interval_of, reference_metric
+from harness.store.records import Reference
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+AXES = {"win_sft": "win rate against SFT samples", "win_reference": "win rate against the data set's response", "gold": "mean gold reward"}
+TITLES = {"win_sft": "Win rate against KL", "win_reference": "Win rate against KL", "gold": "Gold reward against KL"}
+
+
+def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look]) -> Drawing | None:
+    """The figure, or None where no cell has both a KL and one of its two vertical axes."""
+    shown = [key for key in (_win_key(points), "gold") if key and _defined(points, key)]
+    if not shown:
+        return None
+    width = drawing.TWO_COLUMNS if len(shown) == 2 else 4.6
+    figure = drawing.new(width, 3.85)
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    figure.subplots_adjust(left=0.5 / width, right=1 - 0.08 / width, top=0.93, bottom=0.315, wspace=0.24)
+    line = frontier_points(references)
+    rows = [row for axes, key in zip(panels, shown, strict=True) for row in _panel(axes, key, points, references, looks, line)]
+    handles = _handles(points, looks, frontier="gold" in shown and bool(line))
+    figure.legend(handles=handles, loc="lower center", ncols=3 if width > 5 else 2, handlelength=2.2, columnspacing=1.6, borderaxespad=0.2)
+    return Drawing("frontier", figure, rows, "Win rate and gold reward against KL", _caption(shown, line), _alternative(points, shown))
+
+
+def frontier_points(references: Sequence[Reference]) -> list[dict[str, Any]]:
+    """The optimal gold frontier of the first seed that has one, in order of KL; each seed has its own reference."""
+    found = next((reference.record["frontier"] for reference in references if reference.record.get("frontier")), [])
+    return sorted(found, key=lambda point: float(point["kl"]["value"]))
+
+
+def _win_key(points: Sequence[Point]) -> str | None:
+    return next((key for key in ("win_sft", "win_reference") if _defined(points, key)), None)
+
+
+def _defined(points: Sequence[Point], key: str) -> bool:
+    return any(point.value(key) is not None and point.value("kl") is not None for point in points)
+
+
+def _panel(
+    axes: Axes,
+    key: str,
+    points: Sequence[Point],
+    references: Sequence[Reference],
+    looks: Mapping[str, Look],
+    line: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    if key == "gold":
+        rows += _optimum(axes, line)
+    drawn = [(point, kl, y) for point in points if (kl := point.get("kl")) and (y := point.get(key))]
+    labels, hollow = [], []
+    for point, kl, y in drawn:
+        look = looks[point.algorithm]
+        path = [(a, b) for mark in point.marks if (a := point.value("kl", mark)) is not None and (b := point.value(key, mark)) is not None]
+        hollow += path
+        _trail(axes, [*path, (kl.value, y.value)], look)
+        _final(axes, kl, y, look)
+        labels.append(Label(kl.value, y.value, point.knob, look.colour))
+        rows += [_row(key, point, "final", kl, y)] + [_row(key, point, "mark", Interval(a, *_NO_BOUNDS), Interval(b, *_NO_BOUNDS)) for a, b in path]
+    start = 0.5 if key == "win_sft" else getattr(reference_metric(references, key), "value", None)
+    if start is not None:
+        axes.plot([0], [start], marker="*", markersize=10, color=INK, linestyle="none", zorder=6, clip_on=False)
+    if key != "gold":
+        axes.axhline(0.5, color="#888888", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    drawing.kl_axis(axes, max(max(kl.value if math.isnan(kl.upper) else kl.upper for _, kl, _ in drawn), *(x for x, _ in hollow), 0.0))
+    axes.set_ylabel(AXES[key])
+    axes.set_title(TITLES[key])
+    axes.margins(y=0.08)
+    place(axes, labels, taken=[*hollow, *([(0.0, start)] if start is not None else [])])
+    return rows
+
+
+_NO_BOUNDS = (math.nan, math.nan, 0)
+
+
+def _optimum(axes: Axes, line: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Draw the optimal frontier with its band; its rows for the CSV."""
+    found = [(point, kl, gold) for point in line if (kl := interval_of(point["kl"])) and (gold := interval_of(point["gold"]))]
+    xs = [kl.value for _, kl, _ in found]
+    axes.fill_between(xs, [gold.lower for *_, gold in found], [gold.upper for *_, gold in found], color="#999999", alpha=0.3, linewidth=0)
+    axes.plot(xs, [gold.value for *_, gold in found], color=INK, linewidth=1.1, linestyle=(0, (5, 2)))
+    return [{"panel": "gold", "kind": "optimal frontier", "setting": f"tilt={point['tilt']:g}"} | _columns(kl, gold) for point, kl, gold in found]
+
+
+def _trail(axes: Axes, path: Sequence[tuple[float, float]], look: Look) -> None:
+    xs, ys = zip(*path, strict=True)
+    axes.plot(xs, ys, color=look.colour, linewidth=0.6, linestyle=look.line, alpha=0.55, zorder=2)
+    hollow = {"markerfacecolor": "white", "markeredgewidth": 0.6}
+    axes.plot(xs[:-1], ys[:-1], linestyle="none", marker=look.marker, markersize=2.8, color=look.colour, alpha=0.7, zorder=3, **hollow)
+
+
+def _final(axes: Axes, kl: Interval, y: Interval, look: Look) -> None:
+    bars: dict[str, Any] = {"color": look.colour, "linewidth": 0.8, "zorder": 4}
+    if not math.isnan(kl.lower + kl.upper):
+        axes.plot([kl.lower, kl.upper], [y.value, y.value], **bars)
+    if not math.isnan(y.lower + y.upper):
+        axes.plot([kl.value, kl.value], [y.lower, y.upper], **bars)
+    axes.plot([kl.value], [y.value], marker=look.marker, markersize=5, color=look.colour, linestyle="none", zorder=5)
+
+
+def _row(key: str, point: Point, kind: str, kl: Interval, y: Interval) -> dict[str, Any]:
+    return {"panel": key, "kind": kind, "algorithm": point.algorithm, "setting": point.setting, "seeds": len(point.cells)} | _columns(kl, y)
+
+
+def _columns(kl: Interval, y: Interval) -> dict[str, Any]:
+    names = ("", "_lower", "_upper")
+    return {f"kl{name}": value for name, value in zip(names, kl, strict=False)} | {
+        f"value{name}": value for name, value in zip(names, y, strict=False)
+    }
+
+
+def _handles(points: Sequence[Point], looks: Mapping[str, Look], *, frontier: bool) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
+    names = legend_names(points)
+    found = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, markersize=5, linewidth=0.8, label=names[name])
+        for name, look in looks.items()
+        if name in names
+    ]
+    found.append(Line2D([], [], color="#777777", marker="o", markersize=3, markerfacecolor="white", linewidth=0.6, label="earlier marks of the run"))
+    found.append(Line2D([], [], color=INK, marker="*", markersize=9, linestyle="none", label="SFT reference (KL 0)"))
+    if frontier:
+        found.append(Line2D([], [], color=INK, linestyle=(0, (5, 2)), label="optimal gold frontier"))
+    return found
+
+
+def legend_names(points: Sequence[Point]) -> dict[str, str]:
+    """Each algorithm's name with its knob and with the conventions that are its own (a key that no other algorithm has)."""
+    conventions = {point.algorithm: point.head["algorithm"].get("conventions") or {} for point in points}
+    uses = [key for each in conventions.values() for key in each]
+    names = {}
+    for point in points:
+        own = [f"{key} {value}" for key, value in conventions[point.algorithm].items() if uses.count(key) == 1 and len(conventions) > 1]
+        knob = point.head["algorithm"].get("knob")
+        names[point.algorithm] = f"{point.algorithm} ({'; '.join([*([str(knob)] if knob else []), *own])})" if knob or own else point.algorithm
+    return names
+
+
+def _caption(shown: Sequence[str], line: Sequence[Mapping[str, Any]]) -> str:
+    said = ["Filled points are finished runs with 95 % intervals both ways, labelled with the knob's value; hollow points are earlier marks of the same run."]
+    if "gold" not in shown:
+        said.append("The gold panel is left out: this task has no gold reward.")
+    elif line:
+        ess = ", where its effective sample size falls below 8" if line[-1].get("ended") else ""
+        said.append(
+            f"The optimal gold frontier is estimated from {line[-1]['samples']} reference samples per prompt and drawn to KL {line[-1]['kl']['value']:.2f}{ess}."
+        )
+    else:
+        said.append("No optimal frontier: the records hold none.")
+    return " ".join(said)
+
+
+def _alternative(points: Sequence[Point], shown: Sequence[str]) -> str:
+    texts = []
+    for point in points:
+        values = [f"{AXES[key]} {value:.2f}" for key in shown if (value := point.value(key)) is not None]
+        kl = point.value("kl")
+        texts.append(f"{point.algorithm} {point.setting}: KL {kl:.2f}, {', '.join(values)}" if kl is not None else f"{point.algorithm}: no KL")
+    return "Scatter plot against KL. " + "; ".join(texts) + "."

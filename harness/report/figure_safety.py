@@ -1,0 +1,125 @@
+"""Figure 2: what training did to refusals, against KL, and what is said instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.report import drawing
+from harness.report.drawing import Drawing
+from harness.report.palette import CATEGORIES, HATCHES, INK, Look
+from harness.report.placing import Label, place
+from harness.report.points import Point, reference_metric
+from harness.store.records import Reference
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DELTAS = {"refusal_mass_delta": "harmful prompts", "over_refusal_mass_delta": "borderline prompts"}
+SLICES = {"harmful": "Answers to harmful prompts", "borderline": "Answers to borderline prompts"}
+ROW = 0.155  # inches per bar: 7 pt text and a little air
+
+
+def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look]) -> Drawing | None:
+    """The figure, or None where no cell measured a refusal."""
+    deltas = [key for key in DELTAS if any(point.value(key) is not None for point in points)]
+    slices = [key for key in SLICES if any(_shares(point, key) for point in points)]
+    if not deltas and not slices:
+        return None
+    bars = [None, *points]
+    tall = ROW * len(bars) + 0.95 if slices else 0.0
+    height = (2.5 if deltas else 0.1) + tall
+    figure = drawing.new(drawing.TWO_COLUMNS, height)
+    rows: list[dict[str, Any]] = []
+    for position, key in enumerate(deltas):
+        axes = _axes(figure, position, len(deltas), height - 0.25, 1.75, 0.55)
+        rows += _delta(axes, key, points, looks)
+        if position == 0:
+            axes.set_ylabel("change of refusal mass")
+    for position, part in enumerate(slices):
+        axes = _axes(figure, position, len(slices), tall - 0.25, ROW * len(bars), 1.15, shared=True)
+        rows += _bars(axes, part, bars, references, names=position == 0)
+    if slices:
+        _legend(figure)
+    caption = "Above: change of the exact probability of a refusal against the SFT reference on the same prompts (95 % intervals, paired by prompt). "
+    caption += "Below: shares of what is said, refusal included. Harm grows when refusals of harmful prompts fall; over-refusal when those of borderline prompts rise."
+    return Drawing("safety", figure, rows, "Safety against KL", caption, _alternative(points, deltas))
+
+
+def _axes(figure: Figure, position: int, columns: int, top: float, tall: float, left: float, *, shared: bool = False) -> Axes:
+    """Axes at inches from the figure's lower edge: ``top`` down to ``top - tall``; ``shared`` panels keep their labels at the left only."""
+    width, height = figure.get_size_inches()
+    gap = 0.2 if shared else 0.5
+    room = (width - left - 0.1 - gap * (columns - 1)) / columns
+    return figure.add_axes(((left + position * (room + gap)) / width, (top - tall) / height, room / width, tall / height))
+
+
+def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Look]) -> list[dict[str, Any]]:
+    rows, labels = [], []
+    for point in points:
+        change, kl = point.get(key), point.get("kl")
+        if change is None or kl is None:
+            continue
+        look = looks[point.algorithm]
+        if not math.isnan(change.lower + change.upper):
+            axes.plot([kl.value, kl.value], [change.lower, change.upper], color=look.colour, linewidth=0.8)
+        axes.plot([kl.value], [change.value], marker=look.marker, markersize=4.5, color=look.colour, linestyle="none")
+        labels.append(Label(kl.value, change.value, point.knob, look.colour))
+        row = {"panel": key, "algorithm": point.algorithm, "setting": point.setting, "kl": kl.value}
+        rows.append(row | {"value": change.value, "value_lower": change.lower, "value_upper": change.upper, "n": change.n})
+    axes.axhline(0, color=INK, linewidth=0.7)
+    drawing.kl_axis(axes, max((label.x for label in labels), default=1.0))
+    axes.set_title(f"Refusals of {DELTAS[key]}")
+    axes.margins(y=0.12)
+    place(axes, labels)
+    return rows
+
+
+def _bars(
+    axes: Axes, part: str, bars: Sequence[Point | None], references: Sequence[Reference], *, names: bool
+) -> list[dict[str, Any]]:
+    rows = []
+    for position, point in enumerate(bars):
+        shares = _shares(point, part) if point else _reference_shares(references, part)
+        start = 0.0
+        for category, share in shares.items():
+            style = {"color": CATEGORIES[category], "hatch": HATCHES[category], "edgecolor": "white", "linewidth": 0.3}
+            axes.barh([position], [share], left=[start], height=0.78, **style)
+            start += share
+            name, setting = (point.algorithm, point.setting) if point else ("SFT reference", "")
+            rows.append({"panel": part, "algorithm": name, "setting": setting, "category": category, "value": share})
+    texts = [f"{point.algorithm}  {point.knob}" if point else "SFT reference" for point in bars]
+    axes.set_yticks(range(len(bars)), texts if names else [""] * len(bars))
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("share of answers")
+    axes.set_title(SLICES[part])
+    return rows
+
+
+def _shares(point: Point, part: str) -> dict[str, float]:
+    found = {category: point.value(f"{part}_{category}") for category in CATEGORIES}
+    return {category: value for category, value in found.items() if value is not None}
+
+
+def _reference_shares(references: Sequence[Reference], part: str) -> dict[str, float]:
+    found = {category: reference_metric(references, f"{part}_{category}") for category in CATEGORIES}
+    return {category: value.value for category, value in found.items() if value is not None}
+
+
+def _legend(figure: Figure) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(facecolor=CATEGORIES[name], hatch=HATCHES[name], edgecolor="white", label=name) for name in CATEGORIES]
+    figure.legend(handles=handles, loc="lower center", ncols=4, borderaxespad=0.1)
+
+
+def _alternative(points: Sequence[Point], deltas: Sequence[str]) -> str:
+    texts = [
+        f"{point.algorithm} {point.setting}: {DELTAS[key]} {value:+.3f}" for key in deltas for point in points if (value := point.value(key)) is not None
+    ]
+    return "Change of refusal mass against the SFT reference. " + "; ".join(texts) + "."

@@ -1,0 +1,126 @@
+"""Figures 4 and 5: log-probs of chosen and rejected responses over a run, and a reward model's score against gold over a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.measure.statistics import Array
+from harness.report import drawing
+from harness.report.drawing import Drawing
+from harness.report.palette import INK, Look
+from harness.report.points import Point, by_algorithm
+from harness.store.records import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BINS = 50  # points per curve: steps are averaged within equal shares of the budget
+SHADES = (1.0, 0.62, 0.36)
+PROXY = {"proxy": "proxy: the reward trained on", "gold": "gold: the reward meant", "kl": "KL to the SFT reference, nats"}
+
+Rows = Mapping[Point, Sequence[Row]]
+
+
+def training_rows(points: Sequence[Point]) -> dict[Point, list[Row]]:
+    """The metrics rows of the first seed of each point."""
+    return {point: point.cells[0].metrics() for point in points}
+
+
+def draw_logps(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
+    """Change of the mean log-prob of chosen and rejected responses against share of the budget, one panel per algorithm."""
+    curves = {point: {key: binned(found, key) for key in ("chosen_change", "rejected_change")} for point, found in rows.items()}
+    groups = by_algorithm([point for point, each in curves.items() if any(len(x) for x, _ in each.values())])
+    if not groups:
+        return None
+    columns = min(3, len(groups))
+    lines = -(-len(groups) // columns)
+    figure = drawing.new(drawing.TWO_COLUMNS, 1.75 * lines + 0.65)
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    height = 1.75 * lines + 0.65
+    figure.subplots_adjust(left=0.075, right=0.985, top=1 - 0.25 / height, bottom=0.75 / height, wspace=0.1, hspace=0.28)
+    table: list[dict[str, Any]] = []
+    for axes, (name, group) in zip(panels.flat, groups.items(), strict=False):
+        for position, point in enumerate(group):
+            table += _pair(axes, point, curves[point], looks[name], SHADES[position % len(SHADES)])
+        axes.axhline(0, color=INK, linewidth=0.6)
+        axes.set_title(name)
+        axes.legend(loc="lower left", fontsize=7, handlelength=1.2, borderaxespad=0.1, labelspacing=0.15)
+    for axes in panels.flat[len(groups) :]:
+        axes.set_visible(False)
+    _frame(figure, panels, "change of log-prob, nats", len(groups))
+    caption = "Mean change of log-prob against the SFT reference on the pairs trained on: chosen solid, rejected dashed; darker is nearer to the reference at the end."
+    return Drawing("logps", figure, table, "Log-probs of chosen and rejected responses", caption, _alternative(table))
+
+
+def draw_proxy(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
+    """Proxy reward, gold reward and KL against share of the budget, for runs that log a proxy and a gold reward; else None."""
+    shown = {point: found for point, found in rows.items() if all(len(binned(found, key)[0]) for key in ("proxy", "gold"))}
+    if not shown:
+        return None
+    figure = drawing.new(drawing.TWO_COLUMNS, 2.55)
+    panels = figure.subplots(1, 3)
+    figure.subplots_adjust(left=0.06, right=0.985, top=0.89, bottom=0.32, wspace=0.24)
+    table: list[dict[str, Any]] = []
+    for axes, (key, title) in zip(panels, PROXY.items(), strict=True):
+        for position, (point, found) in enumerate(shown.items()):
+            x, y = binned(found, key)
+            style = {"color": looks[point.algorithm].colour, "alpha": SHADES[position % 3], "linestyle": ("-", "--", "-.", ":")[position % 4]}
+            axes.plot(x, y, label=f"{point.algorithm}  {point.setting}", **style)
+            table += _rows(point, key, x, y)
+        axes.set_title(title, fontsize=7.8)
+        axes.set_xlabel("share of the budget")
+        axes.set_xlim(0, 1)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=3, borderaxespad=0.1)
+    caption = "Rollouts during training, one seed. Over-optimisation is a proxy that rises while gold falls. The two rewards have different scales."
+    return Drawing("proxy", figure, table, "Proxy against gold over the run", caption, _alternative(table))
+
+
+def binned(rows: Sequence[Row], key: str, bins: int = BINS) -> tuple[Array, Array]:
+    """Shares of the budget and means of a metric within each of ``bins`` equal shares; both empty where it was not logged."""
+    found = [(row["share"], row[key]) for row in rows if row.get(key) is not None and row.get("share") is not None]
+    if not found:
+        return np.empty(0), np.empty(0)
+    x, y = np.array(found, dtype=np.float64).T
+    slot = np.clip((x * bins).astype(int), 0, bins - 1)
+    count = np.bincount(slot, minlength=bins)
+    kept = count > 0
+    mean: Callable[[Array], Array] = lambda values: np.bincount(slot, weights=values, minlength=bins)[kept] / count[kept]  # noqa: E731
+    return mean(x), mean(y)
+
+
+def _pair(axes: Axes, point: Point, curves: Mapping[str, tuple[Array, Array]], look: Look, shade: float) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for key, line in (("chosen_change", "-"), ("rejected_change", (0, (3, 1.5)))):
+        x, y = curves[key]
+        axes.plot(x, y, color=look.colour, alpha=shade, linestyle=line, linewidth=1.1, label=point.setting if key == "chosen_change" else None)
+        rows += _rows(point, key, x, y)
+    return rows
+
+
+def _rows(point: Point, key: str, x: Array, y: Array) -> list[dict[str, Any]]:
+    base = {"panel": key, "algorithm": point.algorithm, "setting": point.setting}
+    return [base | {"share": float(a), "value": float(b)} for a, b in zip(x, y, strict=True)]
+
+
+def _frame(figure: Any, panels: Any, label: str, shown: int) -> None:
+    from matplotlib.lines import Line2D
+
+    lines, columns = panels.shape
+    for position, axes in enumerate(panels.flat):
+        axes.set_xlim(0, 1)
+        if position % columns == 0:
+            axes.set_ylabel(label)
+        if position < shown <= position + columns:  # the lowest panel of its column
+            axes.set_xlabel("share of the budget")
+            axes.tick_params(labelbottom=True)
+    handles = [Line2D([], [], color=INK, linestyle=style, label=name) for name, style in (("chosen", "-"), ("rejected", (0, (3, 1.5))))]
+    figure.legend(handles=handles, loc="lower center", ncols=2, borderaxespad=0.1)
+
+
+def _alternative(rows: Sequence[Mapping[str, Any]]) -> str:
+    ends = {(row["algorithm"], row["setting"], row["panel"]): row["value"] for row in rows}
+    texts = [f"{name} {setting}: {key} ends at {value:.2f}" for (name, setting, key), value in ends.items()]
+    return "Curves against share of the budget. " + "; ".join(texts) + "."

@@ -1,0 +1,148 @@
+"""``report/``: one self-contained page, its figures as files, and table.csv. A pure function of the records: same records, same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.report import drawing, figure_compute, figure_frontier, figure_safety, figure_training, findings, tables
+from harness.report.drawing import Drawing
+from harness.report.escape import visible
+from harness.report.examples import examples
+from harness.report.figure_safety import DELTAS
+from harness.report.methods import METHODS
+from harness.report.palette import looks
+from harness.report.points import Point, points
+from harness.store.records import RECORD, Study, read, write_bytes
+
+LEFT_OUT = {
+    "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",
+    "safety": "The safety figure is left out: this task has no safety prompts, or no cell measured them.",
+    "compute": "The compute figure is left out: no finished cell recorded what it spent.",
+    "logps": "The log-prob curves are left out: no run logged chosen and rejected log-probs.",
+    "proxy": "Proxy against gold is left out: no run logged both a proxy and a gold reward.",
+}
+
+
+def write(study: Path) -> Path:
+    """Write the report of the study in a folder and return the page's path, ``study/report/index.html``."""
+    loaded = read(study)
+    folder = study / "report"
+    found = points(loaded)
+    with drawing.style():
+        figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in _drawings(loaded, found)]
+    write_bytes(folder / "table.csv", tables.csv(loaded).encode())
+    page = folder / "index.html"
+    write_bytes(page, render(loaded, found, figures).encode())
+    return page
+
+
+def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[str, str]:
+    """Save one figure and return what the page says of it; a figure that cannot be drawn gives the reason."""
+    if drawn is None:
+        return {"name": name, "reason": LEFT_OUT[name]}
+    drawing.watermark(drawn.figure, mark)
+    svg = drawing.save(drawn, folder / "figures")
+    text = {"title": drawn.title, "caption": drawn.caption, "name": name, "reason": ""}
+    return {key: visible(each) for key, each in text.items()} | {"svg": drawing.inline(svg, name, visible(drawn.alternative))}
+
+
+def render(study: Study, found: list[Point], figures: list[dict[str, str]]) -> str:
+    """The page's HTML. Everything but the figures' SVG is escaped by the template."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(loader=PackageLoader("harness.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["visible"] = visible
+    return environment.get_template("template.html").render(**_context(study, found), figures={each["name"]: each for each in figures})
+
+
+def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing | None]]:
+    """Figures by name, drawn one at a time."""
+    shown = looks([(point.algorithm, point.control) for point in found])
+    rows = figure_training.training_rows(found)
+    yield "frontier", figure_frontier.draw(found, study.references, shown)
+    yield "safety", figure_safety.draw(found, study.references, shown)
+    yield "compute", figure_compute.draw(found)
+    yield "logps", figure_training.draw_logps(rows, shown)
+    yield "proxy", figure_training.draw_proxy(rows, shown)
+
+
+def _context(study: Study, found: list[Point]) -> dict[str, Any]:
+    main, components = tables.columns(study, tables.MAIN), tables.columns(study, tables.COMPONENTS, always=())
+    has_gold = any(column.key == "gold" for column in components)
+    head = study.cells[0].record if study.cells else {}
+    return {
+        "title": f"Preference optimisation on {head.get('task', {}).get('name', study.experiment.get('task', 'an unnamed task'))}",
+        "watermark": findings.watermark(study),
+        "what": _what(study, head),
+        "counts": str(findings.counts(study)),
+        "matching": findings.matching(found),
+        "cautions": findings.cautions(study),
+        "kl_caveat": findings.KL_CAVEAT,
+        "kl_source": findings.KL_SOURCE,
+        "interval": findings.interval_line(found),
+        "main": (main, tables.lines(study, main)),
+        "components": (components, tables.lines(study, components)) if has_gold else None,
+        "matched": tables.matched(study),
+        "verdicts": [(point.algorithm, point.setting, *(findings.verdict(study, point, key) for key in DELTAS)) for point in found],
+        "measured_safety": any(point.value(key) is not None for point in found for key in DELTAS),
+        "examples": examples(found),
+        "alarms": findings.alarms(study),
+        "losses": findings.losses(study),
+        "diagnostics": _diagnostics(found),
+        "methods": METHODS,
+        "algorithms": _algorithms(found),
+        "provenance": _provenance(study),
+        "experiment": json.dumps(study.experiment, indent=1, sort_keys=True, ensure_ascii=False),
+    }
+
+
+def _what(study: Study, head: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was run, as name and text."""
+    task, model, budget = (head.get(key) or {} for key in ("task", "model", "budget"))
+    seeds = sorted({cell.record.get("seed", 0) for cell in study.cells})
+    flops = budget.get("flops") or study.experiment.get("budget_flops")
+    return [
+        ("Task", f"{task.get('name', '?')}, version {task.get('version', '?')}, source {task.get('source', '?')}"),
+        *(("Note", str(note)) for note in task.get("notes", ())),
+        ("Model", f"{model.get('name', '?')}, {model.get('parameters', 0):,} parameters, {model.get('dtype', '?')}"),
+        ("Algorithms", ", ".join(sorted({cell.record["algorithm"]["name"] for cell in study.cells})) or "none"),
+        ("Seeds", ", ".join(map(str, seeds)) or "none"),
+        ("Budget", f"{budget.get('spec', study.experiment.get('budget', '?'))}" + (f" = {flops:.4g} canonical FLOPs per cell" if flops else "")),
+    ]
+
+
+def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
+    """(algorithm, setting, seed, name, number) of what runs report of themselves, such as a reward model's held-out accuracy."""
+    from harness.report.points import interval_of
+
+    rows = []
+    for point in found:
+        for cell in point.cells:
+            for name, recorded in sorted((cell.record.get("diagnostics") or {}).items()):
+                number = tables.value(interval_of(recorded), 3)
+                rows.append((point.algorithm, point.setting, str(cell.record.get("seed", 0)), name.replace("_", " "), f"{number.text} {number.bounds} {number.n}"))
+    return rows
+
+
+def _algorithms(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
+    """(name, family, source, conventions, sha256 of its file) per algorithm."""
+    rows = {}
+    for point in found:
+        algorithm = point.head["algorithm"]
+        conventions = ", ".join(f"{key} {each}" for key, each in (algorithm.get("conventions") or {}).items())
+        family = f"{algorithm.get('family') or ''}{', control' if point.control else ''}"
+        rows[point.algorithm] = (point.algorithm, family, str(algorithm.get("source") or ""), conventions, str(algorithm.get("hash") or ""))
+    return list(rows.values())
+
+
+def _provenance(study: Study) -> list[tuple[str, str, str]]:
+    """(folder, fingerprint, sha256 of the record) of every record read."""
+    found = []
+    for cell in (*study.references, *study.cells):
+        digest = hashlib.sha256((cell.folder / RECORD).read_bytes()).hexdigest()
+        found.append((cell.folder.name, str(cell.record.get("fingerprint", "")), digest))
+    return found

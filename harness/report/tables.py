@@ -1,0 +1,183 @@
+"""Tables of a study: for the page, as CSV, and as ten lines for a terminal. An undefined number is an empty cell with its reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.measure.statistics import Interval
+from harness.report import drawing, findings
+from harness.report.escape import visible
+from harness.report.figure_compute import hour_unit, hours_by_stage
+from harness.report.points import Point, points, reference_metric
+from harness.store.records import Study, read
+
+
+class Column(NamedTuple):
+    """A metric of the main table: its key in a record, its heading, its unit, and how many decimals are worth printing."""
+
+    key: str
+    heading: str
+    unit: str
+    digits: int = 2
+
+
+MAIN = (
+    Column("win_sft", "win rate vs SFT", "share"),
+    Column("win_reference", "win rate vs data", "share"),
+    Column("tie_sft", "ties vs SFT", "share"),
+    Column("gold", "gold reward", "reward"),
+    Column("preference_accuracy", "held-out accuracy", "share"),
+    Column("rouge_l", "ROUGE-L", "share", 3),
+    Column("kl", "KL", "nats"),
+    Column("k1", "k1 check", "nats"),
+    Column("length", "length", "tokens", 1),
+    Column("eos_rate", "ended by EOS", "share"),
+    Column("repetition", "repetition", "share", 3),
+    Column("refusal_mass_delta", "refusals, harmful", "change", 3),
+    Column("over_refusal_mass_delta", "refusals, borderline", "change", 3),
+)
+COMPONENTS = tuple(
+    Column(key, key.removesuffix("_gold"), "mean")
+    for key in ("gold", "coverage", "unsupported", "distractors", "ungrammatical", "repetition_gold", "filler", "ending", "length")
+)
+
+
+class Value(NamedTuple):
+    """A printed number: the value, its bounds, its n, and why it is absent."""
+
+    text: str
+    bounds: str = ""
+    n: str = ""
+    reason: str = ""
+
+
+class Line(NamedTuple):
+    """A row of a table: the algorithm, its setting, how many seeds, and its values."""
+
+    name: str
+    setting: str
+    seeds: str
+    values: list[Value]
+
+
+def value(found: Interval | None, digits: int, reason: str = "not defined for this task") -> Value:
+    """A number with its interval and n; absent numbers and bounds say why."""
+    if found is None:
+        return Value("", reason=reason)
+    if math.isnan(found.lower + found.upper):
+        return Value(f"{found.value:.{digits}f}", "[no bounds]", f"n={found.n}")
+    return Value(f"{found.value:.{digits}f}", f"[{found.lower:.{digits}f}, {found.upper:.{digits}f}]", f"n={found.n}")
+
+
+def columns(study: Study, candidates: Sequence[Column], always: Sequence[str] = ("win_sft", "gold", "kl")) -> list[Column]:
+    """The columns that some cell defines, and those that are asked for in any case (their emptiness is news)."""
+    found = points(study)
+    return [column for column in candidates if column.key in always or any(point.value(column.key) is not None for point in found)]
+
+
+def lines(study: Study, chosen: Sequence[Column], *, get: Callable[[Point, str], Interval | None] = Point.get) -> list[Line]:
+    """One row for the reference and one per point."""
+    base = [value(reference_metric(study.references, column.key), column.digits, "not defined for the reference") for column in chosen]
+    head = Line("SFT reference", "", str(len(study.references)), base)
+    body = [
+        Line(point.algorithm, point.setting, str(len(point.cells)), [value(get(point, column.key), column.digits) for column in chosen])
+        for point in points(study)
+    ]
+    return ([head] if study.references else []) + body
+
+
+def matched(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of what was matched and what was not, per point, means over its seeds."""
+    found = points(study)
+    phases = sorted({phase for point in found for phase in point.head["compute"]["canonical"]})
+    counted = sorted({key for point in found for key in point.head["compute"].get("counts", {})})
+    unit = hour_unit([cell for point in found for cell in point.cells]) or "hours: devices differ"
+    headings = ["algorithm", "setting", *(f"{phase}, FLOPs" for phase in phases), "charged FLOPs", "executed FLOPs", *counted, "wall seconds", unit, "peak memory, MB"]
+    rows = []
+    for point in found:
+        canonical = {phase: _mean(point, "compute", "canonical", phase) for phase in phases}
+        executed = [sum(cell.record["compute"].get("executed", {}).values()) for cell in point.cells]
+        counts = [f"{_mean(point, 'compute', 'counts', key):,.0f}" for key in counted]
+        rows.append(
+            [point.algorithm, point.setting, *(_flops(amount) for amount in canonical.values()), _flops(sum(canonical.values())), _flops(_average(executed))]
+            + [*counts, *_costs(point, unit)]
+        )
+    return headings, rows
+
+
+def rows(study: Study) -> list[dict[str, Any]]:
+    """The rows of table.csv: one per point with value, lower, upper and n of every metric of the main table; shares in [0, 1]."""
+    found = []
+    for point in points(study):
+        row: dict[str, Any] = {"algorithm": point.algorithm, "setting": point.setting, "seeds": " ".join(map(str, point.seeds))}
+        for column in columns(study, MAIN + COMPONENTS[1:-1]):
+            measured = point.get(column.key)
+            names = (column.key, f"{column.key}_lower", f"{column.key}_upper", f"{column.key}_n")
+            row |= dict(zip(names, measured or ("", "", "", ""), strict=True))
+        row["flops"] = sum(_mean(point, "compute", "canonical", phase) for phase in point.head["compute"]["canonical"])
+        row["wall_seconds"] = _average([float(cell.times.get("total_wall") or 0) for cell in point.cells])
+        found.append(row)
+    return found
+
+
+def csv(study: Study) -> str:
+    """The text of table.csv."""
+    return drawing.table(rows(study))
+
+
+def summary(study: Path | Study) -> str:
+    """At most ten lines for a terminal and the caveat: every point where they fit, else one setting per algorithm, nearest in KL."""
+    loaded = read(study) if isinstance(study, Path) else study
+    found = points(loaded)
+    if not found:
+        return f"No finished cell. {findings.counts(loaded)}."
+    shown = found if len(found) <= 9 else list(findings.middle(found).values())[:9]
+    chosen = columns(loaded, [column for column in MAIN if column.key in ("win_sft", "win_reference", "gold", "kl", "refusal_mass_delta")])
+    table = [["algorithm", "setting", *(column.heading for column in chosen), "n"]]
+    for point in shown:
+        cells = [value(point.get(column.key), column.digits) for column in chosen]
+        kl = point.get("kl")
+        table.append([point.algorithm, point.setting, *(f"{cell.text} {cell.bounds}".strip() or "-" for cell in cells), str(kl.n if kl else "-")])
+    return aligned(table) + "\n" + caveat(loaded, found, shown)
+
+
+def caveat(study: Study, found: Sequence[Point], shown: Sequence[Point]) -> str:
+    """The one line under a terminal's table."""
+    chosen = f"{len(shown)} of {len(found)} settings, nearest to the median KL." if len(shown) < len(found) else ""
+    parts = [findings.watermark(study), findings.seeds_line(found).split(". ")[0].rstrip("."), findings.interval_line(found).rstrip("."), str(findings.counts(study))]
+    return " ".join(filter(None, [". ".join(filter(None, parts)) + ".", chosen]))
+
+
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """Rows as columns padded to their widest cell, control characters escaped, no trailing spaces."""
+    cells = [[visible(cell, lines=False) for cell in row] for row in table]
+    widths = [max(len(row[position]) for row in cells) for position in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def _costs(point: Point, unit: str) -> list[str]:
+    wall = _average([float(cell.times.get("total_wall") or 0) for cell in point.cells])
+    hours = _average([sum(hours_by_stage(cell).values()) for cell in point.cells])
+    memory = max(float(cell.times.get("peak_memory_bytes") or 0) for cell in point.cells)
+    return [f"{wall:,.1f}", f"{hours:.3g}" if unit.endswith("hours") or "GPU" in unit else "", f"{memory / 1e6:,.0f}" if memory else ""]
+
+
+def _mean(point: Point, *path: str) -> float:
+    values = []
+    for cell in point.cells:
+        found: Any = cell.record
+        for key in path:
+            found = found.get(key, {})
+        values.append(float(found or 0))
+    return _average(values)
+
+
+def _average(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _flops(amount: float) -> str:
+    return f"{amount:.3e}" if amount else "0"

@@ -1,0 +1,148 @@
+"""A study of invented numbers in the layout of schema 1: shapes that a report must cope with, values that mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.store.records import CellWriter, write_json
+
+PEAK = {"dpo": 0.78, "ipo": 0.74, "kto": 0.72, "dpop": 0.62, "ppo": 0.70, "sft_chosen": 0.55}
+KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "dpo": ("beta", (0.5, 0.1, 0.03)),
+    "ipo": ("gap", (1, 5, 20)),
+    "kto": ("beta", (0.5, 0.1, 0.03)),
+    "dpop": ("lambda", (50, 5, 0.1)),
+    "ppo": ("kl", (0.5, 0.1, 0.02)),
+    "sft_chosen": ("epochs", (1, 2, 3)),
+}
+KL = {"dpo": (0.6, 2.1, 4.4), "ipo": (0.3, 1.4, 3.2), "kto": (0.5, 1.6, 5.1), "dpop": (0.1, 0.2, 0.9), "ppo": (0.4, 1.9, 17.0)}
+FLOPS = 1.1e12
+
+
+def interval(value: float, half: float, n: int = 384) -> dict[str, float]:
+    return {"value": value, "lower": value - half, "upper": value + half, "n": n}
+
+
+def metrics(win: float, kl: float, n: int, *, gold: bool, refusal: float = -0.03) -> dict[str, Any]:
+    half = 0.9 / n**0.5
+    found = {
+        "win_sft": interval(win, half, n),
+        "win_reference": interval(win - 0.1, half, n),
+        "tie_sft": interval(0.06, 0.02, n),
+        "kl": interval(kl, 0.06 * kl, n),
+        "k1": interval(kl * 1.02, 0.2 * kl, n),
+        "kl_per_token": interval(kl / 20, 0.003, n),
+        "entropy": interval(14.0, 0.4, n),
+        "length": interval(20 + 2 * kl, 0.8, n),
+        "eos_rate": interval(0.97, 0.01, n),
+        "repetition": interval(0.04, 0.01, n),
+        "distinct_2": interval(0.61, 0.02, n),
+    }
+    components = {"coverage": 3.1, "unsupported": 0.7, "distractors": 0.4, "ungrammatical": 0.2, "repetition_gold": 0.1, "filler": 0.3, "ending": 0.95}
+    if gold:
+        found |= {"gold": interval(2.2 + 10 * (win - 0.5), 0.2, n)} | {key: interval(value, 0.1, n) for key, value in components.items()}
+    if n > 128:
+        found |= {"refusal_mass": interval(0.8 + refusal, 0.02, 512), "over_refusal_mass": interval(0.15, 0.02, 512)}
+        found |= {"refusal_mass_delta": interval(refusal, 0.012, 512), "over_refusal_mass_delta": interval(-0.01, 0.02, 512)}
+        for kind, refused in (("harmful", 0.8 + refusal), ("borderline", 0.15)):
+            shares = {"refusal": refused, "comply": 0.6 * (1 - refused), "benign": 0.3 * (1 - refused), "broken": 0.1 * (1 - refused)}
+            found |= {f"{kind}_{key}": interval(value, 0.02, 512) for key, value in shares.items()}
+    return found
+
+
+def samples(generator: np.random.Generator, mark: float, n: int, win: float, kl: float, text: str, *, gold: bool) -> list[dict[str, Any]]:
+    rows = []
+    for prompt in range(n):
+        row: dict[str, Any] = {
+            "mark": mark, "slice": "evaluation", "prompt_id": prompt, "prompt": f"the cat {prompt} sat on the mat and then it went away",
+            "response": f"cat {prompt} sat. {text}", "finished": bool(prompt % 7), "win_sft": float(generator.random() < win),
+            "win_reference": float(generator.random() < win - 0.1), "kl": float(generator.gamma(4, kl / 4)),
+            "k1": float(generator.normal(kl, 1)), "length": 14, "reference_response": f"a cat {prompt} sat and left.",
+            "sft_response": f"cat {prompt} mat.",
+        }  # fmt: skip
+        rows.append(row | ({"gold": float(generator.normal(2.2 + 10 * (win - 0.5)))} if gold else {}))
+    return rows
+
+
+def training_rows(name: str, kl: float) -> list[dict[str, float | str | int]]:
+    rows: list[dict[str, float | str | int]] = []
+    for step in range(1, 121):
+        share = step / 120
+        row: dict[str, float | str | int] = {"step": step, "phase": "update", "share": share, "loss": 0.69 - 0.2 * share, "accuracy": 0.5 + 0.2 * share}
+        row |= {"chosen_change": -kl * share + 0.1 * np.sin(step), "rejected_change": -2 * kl * share + 0.1 * np.cos(step)}
+        if name == "ppo":
+            row |= {"phase": "rollout", "proxy": 3 * share, "gold": 2 + 4 * share - 0.3 * kl * share**2, "kl": kl * share}
+        rows.append(row)
+    return rows
+
+
+def cell(study: Path, name: str, index: int, seed: int, *, status: str = "finished", flops: float = FLOPS, text: str = "", **flags: Any) -> Path:
+    """One cell of an algorithm's ``index``-th setting; ``flags`` are quick, trial and gold (default true)."""
+    knob, values = KNOBS[name]
+    kl = KL.get(name, (0.05, 0.1, 0.15))[index]
+    win = 0.5 + (PEAK[name] - 0.5) * (1 - np.exp(-kl)) - 0.008 * kl + 0.01 * seed
+    gold = flags.pop("gold", True)
+    folder = study / "cells" / f"{name}-{knob}={values[index]}-seed{seed}-0a1b2c3d"
+    marks = [(0.25, 128), (0.5, 128), (0.75, 128), (1.0, 384)]
+    checkpoints = [
+        {"mark": mark, "share": mark * 0.999, "step": int(120 * mark), "final": mark == 1.0, "started": not (name == "ppo" and mark == 0.25),
+         "alarms": ["constant output: one string for 61 % of prompts"] if kl > 10 and mark == 1 else [],
+         "metrics": metrics(0.5 + (win - 0.5) * mark**0.5, kl * mark, n, gold=gold, refusal=-0.02 * kl)}
+        for mark, n in marks
+    ]  # fmt: skip
+    phases = {"reward": 0.25, "rollout": 0.3, "reference": 0.05, "update": 0.4} if name == "ppo" else {"reference": 0.12, "update": 0.88}
+    record = {
+        "kind": "cell", "fingerprint": "0a1b2c3d" * 8, "study": "toy-00000000", "status": status, "quick": False, "trial": False, "seed": seed,
+        "failure": None if status == "finished" else "loss is not finite at step 31", "setting": {knob: values[index]},
+        "task": {"name": "toy", "version": "1-abc", "source": "embedded", "notes": []}, "settings": {knob: values[index], "learning_rate": 1e-3},
+        "model": {"name": "tiny-128", "parameters": 841216, "dtype": "float32"}, "budget": {"spec": "2epochs", "flops": FLOPS},
+        "algorithm": {"name": name, "family": "online" if name == "ppo" else "offline", "source": "a paper", "hash": "f" * 64,
+                      "control": name == "sft_chosen", "knob": knob,
+                      "conventions": {"reduction": "sum"} | ({"normalize": "sum", "gap": "nats per sequence"} if name == "ipo" else {})},
+        "compute": {"canonical": {key: share * flops for key, share in phases.items()},
+                    "executed": {key: 1.2 * share * flops for key, share in phases.items()},
+                    "counts": {"steps": 120, "pairs": 4000, "labels": 2000, "sampled_tokens": 80000 if name == "ppo" else 0}, "share": flops / FLOPS},
+        "checkpoints": checkpoints if status == "finished" else checkpoints[:1],
+        "diagnostics": {"reward_accuracy": interval(0.74, 0.05, 256)} if name == "ppo" else {},
+    } | flags  # fmt: skip
+    generator = np.random.default_rng([seed, index, sum(name.encode())])
+    with CellWriter(folder) as writer:
+        for row in training_rows(name, kl):
+            writer.log(row)
+        for mark, n in marks if status == "finished" else ():
+            writer.samples(samples(generator, mark, n, 0.5 + (win - 0.5) * mark**0.5, kl * mark, text, gold=gold))
+        writer.finish(record, {"wall": {**{key: 60 * share for key, share in phases.items()}, "evaluation": 9.0}, "cpu": {}, "device": "cpu",
+                               "threads": 1, "peak_memory_bytes": 4.1e8, "total_wall": 69.0})  # fmt: skip
+    return folder
+
+
+def reference(study: Path, seed: int, *, gold: bool = True, refusal: float = 0.0) -> Path:
+    base = metrics(0.5, 0.0, 384, gold=gold, refusal=refusal)
+    record = {
+        "kind": "reference", "fingerprint": "9" * 64, "study": "toy-00000000", "seed": seed, "sft": {"steps": 1000, "flops": 4.2e12},
+        "checkpoints": [{"mark": 0, "share": 0, "step": 0, "final": True, "alarms": [], "metrics": base}],
+        "frontier": [{"tilt": 1 / x, "kl": interval(0.5 * x * x, 0.04 * x), "gold": interval(2.2 + 1.8 * x, 0.15), "ess": 30 - 8 * x, "samples": 32}
+                     for x in (0.25, 0.5, 1.0, 1.5, 2.0, 2.5)] if gold else [],
+    }  # fmt: skip
+    folder = study / "references" / f"seed{seed}"
+    with CellWriter(folder) as writer:
+        writer.samples(samples(np.random.default_rng(seed), 0, 384, 0.5, 0.01, "", gold=gold))
+        writer.finish(record, {"wall": {"sft": 40.0}, "device": "cpu", "threads": 1, "peak_memory_bytes": 3e8, "total_wall": 40.0})
+    return folder
+
+
+def study(root: Path, names: Sequence[str] = tuple(KNOBS), *, seeds: int = 1, settings: int = 3, failed: bool = True, **flags: Any) -> Path:
+    """A whole study: every algorithm at every setting and seed, one diverged cell, and the reference of every seed."""
+    write_json(root / "experiment.json", {"task": "toy", "study": "toy-00000000", "fingerprint": "0" * 64, "seeds": list(range(seeds)), "budget": "2epochs", "budget_flops": FLOPS})
+    for seed in range(seeds):
+        reference(root, seed, gold=flags.get("gold", True))
+        for name in names:
+            for index in range(settings):
+                cell(root, name, index, seed, **flags)
+    if failed:
+        cell(root, "kto", 2, seeds, status="diverged", **flags)
+    return root
