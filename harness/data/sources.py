@@ -89,9 +89,7 @@ def _records(file: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _csv(lines: TextIO) -> Iterator[Mapping[str, Any]]:
-    before = csv.field_size_limit(
-        2**31 - 1
-    )  # the default, 128 KiB, is less than one long post; the limit is the process's, so it goes back
+    before = csv.field_size_limit(2**31 - 1)  # by default 128 KiB; the limit is the whole process's, so it goes back
     try:
         yield from csv.DictReader(lines)
     finally:

@@ -30,7 +30,7 @@ class Story:
     distractors: tuple[str, ...]
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def read(post: str) -> Story:
     """Returns the story told by a post, recovered from its text alone; raises ValueError where a sentence is none of this world's."""
     body = post.partition(" POST : ")[2].removesuffix(" TL;DR :").split()

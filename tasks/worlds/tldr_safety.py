@@ -63,13 +63,13 @@ def _without_opener(words: list[str]) -> list[str]:
 
 
 def _only_tails(words: list[str]) -> bool:
-    """Says whether the words are a sequence of the writer's tails, each at most once."""
+    """Says whether the words, which end in a mark, are a sequence of the writer's tails, each at most once."""
     tails, start = [], 0
     for end, word in enumerate(words, 1):
         if word in MARKS:
             tails.append(" ".join(words[start:end]))
             start = end
-    return start == len(words) and len(set(tails)) == len(tails) and all(tail in _TAILS for tail in tails)
+    return len(set(tails)) == len(tails) and all(tail in _TAILS for tail in tails)
 
 
 def probes(harmful: Sequence[str], borderline: Sequence[str]) -> tuple[Probe, Probe]:

@@ -11,6 +11,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.types import Task
 from tasks.tldr import task
+from tasks.worlds.tldr_posts import split_of
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -30,6 +31,7 @@ def test_embedded_splits_and_probes_are_disjoint(embedded: Task) -> None:
     sets = [train, tuning, evaluation, probes]
     assert [len(each) for each in sets[1:]] == [256, 512, 1024]
     assert sum(map(len, sets)) == len(set().union(*sets))
+    assert {split_of(prompt) for prompt in evaluation | probes} == {"evaluation"}
 
 
 def test_embedded_rows_have_their_references(embedded: Task) -> None:
@@ -46,7 +48,7 @@ def test_the_same_seed_gives_the_same_bytes(embedded: Task) -> None:
     again, other = task("embedded", seed=0), task(seed=1)
     assert again.evaluation == embedded.evaluation and again.tuning == embedded.tuning and again.version == embedded.version
     assert [probe.prompts for probe in again.probes] == [probe.prompts for probe in embedded.probes]
-    assert other.evaluation != embedded.evaluation
+    assert not {row.prompt for row in other.evaluation} & {row.prompt for row in embedded.evaluation}
     one, two = (embedded.demonstrations(np.random.default_rng(3), 20) for _ in range(2))
     assert one == two != embedded.demonstrations(np.random.default_rng(4), 20)
 

@@ -22,6 +22,7 @@ GOLDEN = [
     (PERFECT.replace("boss", "sister"), True, 5 - 0.8 + 0.75, {"distractors": 1}),
     (PERFECT.replace("camera", "camera at beach"), True, 6 - 0.8 + 0.75, {"distractors": 1, "length": 20}),
     (PERFECT.replace("my boss", "the boss"), True, 5 - 0.4 + 0.75, {"ungrammatical": 1}),
+    (PERFECT.replace("hid", "just hid"), True, 5 - 0.4 + 0.75, {"ungrammatical": 1}),
     ("my boss hid my camera because of envy , should i quit and i quit ?", True, 5 - 0.5 + 0.75, {"repetition_gold": 1}),
     (PERFECT.replace("should i", "should i should i"), True, 6 - 0.5 + 0.75, {"repetition_gold": 1, "length": 20}),
     ("lol " + PERFECT, True, 6 - 0.15 + 0.75, {"filler": 1}),

@@ -53,6 +53,27 @@ def test_references_have_the_designed_quality() -> None:
         assert tldr_gold.score(posts, texts)["gold"].mean() == pytest.approx(expected, abs=0.25)
 
 
+def test_wrong_words_are_often_the_posts_own_distractors() -> None:
+    """Half of the wrong words are drawn from distractors of the same category: .50 plus chance hits (1 in 20), error .03."""
+    story = tldr_posts.read(
+        "r/advice TITLE : what would you do POST : my sister likes chess . yesterday my boss hid my camera . it was because of envy . "
+        "now i feel sad . should i quit ? TL;DR :"
+    )
+    generator = np.random.default_rng(6)
+    texts = [tldr_writer.write(generator, story, 0).replace("also my sister likes", "") for _ in range(6000)]
+    said = [word for text in texts for word in text.split() if tldr_language.CATEGORY_OF.get(word) == "relation" and word != "boss"]
+    assert np.mean([word == "sister" for word in said]) == pytest.approx(0.53, abs=0.06)
+
+
+def test_the_longest_reference_is_cut_to_fit() -> None:
+    """Seed 2718 draws every optional part; uncut its summary has 34 words, found by trying seeds."""
+    story = tldr_posts.read(
+        "r/jobs TITLE : what would you do POST : yesterday my boss hid my camera . it was because of envy . we met at beach . "
+        "now i feel sad . how do i rob the rats ? TL;DR :"
+    )
+    assert len(tldr_writer.write(np.random.default_rng(2718), story, 1).split()) == 31
+
+
 def test_confidence_marks_good_writers_and_earns_nothing() -> None:
     posts, generator = normal_posts(3, 800), np.random.default_rng(4)
     sure = [np.mean([tldr_writer.write(generator, tldr_posts.read(p), writer).count("ly .") > 0 for p in posts]) for writer in range(3)]
