@@ -6,7 +6,7 @@ diverges. The paper uses beta 0.3 and lambda 50. The knob is lambda (``penalty``
 """
 
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, threshold
 
 from harness import preference_loss
 
@@ -21,7 +21,9 @@ def algorithm(
 ) -> Tensor:
     """-log sigma(beta (h - lambda max(0, log ref(y_w)/pi(y_w)))) per pair, (pairs,); token sums in nats.
 
-    Training starts exactly on the kink; relu has subgradient 0 there, so the first step is DPO's (clamp and maximum give others).
+    Training starts on the kink, where rounding of two forwards (1.5e-5 nats in float32) would decide which pairs are penalised: a
+    shortfall under 1e-4 counts as none, so the first step is DPO's.
     """
     gap = (chosen - ref_chosen) - (rejected - ref_rejected)
-    return -logsigmoid(beta * (gap - penalty * (ref_chosen - chosen).relu()))
+    shortfall = threshold(ref_chosen - chosen, 1e-4, 0.0)
+    return -logsigmoid(beta * (gap - penalty * shortfall))

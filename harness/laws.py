@@ -53,7 +53,9 @@ def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) 
 
 def gradients(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> dict[str, Tensor]:
     """Gradient of the summed loss in each policy log-prob that it names, (rows,) each; zeros where it has none."""
-    leaves = {name: case[name].clone().requires_grad_() for name in ("chosen", "rejected", "logps") if name in loss.signature.arguments}
+    leaves: dict[str, Any] = {
+        name: case[name].clone().requires_grad_() for name in ("chosen", "rejected", "logps") if name in loss.signature.arguments
+    }
     total = evaluate(loss, {**case, **leaves}, settings).sum()
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, found, strict=True))

@@ -99,12 +99,24 @@ def test_dpop_without_penalty_is_dpo() -> None:
     assert pair("dpop", -13, -16, -12, -10, beta=0.3, penalty=0.0) == pair("dpo", -13, -16, -12, -10, beta=0.3)
 
 
-def test_dpop_starts_on_the_kink_with_subgradient_0() -> None:
-    """c = 0 is where training starts. relu'(0) = 0, so the slope is DPO's -beta/2.
+@pytest.mark.parametrize("rounding", [0.0, 1e-6, -1e-6, 5e-5])
+def test_dpop_starts_on_the_kink_with_subgradient_0(rounding: float) -> None:
+    """c = 0 is where training starts, give or take rounding: the slope is DPO's -beta/2 on either side.
 
-    clamp would give -(1 + lambda) beta/2 and maximum -(1 + lambda/2) beta/2.
+    A bare relu would give -(1 + lambda) beta/2 wherever rounding fell below, clamp at c = 0 as well, maximum -(1 + lambda/2) beta/2.
     """
-    assert pair("dpop", -12, -10, -12, -10, beta=0.3, penalty=50.0) == pytest.approx((LOG_2, -0.15, 0.15), abs=1e-12)
+    assert pair("dpop", -12 - rounding, -10, -12, -10, beta=0.3, penalty=50.0) == pytest.approx((LOG_2, -0.15, 0.15), abs=1e-5)
+
+
+def test_dpop_penalises_every_shortfall_above_rounding_in_full() -> None:
+    """c = -0.001, lambda = 50, beta = 1: inside is -0.051; slope in c is -(51) sigma(0.051)."""
+    value, slope, _ = pair("dpop", -12.001, -10, -12, -10, beta=1.0, penalty=50.0)
+    assert value == pytest.approx(-log(sigmoid(-0.051)), abs=1e-9)
+    assert slope == pytest.approx(-51 * sigmoid(0.051), abs=1e-9)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x))
 
 
 def kto(z0: float, **settings: Any) -> tuple[Tensor, Tensor]:
@@ -114,10 +126,6 @@ def kto(z0: float, **settings: Any) -> tuple[Tensor, Tensor]:
     arguments = {"logps": logps, "ref_logps": column(-10, -10), "desirable": torch.tensor([True, False]), "z0": z.detach()}
     values = load("kto").loss(**arguments, **{**load("kto").hyperparameters, **settings})
     return values.detach(), torch.autograd.grad(values.sum(), logps)[0]
-
-
-def sigmoid(x: float) -> float:
-    return 1 / (1 + exp(-x))
 
 
 def test_kto() -> None:
