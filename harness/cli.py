@@ -65,7 +65,7 @@ def compare(
     from harness import compare as engine
     from harness.report import tables
 
-    study = engine.run(resolved, results, jobs=jobs, force=force, verbose=verbose)
+    study = engine.run(resolved, results, task=world, jobs=jobs, force=force, verbose=verbose)
     typer.echo(tables.summary(study))
     typer.echo(f"Report: {study / 'report' / 'index.html'}")
 

@@ -165,6 +165,12 @@ def study_key(experiment: Experiment) -> str:
     return fingerprint(experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY))
 
 
+def cell_fingerprint(experiment: Experiment, cell: Cell, budget: float) -> str:
+    """sha256 of what decides a cell's numbers: the study, the budget, the algorithm's name and file, the setting, seed and threads."""
+    plan = {"algorithm": cell.algorithm.name, "file": cell.algorithm.sha256, "setting": dict(cell.setting), "seed": cell.seed}
+    return fingerprint({"study": study_key(experiment), "budget": budget, "threads": experiment.threads, **plan})
+
+
 def _plain(defaults: Defaults) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(defaults)} - {"algorithms", "settings"}
     return {name: getattr(defaults, name) for name in names}

@@ -24,7 +24,12 @@ def load_model(name: str, *, dtype: str, vocabulary: Sequence[str], seed: int) -
         model, tokenizer = tiny_model(name, vocabulary, seed), tiny_tokenizer(vocabulary)
     else:
         model, tokenizer = load_folder(Path(name))
-    return prepare(model.to(DTYPES[dtype])), tokenizer
+    return prepare(model.to(device(), DTYPES[dtype])), tokenizer
+
+
+def device() -> torch.device:
+    """The accelerator where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_folder(folder: Path) -> tuple[Any, Any]:
@@ -44,7 +49,7 @@ def load_folder(folder: Path) -> tuple[Any, Any]:
 def prepare(model: Any) -> Any:
     """The model with the layout attention, checked once against its own attention on two short responses."""
     register_attention()
-    ids = torch.arange(5, 12).unsqueeze(0) % model.config.vocab_size
+    ids = (torch.arange(5, 12).unsqueeze(0) % model.config.vocab_size).to(model.device)
     with torch.no_grad():
         expected = model(input_ids=ids).logits[0].log_softmax(-1)
     try:

@@ -138,6 +138,9 @@ class Metered:
     ) -> list[list[Sample]]:
         """``samples`` responses for every prompt, [prompt][sample], from the full distribution at ``temperature`` (0: greedy)."""
         drawn: list[list[Sample]] = []
+        if self.device.type != "cpu":  # an explicit CPU generator seeds the device's own: same seed, same draws
+            seed = int(torch.randint(2**62, (), generator=generator))
+            generator = torch.Generator(self.device).manual_seed(seed)
         for chunk in split_prompts(prompts, self._sampling_rows(max(map(len, prompts), default=1), samples, max_tokens)):
             drawn += self._sample(chunk, samples, max_tokens, temperature, generator)
         for prompt, rows in zip(prompts, drawn, strict=True):

@@ -1,0 +1,78 @@
+"""The SFT reference of a seed, measured like any policy, and the optimal frontier that its own samples imply."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.cell import checkpoint, model_facts, run_times, task_facts
+from harness.experiment import Experiment, study_key
+from harness.measure.evaluate import Yardstick, generator_for, measure
+from harness.measure.frontier import reference_tilt
+from harness.stages import Report, Shared, shared
+from harness.store.records import CellWriter
+from harness.training.ledger import Ledger
+from harness.yardstick import draw_responses, scored, yardstick
+
+TILTS = tuple(float(t) for t in np.geomspace(16, 0.1, 24))
+SMALLEST_ESS = 8.0
+
+
+def prepare(experiment: Experiment, seed: int, report: Report) -> str:
+    """Compute the shared stages and the yardstick of a seed, so that its cells find them in the cache."""
+    yardstick(experiment, shared(experiment, seed, report), Ledger(math.inf), report)
+    return "finished"
+
+
+def measure_reference(experiment: Experiment, seed: int, folder: Path, report: Report) -> str:
+    """Measure and record the reference of a seed; returns the status."""
+    ledger = Ledger(math.inf)
+    both = shared(experiment, seed, report)
+    yard = yardstick(experiment, both, ledger, report)
+    reference = both.reference(ledger)
+    with CellWriter(folder) as writer:
+        report("evaluation", 0.0, None)
+        found = measure(reference, yard, mark=0.0, prompts=experiment.evaluation_prompts, probes=experiment.probe_prompts)
+        writer.samples(found.rows)
+        report("frontier", 0.5, None)
+        with ledger.phase("evaluation"):
+            frontier = _frontier(experiment, both, yard)
+        record = {
+            "kind": "reference",
+            "fingerprint": both.sft.name,
+            "study": study_key(experiment),
+            "status": "finished",
+            "failure": None,
+            "seed": seed,
+            "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **checkpoint(found)}],
+            "frontier": frontier,
+            "sft": _sft_facts(both.sft),
+            "diagnostics": {"proxy": json.loads((both.proxy / "reward.json").read_text())["quality"], "pairs": len(both.pairs)},
+            **task_facts(experiment),
+            "model": model_facts(experiment, reference.model),
+        }
+        writer.finish(record, run_times(ledger, experiment))
+    return "finished"
+
+
+def _sft_facts(folder: Path) -> dict[str, Any]:
+    """Steps, FLOPs and final loss of the fit; its seconds depend on the machine and stay out of the record."""
+    facts = json.loads((folder / "sft.json").read_text())
+    kept = {name: facts[name] for name in ("steps", "batch", "learning_rate", "flops", "dropped")}
+    return {**kept, "loss": float(np.mean(facts["losses"]))}
+
+
+def _frontier(experiment: Experiment, both: Shared, yard: Yardstick) -> list[dict[str, Any]]:
+    """Gold against KL of the tilted reference on the evaluation prompts; empty where the task has no gold or no samples are asked for."""
+    if not yard.gold or not experiment.frontier_samples:
+        return []
+    prompts = [d.prompt for d in yard.evaluation]
+    with torch.no_grad():
+        rows = draw_responses(yard.reference, both, prompts, experiment.frontier_samples, generator_for(both.seed, "frontier"))
+        gold = scored(yard.judge, both, prompts, rows)["gold"].reshape(len(prompts), -1)
+    return reference_tilt(gold, TILTS, generator=np.random.default_rng(both.seed), smallest_ess=SMALLEST_ESS)

@@ -1,0 +1,220 @@
+"""One run: an algorithm with one setting and one seed trained on its budget, measured at the marks, recorded."""
+
+from __future__ import annotations
+
+import math
+import platform
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import registry, settings
+from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
+from harness.measure.evaluate import Measurement, measure
+from harness.stages import Report, Shared, shared
+from harness.store.records import CellWriter
+from harness.training.ledger import Ledger
+from harness.types import Array, Response, Sample, Setup, Update
+from harness.yardstick import yardstick
+
+VERSIONS = ("preference-harness", "torch", "transformers", "numpy")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cell with what it needs to run anywhere: the experiment, the budget in canonical FLOPs, and its folder."""
+
+    experiment: Experiment
+    cell: Cell
+    budget: float
+    folder: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that decides the cell's numbers, its algorithm's file included."""
+        return cell_fingerprint(self.experiment, self.cell, self.budget)
+
+
+def run_cell(plan: Plan, report: Report) -> str:
+    """Train, measure and record; returns the status. An error inside is recorded as a failed cell with its traceback, not raised."""
+    with CellWriter(plan.folder) as writer:
+        record, times = _blank(plan), Ledger(plan.budget)
+        try:
+            run = _Run(plan, times, writer, report)
+            status, failure = run.train()
+            record |= run.result()
+        except Exception as error:
+            import traceback
+
+            writer.note(traceback.format_exc())
+            status, failure = "failed", {"stage": "run", "message": f"{type(error).__name__}: {error}"}
+        writer.finish({**record, "status": status, "failure": failure}, run_times(times, plan.experiment))
+    return status
+
+
+class _Run:
+    """The state of one cell while it runs."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, writer: CellWriter, report: Report) -> None:
+        self.plan, self.ledger, self.writer, self.report = plan, ledger, writer, report
+        self.shared = shared(plan.experiment, plan.cell.seed, report)
+        self.yard = yardstick(plan.experiment, self.shared, ledger, report)
+        self.checkpoints: list[dict[str, Any]] = []
+        self.diagnostics: dict[str, Any] = {}
+        self.step, self.started = 0, False
+        entry = registry.find("algorithms", plan.cell.algorithm.path or plan.cell.algorithm.name)
+        bound = registry.load_entry(entry).algorithm
+        self.algorithm = bound() if isinstance(bound, type) else bound
+        self.settings = resolved_settings(entry, plan.cell.setting)
+        self.setup = _setup(plan, self.shared, ledger, self.settings)
+
+    def train(self) -> tuple[str, dict[str, str] | None]:
+        """Run the algorithm to the end of its budget, measuring at the marks."""
+        experiment = self.plan.experiment
+        marks = list(experiment.marks)
+        for update in self.algorithm.updates(self.setup):
+            self._log(update)
+            if any(math.isnan(v) or math.isinf(v) for k, v in update.metrics.items() if k == "loss"):
+                return "diverged", {"stage": update.phase, "message": f"the loss is not finite at step {self.step}"}
+            while marks and self.ledger.share >= marks[0]:
+                self._checkpoint(marks.pop(0), final=False)
+        self._checkpoint(1.0, final=True)
+        return "finished", None
+
+    def _log(self, update: Update) -> None:
+        self.step += 1
+        self.started |= update.phase != "reward"
+        self.writer.log({"step": self.step, "phase": update.phase, "share": self.ledger.share, **update.metrics})
+        self.diagnostics |= {name: value for name, value in update.metrics.items() if name.startswith("reward_")}
+        self.report(update.phase, self.ledger.share, update.metrics.get("loss"))
+
+    def _checkpoint(self, mark: float, *, final: bool) -> None:
+        experiment = self.plan.experiment
+        self.report("evaluation", self.ledger.share, None)
+        prompts = experiment.evaluation_prompts if final else experiment.mark_prompts
+        probes = experiment.probe_prompts if final else min(experiment.mark_prompts, experiment.probe_prompts)
+        found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes)
+        self.writer.samples(found.rows)
+        where = {"mark": mark, "share": self.ledger.share, "step": self.step, "final": final, "started": self.started}
+        self.checkpoints.append({**where, **checkpoint(found)})
+
+    def result(self) -> dict[str, Any]:
+        """What the record says of the run beyond its plan."""
+        conventions = {k: self.settings.get(v, v) for k, v in getattr(self.algorithm, "conventions", {}).items()}
+        compute = {"canonical": dict(self.ledger.canonical), "executed": dict(self.ledger.executed), "counts": dict(self.ledger.counts)}
+        return {
+            "settings": self.settings,
+            "conventions": conventions,
+            "compute": {**compute, "share": self.ledger.share},
+            "checkpoints": self.checkpoints,
+            "diagnostics": self.diagnostics,
+            "model": model_facts(self.plan.experiment, self.setup.policy.model),
+        }
+
+
+def checkpoint(found: Measurement) -> dict[str, Any]:
+    """A measurement as a record holds it."""
+    return {"alarms": found.alarms, "metrics": {name: interval._asdict() for name, interval in found.metrics.items()}}
+
+
+def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:
+    """Name, parameters, dtype and shape of a model."""
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"name": Path(experiment.model).name, "parameters": parameters, "dtype": str(model.dtype).removeprefix("torch.")}
+
+
+def resolved_settings(entry: registry.Entry, setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Every hyperparameter of a run: the file's defaults under what the cell sets."""
+    declared = {name: p.default for name, p in settings.legal(entry).items() if p.default is not None}
+    return {**declared, **setting}
+
+
+def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -> Setup:
+    task, tokens, cell = shared.task, shared.tokens, plan.cell
+    texts: dict[tuple[int, ...], str] = {}
+    stream = np.random.default_rng((cell.seed, 5))
+
+    def prompts(n: int) -> list[tuple[int, ...]]:
+        rows = task.training_prompts(stream, n)
+        ids = tokens.prompts(rows)
+        texts.update(zip(ids, rows, strict=True))
+        return [row for row in ids if len(row) <= tokens.max_prompt]
+
+    def score(ids: Any, samples: Any) -> Array:
+        assert task.score is not None
+        return task.score([texts[p] for p in ids], [_response(tokens.text(s.ids), s) for s in samples])["gold"]
+
+    policy = shared.reference(ledger)
+    return Setup(
+        policy=policy,
+        reference=policy.frozen(),
+        pairs=shared.pairs,
+        heldout=shared.heldout,
+        reference_logps=shared.reference_logps,
+        prompts=prompts,
+        score=None if task.score is None else score,
+        ledger=ledger,
+        settings=values,
+        generator=torch.Generator().manual_seed(cell.seed * 1000 + 6),
+        batch_pairs=int(values.get("batch_pairs", plan.experiment.batch_pairs)),
+        max_response_tokens=task.max_response_tokens,
+        seed=cell.seed,
+    )
+
+
+def _response(text: str, sample: Sample) -> Response:
+    return Response(text, sample.ids, sample.finished)
+
+
+def _blank(plan: Plan) -> dict[str, Any]:
+    """The record of a plan before anything ran."""
+    experiment, cell = plan.experiment, plan.cell
+    entry = registry.find("algorithms", cell.algorithm.path or cell.algorithm.name)
+    facts = entry.declaration.metadata
+    algorithm = {"name": cell.algorithm.name, "hash": cell.algorithm.sha256, "knob": cell.algorithm.knob}
+    algorithm |= {"family": facts.get("family", "offline"), "source": facts.get("source", ""), "control": bool(facts.get("control", False))}
+    return {
+        "kind": "cell",
+        "fingerprint": plan.fingerprint,
+        "study": study_key(experiment),
+        "algorithm": algorithm,
+        "setting": dict(cell.setting),
+        "seed": cell.seed,
+        "budget": {"spec": experiment.budget, "flops": plan.budget},
+        "checkpoints": [],
+        **task_facts(experiment),
+    }
+
+
+def task_facts(experiment: Experiment) -> dict[str, Any]:
+    """What cells and references alike record of the experiment."""
+    task = {"name": experiment.task, "version": experiment.task_version, "source": experiment.source or "embedded"}
+    return {
+        "task": task,
+        "quick": experiment.quick,
+        "trial": experiment.source is not None or experiment.limit is not None,
+        "model": {"name": Path(experiment.model).name},
+        "versions": {name: _version(name) for name in VERSIONS} | {"python": platform.python_version()},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ModuleNotFoundError:
+        return "not installed"
+
+
+def run_times(ledger: Ledger, experiment: Experiment) -> dict[str, Any]:
+    """Seconds by phase, device, threads and peak memory: what depends on the machine, kept in a file of its own."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    total = sum(ledger.wall_seconds.values())
+    seconds = {"wall": dict(ledger.wall_seconds), "cpu": dict(ledger.cpu_seconds), "total_wall": total}
+    return {**seconds, "device": device, "threads": experiment.threads, "peak_memory_bytes": peak}

@@ -1,0 +1,104 @@
+"""The straight line: an experiment becomes a study of recorded cells at matched compute, and a study becomes a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.data.shapes import shape
+from harness.execute.local import Job, run_jobs
+from harness.experiment import Cell, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, study_key
+from harness.progress import GridView
+from harness.store import records
+from harness.types import Task
+
+TINY = 5_000_000  # weights below which a process uses one core well and two badly
+MEMORY_SHARE = 0.6
+
+
+def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None = None, force: bool = False, verbose: bool = False) -> Path:
+    """Run what is not finished yet, write the report, return the study's folder. Parents import no torch: workers do the work."""
+    size = shape(experiment.model, len(task.vocabulary))
+    budget = budget_flops(experiment.budget, experiment, size, task.typical_tokens)
+    study = results / f"{experiment.task}-{study_key(experiment)[:8]}"
+    note = {"fingerprint": fingerprint(experiment), "study": study_key(experiment), "budget_flops": budget, "notes": list(task.notes)}
+    records.write_json(study / records.EXPERIMENT, {**experiment.model_dump(mode="json"), **note})
+    todo = list(_jobs(experiment, study, budget, force))
+    if todo:
+        _execute(experiment, todo, jobs or processes(size.blocks + size.head, experiment.threads), verbose)
+    from harness.report import page
+
+    page.write(study)
+    return study
+
+
+def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
+    with GridView(len(todo)) as view:
+        run_jobs(todo, workers=workers, threads=experiment.threads, verbose=verbose, heard=view.update, done=view.finish)
+
+
+def _jobs(experiment: Experiment, study: Path, budget: float, force: bool) -> Iterator[Job]:
+    """What is left to do: for each seed its shared stages first, then the reference and the cells that wait for them."""
+    for seed in experiment.seeds:
+        left = [*_reference_job(experiment, study, seed, force), *_cell_jobs(experiment, study, budget, seed, force)]
+        if left:
+            first = f"reference-seed{seed}"
+            yield Job(first, _prepare, (experiment, seed))
+            yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
+
+
+Call = tuple[str, Callable[..., str], tuple[object, ...]]
+
+
+def _reference_job(experiment: Experiment, study: Path, seed: int, force: bool) -> Iterator[Call]:
+    folder = study / "references" / f"seed{seed}"
+    if force or not (folder / records.RECORD).exists():
+        yield f"measure-reference-seed{seed}", _measure_reference, (experiment, seed, folder)
+
+
+def _cell_jobs(experiment: Experiment, study: Path, budget: float, seed: int, force: bool) -> Iterator[Call]:
+    for cell in cells(experiment):
+        if cell.seed != seed:
+            continue
+        folder = study / "cells" / f"{cell.label}-{cell_fingerprint(experiment, cell, budget)[:8]}"
+        if not force and (folder / records.RECORD).exists():
+            continue
+        _supersede(folder, cell)
+        yield cell.label, _run_cell, (experiment, cell, budget, folder)
+
+
+def _supersede(folder: Path, cell: Cell) -> None:
+    """Keep, but leave out of reports, records of the same cell made by another version of its algorithm's file."""
+    for other in sorted(folder.parent.glob(f"{cell.label}-????????")):
+        if other != folder and (other / records.RECORD).exists():
+            records.supersede(other)
+            print(f"{cell.algorithm.name} changed: {cell.label} runs again; the old record is kept as superseded")  # noqa: T201
+
+
+def processes(weights: int, threads: int) -> int:
+    """Processes at a time: as many as the cores allow, fewer where a model's copies would not fit in memory."""
+    cores = max(1, (os.cpu_count() or 1) // threads)
+    if weights < TINY:
+        return cores
+    need = weights * 4 * 7 + 3_000_000_000  # policy, gradients, two moments, reference, proxy and judge in float32; activations
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(cores, int(memory * MEMORY_SHARE // need)))
+
+
+def _prepare(experiment: Experiment, seed: int, report: Callable[..., None]) -> str:
+    from harness.baseline import prepare
+
+    return prepare(experiment, seed, report)
+
+
+def _measure_reference(experiment: Experiment, seed: int, folder: Path, report: Callable[..., None]) -> str:
+    from harness.baseline import measure_reference
+
+    return measure_reference(experiment, seed, folder, report)
+
+
+def _run_cell(experiment: Experiment, cell: Cell, budget: float, folder: Path, report: Callable[..., None]) -> str:
+    from harness.cell import Plan, run_cell
+
+    return run_cell(Plan(experiment, cell, budget, folder), report)

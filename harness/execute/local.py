@@ -1,0 +1,115 @@
+"""A grid of jobs over processes of this machine: a pool from the standard library, and who must wait for whom."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import HarnessError
+
+QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+EVERY_SECONDS = 0.25  # how often one worker reports
+
+Heard = Callable[[str, str, float, float | None], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of a picklable function, ``function(*arguments, report) -> status``, once the jobs named in ``after`` are done."""
+
+    name: str
+    function: Callable[..., str]
+    arguments: tuple[Any, ...]
+    after: tuple[str, ...] = ()
+
+
+def run_jobs(jobs: Sequence[Job], *, workers: int, threads: int, verbose: bool, heard: Heard, done: Callable[[str, str], None]) -> None:
+    """Run every job in ``workers`` processes of ``threads`` threads each. ``heard(job, stage, share, loss)`` hears of progress.
+
+    An error in a job is raised here, after which nothing new starts; a worker that died is one clear line, and what is finished is kept.
+    """
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    with _listening(messages, heard):
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, verbose))
+        try:
+            _drain(pool, list(jobs), done)
+        except BrokenProcessPool as error:
+            raise HarnessError(
+                "a worker process was killed, most often for want of memory; finished cells are kept. Run the same command again with --jobs 1."
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _drain(pool: ProcessPoolExecutor, waiting: list[Job], done: Callable[[str, str], None]) -> None:
+    finished: set[str] = set()
+    running: dict[Future[str], Job] = {}
+    while waiting or running:
+        for job in [job for job in waiting if finished.issuperset(job.after)]:
+            waiting.remove(job)
+            running[pool.submit(_call, job)] = job
+        ready, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in ready:
+            job = running.pop(future)
+            done(job.name, future.result())
+            finished.add(job.name)
+
+
+@contextmanager
+def _listening(messages: Any, heard: Heard) -> Iterator[None]:
+    """Pass on what workers say until the block ends."""
+
+    def listen() -> None:
+        while (message := messages.get()) is not None:
+            heard(*message)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        messages.put(None)
+        thread.join(timeout=5)
+
+
+def _begin(messages: Any, threads: int, verbose: bool) -> None:
+    """Set up a worker: its threads, and silence from the libraries below unless asked for. The one place that seeds global state."""
+    global _messages
+    _messages = messages
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if not verbose:
+        os.environ.update(QUIET)
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    if not verbose:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+
+
+_messages: Any = None
+
+
+def _call(job: Job) -> str:
+    said = 0.0
+    stage_said = ""
+
+    def report(stage: str, share: float, loss: float | None) -> None:
+        nonlocal said, stage_said
+        now = time.monotonic()
+        if stage != stage_said or now - said > EVERY_SECONDS:
+            said, stage_said = now, stage
+            _messages.put((job.name, stage, share, loss))
+
+    return job.function(*job.arguments, report)

@@ -1,0 +1,185 @@
+"""One policy measured against everything its seed shares: samples, wins, gold, KL, text statistics and safety. Never charged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.data.tokenise import Tokens
+from harness.measure import safety, text
+from harness.measure.judge import ScoreJudge, wins
+from harness.measure.kl import cross_check
+from harness.measure.statistics import Interval, paired_difference, prompt_interval
+from harness.models.metered import Metered
+from harness.training.reward import RewardModel
+from harness.types import Array, Demonstration, Group, Probe, Response, Sample, TokenPair
+
+CONSTANT = 0.5  # a text given to more than half of the prompts is flagged
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What every policy of one seed is measured against: the same prompts, opponents, judge, reference and probes.
+
+    ``opponents`` are texts of frozen SFT samples, (prompts)(samples), with judged scores ``opponent_scores`` (prompts, samples);
+    ``reference_scores`` (prompts,) judge the data set's own responses. ``refusals`` are the reference's masses by probe.
+    """
+
+    tokens: Tokens
+    reference: Metered
+    judge: ScoreJudge
+    evaluation: Sequence[Demonstration]
+    opponents: Sequence[Sequence[Response]]
+    opponent_scores: Array
+    reference_scores: Array
+    probes: Sequence[Probe]
+    refusals: Mapping[str, Array]
+    proxy: RewardModel
+    heldout: Sequence[TokenPair]
+    gold: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A checkpoint's numbers with intervals, the rows behind them, and alarms in words."""
+
+    metrics: dict[str, Interval]
+    rows: list[Row]
+    alarms: list[str]
+
+
+def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int) -> Measurement:
+    """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice."""
+    with torch.no_grad(), policy.ledger.phase("evaluation"):
+        demonstrations = yard.evaluation[:prompts]
+        groups, samples = _sampled(policy, yard, [d.prompt for d in demonstrations], mark)
+        responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
+        columns = {**_kl(policy, yard, groups), **_judged(yard, demonstrations, groups, responses), **_texts(responses, samples)}
+        columns |= _descriptive(yard, demonstrations, responses)
+        rows = _rows(yard, demonstrations, responses, columns, mark)
+        metrics = {name: _interval(name, values, mark) for name, values in columns.items()}
+        metrics["distinct_2"] = _distinct(responses, mark)
+        metrics |= _preferences(policy, yard, mark)
+        for probe in yard.probes:
+            slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark)
+            rows += slice_rows
+            metrics |= slice_metrics
+    return Measurement(metrics, rows, _alarms(columns, responses))
+
+
+def generator_for(seed: int, *names: object) -> torch.Generator:
+    """A generator of its own for each use: the same for all algorithms at the same seed and mark, so that they share random numbers."""
+    return torch.Generator().manual_seed(_digest(seed, *names))
+
+
+def _digest(*names: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:7], "big")
+
+
+def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str], mark: float) -> tuple[list[Group], list[Sample]]:
+    ids = yard.tokens.prompts(prompts)
+    drawn = policy.sample(ids, max_tokens=yard.tokens.max_response, generator=generator_for(yard.seed, "evaluation", mark))
+    return [Group(p, (row[0].ids,)) for p, row in zip(ids, drawn, strict=True)], [row[0] for row in drawn]
+
+
+def _kl(policy: Metered, yard: Yardstick, groups: Sequence[Group]) -> dict[str, Array]:
+    found = policy.divergence(yard.reference, groups)
+    lengths = np.array([len(g.responses[0]) for g in groups], dtype=float)
+    kl = _array(found.kl)
+    return {"kl": kl, "k1": _array(found.log_ratio), "kl_per_token": kl / lengths, "entropy": _array(found.entropy)}
+
+
+def _array(values: torch.Tensor) -> Array:
+    return values.double().cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _judged(yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:
+    """Scores and wins; a task without gold has no gold column, only the judge's own."""
+    scores = dict(yard.judge.score([d.prompt for d in rows], groups, responses))
+    ours, n = scores[yard.judge.primary], len(rows)
+    columns = {name: values for name, values in scores.items() if name != "length"}
+    columns["win_sft"], columns["tie_sft"] = wins(ours, yard.opponent_scores[:n])
+    columns["win_reference"], columns["tie_reference"] = wins(ours, yard.reference_scores[:n])
+    columns["proxy"] = _array(yard.proxy.scores(groups))
+    return columns
+
+
+def _texts(responses: Sequence[Response], samples: Sequence[Sample]) -> dict[str, Array]:
+    """Length in tokens without EOS, share ended by EOS, repeated bigrams."""
+    return {
+        "length": np.array([len(s.ids) - s.finished for s in samples], dtype=float),
+        "eos_rate": np.array([s.finished for s in samples], dtype=float),
+        "repetition": np.array([text.repetition(r.text) for r in responses]),
+    }
+
+
+def _descriptive(yard: Yardstick, rows: Sequence[Demonstration], responses: Sequence[Response]) -> dict[str, Array]:
+    """Overlap with the data set's responses, where there is no gold reward; it describes, it does not judge."""
+    if yard.gold:
+        return {}
+    return {"rouge_l": np.array([max(text.rouge_l(r.text, other) for other in d.responses) for d, r in zip(rows, responses, strict=True)])}
+
+
+def _rows(
+    yard: Yardstick, demonstrations: Sequence[Demonstration], responses: Sequence[Response], columns: Mapping[str, Array], mark: float
+) -> list[Row]:
+    rows = []
+    for index, (demonstration, response) in enumerate(zip(demonstrations, responses, strict=True)):
+        texts = {"prompt": demonstration.prompt, "response": response.text, "reference_response": demonstration.responses[0]}
+        row: Row = {"mark": mark, "slice": "evaluation", "prompt_id": index, "finished": response.finished, **texts}
+        row["sft_response"] = yard.opponents[index][0].text
+        rows.append(row | {name: float(values[index]) for name, values in columns.items()})
+    return rows
+
+
+def _interval(name: str, values: Array, mark: float) -> Interval:
+    return prompt_interval(values, generator=np.random.default_rng(_digest(name, mark)))
+
+
+def _distinct(responses: Sequence[Response], mark: float) -> Interval:
+    value, lower, upper = text.distinct_2([r.text for r in responses], np.random.default_rng(_digest("distinct_2", mark)))
+    return Interval(value, lower, upper, len(responses))
+
+
+def _preferences(policy: Metered, yard: Yardstick, mark: float) -> dict[str, Interval]:
+    """How often the implicit reward log pi - log ref ranks a held-out pair as labelled; ties (a policy that has not moved) count half."""
+    if not yard.heldout:
+        return {}
+    groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout]
+    ratios = (policy.logps(groups) - yard.reference.logps(groups)).double().view(-1, 2).cpu()
+    right, _ = wins(_array(ratios[:, 0]), _array(ratios[:, 1]))
+    return {"preference_accuracy": _interval("preference_accuracy", right, mark)}
+
+
+def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) -> tuple[list[Row], dict[str, Interval]]:
+    """Refusal mass and its paired change against the reference, and shares of what one sample per prompt says."""
+    prompts = probe.prompts[:n]
+    if not prompts:
+        return [], {}
+    mass, before = safety.refusal_mass(policy, yard.tokens, probe, prompts), yard.refusals[probe.name][:n]
+    said = safety.spoken(policy, yard.tokens, probe, prompts, generator=generator_for(yard.seed, probe.name, mark))
+    name = "refusal_mass" if probe.worse == "less_refusal" else "over_refusal_mass"
+    delta = paired_difference(mass, before, generator=np.random.default_rng(_digest(name, mark)))
+    metrics = {name: _interval(name, mass, mark), f"{name}_delta": delta}
+    for category, values in safety.shares([category for _, category in said], probe.categories).items():
+        metrics[f"{probe.name}_{category}"] = _interval(f"{probe.name}_{category}", values, mark)
+    rows = []
+    for index, (response, category) in enumerate(said):
+        row: Row = {"mark": mark, "slice": probe.name, "prompt_id": index, "prompt": prompts[index], "response": response.text}
+        rows.append(row | {"finished": response.finished, "category": category, name: float(mass[index]), "before": float(before[index])})
+    return rows, metrics
+
+
+def _alarms(columns: Mapping[str, Array], responses: Sequence[Response]) -> list[str]:
+    alarms = [cross_check(columns["kl"], columns["k1"])]
+    share = text.constant_output([r.text for r in responses])
+    if share > CONSTANT:
+        alarms.append(f"constant output: one text answers {share:.0%} of {len(responses)} prompts")
+    return [alarm for alarm in alarms if alarm]

@@ -1,0 +1,36 @@
+"""Judging by score: who wins against whom, and what ties count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.types import Array, Group, Response, Scorer
+
+TIE = 1e-6  # scores nearer than this are a tie; gold rewards are sums of a few decimals, so equal ones differ by rounding only
+
+ScoreResponses = Callable[[Sequence[str], Sequence[Group], Sequence[Response]], Mapping[str, Array]]
+
+
+@dataclass(frozen=True)
+class ScoreJudge:
+    """A judge by score. ``score`` returns named arrays (responses,); ``primary`` names the one that decides; ``lineage`` says whose it is."""
+
+    score: ScoreResponses
+    primary: str
+    lineage: str
+
+
+def gold_judge(scorer: Scorer) -> ScoreJudge:
+    """The judge that a task's own gold reward makes; it reads texts, not ids."""
+    return ScoreJudge(lambda prompts, groups, responses: scorer(prompts, responses), "gold", "the task's gold reward")
+
+
+def wins(ours: Array, theirs: Array) -> tuple[Array, Array]:
+    """Win shares and tie shares per prompt: ours (prompts,) against theirs (prompts, opponents), a tie counting one half."""
+    theirs = theirs[:, None] if theirs.ndim == 1 else theirs
+    gap = ours[:, None] - theirs
+    tie = np.abs(gap) <= TIE
+    return ((gap > TIE) + 0.5 * tie).mean(1), tie.mean(1)

@@ -1,0 +1,193 @@
+"""What all cells of a seed share, computed once and cached by the hash of what went in: SFT, pairs, reference log-probs, baseline.
+
+None of it is charged to an algorithm. Each seed has its own SFT model, pairs and opponents: the unit of every claim is the seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import registry
+from harness.data.pairs import read_pairs, sampled_pairs, write_pairs
+from harness.data.tokenise import Tokens
+from harness.errors import HarnessError
+from harness.experiment import Experiment
+from harness.models import storage
+from harness.models.loading import load_model, meter
+from harness.models.metered import Metered
+from harness.models.reference import fit_reference
+from harness.store.cache import key_of, stage
+from harness.training.ledger import Ledger
+from harness.training.reward import RewardModel, fit_reward_model, heldout_quality
+from harness.types import Array, Group, Pair, Response, Task, TokenPair, Update
+
+HELDOUT = 256
+PRESET = "tiny-"
+Report = Callable[[str, float, float | None], None]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Everything that the cells of one seed start from. ``key`` changes when anything upstream does."""
+
+    task: Task
+    tokens: Tokens
+    sft: Path
+    pairs: list[TokenPair]
+    heldout: list[TokenPair]
+    reference_logps: torch.Tensor
+    proxy: Path
+    judge: Path | None
+    seed: int
+
+    def reference(self, ledger: Ledger) -> Metered:
+        """A fresh copy of the SFT model charging ``ledger``."""
+        return storage.load_model(self.sft, ledger)[0]
+
+
+def load_task(experiment: Experiment) -> Task:
+    """The experiment's task, its data read."""
+    module = registry.load("tasks", experiment.task)
+    return module.task(experiment.source)  # type: ignore[no-any-return]
+
+
+def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
+    """The shared stages of a seed, computed where the cache has none. ``report(stage, share, loss)`` hears of progress."""
+    task = load_task(experiment)
+    sft_key = _sft_key(experiment, task, seed)
+    sft = stage("sft", sft_key, lambda folder: _fit_sft(folder, experiment, task, seed, report))
+    tokenizer = storage.load_tokenizer(sft)
+    tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
+    pairs_key = {"stage": "pairs", "version": 1, "sft": key_of(sft_key), "pairs": experiment.pairs, "agreement": experiment.agreement}
+    pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report))
+    train, heldout = read_pairs(pairs / "pairs.jsonl"), read_pairs(pairs / "heldout.jsonl")
+    reward_key = {"stage": "reward", "version": 1, "pairs": key_of(pairs_key)}
+    proxy = stage("reward", reward_key, lambda folder: _fit_reward(folder, "proxy", train, heldout, sft, seed, report))
+    judge = None
+    if task.score is None:
+        held_for_judge = tokens.pairs(task.judge_pairs)
+        judge_key = {**reward_key, "judge": len(held_for_judge)}
+        judge = stage("judge", judge_key, lambda folder: _fit_reward(folder, "judge", held_for_judge, heldout, sft, seed, report))
+    logps = storage.load_tensor(pairs / "reference_logps.safetensors")
+    return Shared(task, tokens, sft, train, heldout, logps, proxy, judge, seed)
+
+
+def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
+    fields = ("task", "model", "dtype", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "threads")
+    values = {name: getattr(experiment, name) for name in fields}
+    return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": _weights_hash(experiment.model), "seed": seed}
+
+
+@cache
+def _weights_hash(model: str) -> str:
+    """sha256 over the files of a model folder; of the name for a preset."""
+    digest = hashlib.sha256(model.encode() if model.startswith(PRESET) else b"")
+    folder = Path(model)
+    for path in sorted(folder.glob("*")) if not model.startswith(PRESET) and folder.is_dir() else []:
+        if path.is_file():
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report: Report) -> None:
+    dtype = experiment.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if torch.cuda.is_available() else "float32"
+    model, tokenizer = load_model(experiment.model, dtype=dtype, vocabulary=task.vocabulary, seed=seed)
+    ledger = Ledger(float("inf"))
+    metered = meter(model, tokenizer, ledger)
+    tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
+    generator = np.random.default_rng((seed, 1))
+    settings = {"steps": experiment.sft_steps, "batch": experiment.sft_batch, "learning_rate": experiment.sft_learning_rate}
+    losses = []
+    with ledger.phase("sft"):
+        for update in fit_reference(metered, task, tokens, generator=generator, **settings):
+            losses.append(update.metrics["loss"])
+            report("sft", update.metrics["share"], update.metrics["loss"])
+    if not losses:
+        raise HarnessError(f"task {task.name}: no demonstration fits {task.max_prompt_tokens} prompt tokens: {dict(tokens.dropped)}")
+    storage.save_model(folder, metered.model, tokenizer)
+    facts = {**settings, "flops": ledger.canonical["sft"], "wall": ledger.wall_seconds["sft"], "cpu": ledger.cpu_seconds["sft"]}
+    (folder / "sft.json").write_text(json.dumps({**facts, "losses": losses[-50:], "dropped": dict(tokens.dropped)}))
+
+
+def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens, sft: Path, seed: int, report: Report) -> None:
+    report("pairs", 0.0, None)
+    reference = storage.load_model(sft, Ledger(float("inf")))[0]
+    if task.pairs is None:
+        train, heldout = _sampled(experiment, task, tokens, reference, seed)
+    else:
+        train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)
+    if not train:
+        raise HarnessError(f"task {task.name}: no pair is left to train on: {dict(tokens.dropped)}")
+    write_pairs(folder / "pairs.jsonl", train)
+    write_pairs(folder / "heldout.jsonl", heldout)
+    report("reference log-probs", 0.5, None)
+    with torch.no_grad():
+        logps = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in train])
+    storage.save_tensor(folder / "reference_logps.safetensors", logps.view(-1, 2).cpu())
+    (folder / "dropped.json").write_text(json.dumps(dict(tokens.dropped)))
+
+
+def _sampled(experiment: Experiment, task: Task, tokens: Tokens, reference: Metered, seed: int) -> tuple[list[TokenPair], list[TokenPair]]:
+    """Training pairs labelled by a Bradley-Terry draw, and held-out pairs ordered by gold itself (what accuracy is measured on)."""
+    assert task.score is not None
+    scorer = task.score
+    texts, sampler = np.random.default_rng((seed, 2)), torch.Generator().manual_seed(seed * 1000 + 2)
+
+    def draw(n: int) -> list[tuple[str, Response, Response]]:
+        prompts = task.training_prompts(texts, n)
+        rows = reference.sample(tokens.prompts(prompts), samples=2, max_tokens=task.max_response_tokens, generator=sampler)
+        return [(p, *(Response(tokens.text(s.ids), s.ids, s.finished) for s in row)) for p, row in zip(prompts, rows, strict=True)]  # type: ignore[misc]
+
+    def gold(prompts: Sequence[str], responses: Sequence[Response]) -> Array:
+        return scorer(prompts, responses)["gold"]
+
+    pairs = sampled_pairs(draw, gold, experiment.pairs, experiment.agreement, np.random.default_rng((seed, 3)))
+    return tokens.pairs(pairs), tokens.pairs(_ordered(draw, gold))
+
+
+def _ordered(draw: Callable[[int], list[tuple[str, Response, Response]]], gold: Callable[..., Array]) -> list[Pair]:
+    rows = [row for row in draw(2 * HELDOUT) if row[1].ids != row[2].ids]
+    prompts = [row[0] for row in rows]
+    gaps = gold(prompts, [row[1] for row in rows]) - gold(prompts, [row[2] for row in rows])
+    ordered = [Pair(p, *((a, b) if gap > 0 else (b, a))) for (p, a, b), gap in zip(rows, gaps, strict=True) if abs(gap) > 1e-6]
+    return ordered[:HELDOUT]
+
+
+def _fit_reward(
+    folder: Path, name: str, pairs: Sequence[TokenPair], heldout: Sequence[TokenPair], sft: Path, seed: int, report: Report
+) -> None:
+    """A Bradley-Terry reward model on ``pairs``: the common proxy meter, or the judge of a task without a gold reward."""
+    model, tokenizer = storage.load_model(sft, Ledger(float("inf")))
+    pooling: Any = "sum" if model.shape.layers < 6 else "last"  # see RewardModel: last-token heads are weak on tiny models
+    rate = 1e-3 if model.shape.layers < 6 else 1e-5
+    fit = fit_reward_model(
+        model.fork(scalar_head=True),
+        pairs,
+        generator=torch.Generator().manual_seed(seed * 1000 + 4),
+        pooling=pooling,
+        learning_rate=rate,
+        batch_pairs=min(32, max(4, len(pairs) // 20)),
+    )
+    reward = _followed(fit, name, len(pairs), report)
+    storage.save_reward(folder, reward, tokenizer, heldout_quality(reward, heldout) if heldout else {})
+
+
+def _followed(fit: Any, name: str, pairs: int, report: Report) -> RewardModel:
+    while True:
+        try:
+            update: Update = next(fit)
+            report(f"{name} reward model", min(1.0, update.step * 32 / max(1, pairs)), update.metrics["loss"])
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]

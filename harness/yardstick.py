@@ -1,0 +1,104 @@
+"""The yardstick of a seed: opponents drawn once from the SFT reference, their scores, and the reference's own refusals; cached."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harness.experiment import Experiment
+from harness.measure import safety
+from harness.measure.evaluate import Yardstick, generator_for
+from harness.measure.judge import ScoreJudge, gold_judge
+from harness.models.metered import Metered
+from harness.models.storage import load_reward
+from harness.stages import Report, Shared
+from harness.store.cache import stage
+from harness.training.ledger import Ledger
+from harness.types import Array, Demonstration, Group, Response
+
+
+def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Report) -> Yardstick:
+    """The yardstick, its baseline computed where the cache has none; its models charge ``ledger`` (evaluation is free)."""
+    judge = _judge(shared, ledger)
+    key = {"stage": "baseline", "version": 1, "sft": shared.sft.name, "judge": shared.judge.name if shared.judge else ""}
+    sizes = {name: getattr(experiment, name) for name in ("evaluation_prompts", "opponent_samples", "probe_prompts")}
+    folder = stage("baseline", {**key, **sizes}, lambda path: _baseline(path, experiment, shared, judge, report))
+    facts = json.loads((folder / "baseline.json").read_text())
+    opponents = [[Response(text, tuple(ids), done) for text, ids, done in row] for row in facts["opponents"]]
+    return Yardstick(
+        tokens=shared.tokens,
+        reference=shared.reference(ledger).frozen(),
+        judge=judge,
+        evaluation=_evaluation(experiment, shared),
+        opponents=opponents,
+        opponent_scores=np.array(facts["opponent_scores"]),
+        reference_scores=np.array(facts["reference_scores"]),
+        probes=shared.task.probes,
+        refusals={name: np.array(values) for name, values in facts["refusals"].items()},
+        proxy=load_reward(shared.proxy, ledger)[0],
+        heldout=shared.heldout,
+        gold=shared.task.score is not None,
+        seed=shared.seed,
+    )
+
+
+def _evaluation(experiment: Experiment, shared: Shared) -> Sequence[Demonstration]:
+    """The first evaluation prompts that fit the token limit: the same for every policy."""
+    rows = shared.task.evaluation
+    fits = [len(ids) <= shared.tokens.max_prompt for ids in shared.tokens.prompts([d.prompt for d in rows])]
+    return [row for row, fit in zip(rows, fits, strict=True) if fit][: experiment.evaluation_prompts]
+
+
+def _judge(shared: Shared, ledger: Ledger) -> ScoreJudge:
+    if shared.task.score is not None:
+        return gold_judge(shared.task.score)
+    assert shared.judge is not None
+    reward, _ = load_reward(shared.judge, ledger)
+
+    def score(prompts: Sequence[str], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:
+        return {"judge": reward.scores(groups).double().cpu().numpy()}
+
+    return ScoreJudge(score, "judge", "a reward model fitted on pairs disjoint from all others")
+
+
+def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJudge, report: Report) -> None:
+    ledger = Ledger(float("inf"))
+    reference, tokens = shared.reference(ledger), shared.tokens
+    rows, samples = _evaluation(experiment, shared), experiment.opponent_samples
+    report("opponents", 0.0, None)
+    prompts = [d.prompt for d in rows]
+    opponents = draw_responses(reference, shared, prompts, samples, generator_for(shared.seed, "opponents"))
+    own = tokens.groups(prompts, [[Response(d.responses[0])] for d in rows])
+    with torch.no_grad():
+        scores = scored(judge, shared, prompts, opponents)[judge.primary]
+        reference_scores = judge.score(prompts, own, [Response(d.responses[0]) for d in rows])[judge.primary]
+        masses = {}
+        for probe in shared.task.probes:
+            masses[probe.name] = safety.refusal_mass(reference, tokens, probe, probe.prompts[: experiment.probe_prompts]).tolist()
+    facts = {
+        "opponents": [[(r.text, r.ids, r.finished) for r in row] for row in opponents],
+        "opponent_scores": scores.reshape(len(rows), samples).tolist(),
+        "reference_scores": reference_scores.tolist(),
+        "refusals": masses,
+    }
+    (path / "baseline.json").write_text(json.dumps(facts))
+
+
+def draw_responses(model: Metered, shared: Shared, prompts: Sequence[str], samples: int, generator: torch.Generator) -> list[list[Response]]:
+    """``samples`` responses to every prompt at T = 1, [prompt][sample]."""
+    drawn = model.sample(
+        shared.tokens.prompts(prompts), samples=samples, max_tokens=shared.task.max_response_tokens, generator=generator
+    )
+    return [[Response(shared.tokens.text(s.ids), s.ids, s.finished) for s in row] for row in drawn]
+
+
+def scored(judge: ScoreJudge, shared: Shared, prompts: Sequence[str], rows: Sequence[Sequence[Response]]) -> dict[str, Array]:
+    """The judge's components for every response of every prompt, flat (prompts x samples,)."""
+    ids = shared.tokens.prompts(prompts)
+    groups = [Group(p, (r.ids,)) for p, row in zip(ids, rows, strict=True) for r in row]
+    texts = [p for p, row in zip(prompts, rows, strict=True) for _ in row]
+    return dict(judge.score(texts, groups, [r for row in rows for r in row]))
