@@ -80,15 +80,16 @@ def _from_file(path: Path, limit: int | None) -> Task:
     parts = sources.by_split(source.rows)
     pairs, judge, heldout = (sources.pairs(parts[name]) for name in ("train", "judge", "evaluation"))
     demonstrations, tuning, evaluation = (sources.demonstrations(parts[name]) for name in ("train", "tuning", "evaluation"))
-    for what, rows in {"training pairs": pairs, "judge pairs": judge, "held-out pairs": heldout}.items():
-        if not rows:
+    for what, found in {"training pairs": pairs, "judge pairs": judge, "held-out pairs": heldout}.items():
+        if not found:
             raise HarnessError(f"the data file '{path}' has too few usable rows, the split leaves no {what}: {source.counts()}")
+    rows, prompts = splits.epochs(len(demonstrations)), splits.epochs(len(demonstrations))
     return Task(
         name="tldr",
         version=f"{_version()}-{source.sha256[:8]}",
         source=path.name,
-        demonstrations=lambda generator, n: [demonstrations[index] for index in splits.epochs(generator, len(demonstrations), n)],
-        training_prompts=lambda generator, n: [demonstrations[index].prompt for index in splits.epochs(generator, len(demonstrations), n)],
+        demonstrations=lambda generator, n: [demonstrations[index] for index in rows(generator, n)],
+        training_prompts=lambda generator, n: [demonstrations[index].prompt for index in prompts(generator, n)],
         tuning=tuning,
         evaluation=evaluation,
         defaults=_file_defaults(len(pairs), len(demonstrations)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,6 +19,18 @@ def split_of(text: str, bounds: Sequence[tuple[str, float]]) -> str:
     return next(name for name, bound in bounds if share < bound)
 
 
-def epochs(generator: np.random.Generator, size: int, n: int) -> list[int]:
-    """Returns n row numbers below ``size``: whole epochs, each in an order of its own, and the beginning of one more."""
-    return [int(index) for _ in range(0, n, size) for index in generator.permutation(size)][:n]
+def epochs(size: int) -> Callable[[np.random.Generator, int], list[int]]:
+    """Returns a function that draws row numbers below ``size`` in epochs, each in an order of its own, over all calls with one generator.
+
+    What is left of an epoch waits for the generator's next call, so that batch after batch still shows every row once before any twice.
+    """
+    waiting: dict[int, tuple[np.random.Generator, list[int]]] = {}  # holding the generator keeps its id from being used again
+
+    def draw(generator: np.random.Generator, n: int) -> list[int]:
+        _, queue = waiting.setdefault(id(generator), (generator, []))
+        while len(queue) < n:
+            queue.extend(int(index) for index in generator.permutation(size))
+        rows, queue[:n] = queue[:n], []
+        return rows
+
+    return draw
