@@ -45,14 +45,14 @@ class OneByOne(Metered):
 def test_one_by_one_equals_all_at_once(name: str) -> None:
     """Three steps in float64 with unequal pair weights; a state and batch statistics included.
 
-    Losses and gradient norms agree to 1e-9. Adam divides each gradient by its own size, so entries that are 0 but for rounding move the
-    weights by some 1e-8; a step moves them by 1e-3.
+    Agreement is to 1e-6, not 1e-10, because transformers' RMSNorm computes in float32 whatever the model's dtype, and Adam divides
+    gradients by their own size. A wrong cut moves losses and weights by 1e-3 and more.
     """
     pairs = [pair._replace(weight=1.0 + pair.index % 3) for pair in toy_pairs(24)]
     whole, cut = (toy_setup(pairs=pairs, dtype="float64", policy=policy) for policy in (Metered, OneByOne))
     steps = [list(islice(load(name).updates(setup), 3)) for setup in (whole, cut)]
     for one, other in zip(*steps, strict=True):
-        assert other.metrics == pytest.approx(one.metrics, rel=1e-9, abs=1e-9)
+        assert other.metrics == pytest.approx(one.metrics, rel=1e-6, abs=1e-6)
     assert (weights(whole) - weights(toy_setup(dtype="float64"))).abs().max() > 1e-3
     torch.testing.assert_close(weights(cut), weights(whole), rtol=0, atol=1e-6)
     assert cut.ledger.spent == pytest.approx(whole.ledger.spent, rel=1e-12)
