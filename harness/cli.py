@@ -103,8 +103,6 @@ def main() -> None:
     except HarnessError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except BrokenPipeError:  # `harness list | head` is not an error; nothing more can be flushed to a closed pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _words(text: str | None) -> list[str] | None:

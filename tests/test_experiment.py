@@ -85,7 +85,7 @@ def test_several_settings_multiply(defaults: Defaults) -> None:
 
 def test_values_have_their_declared_type(defaults: Defaults) -> None:
     (setting,) = settings_of(with_set(defaults, "alpha.beta=1", "alpha.repeats=3", "alpha.strict=true", "alpha.batch_pairs=8"))
-    assert [(name, type(value)) for name, value in setting.items()] == [("beta", float), ("repeats", int), ("strict", bool), ("batch_pairs", int)]
+    assert {name: type(value) for name, value in setting.items()} == {"beta": float, "repeats": int, "strict": bool, "batch_pairs": int}
 
 
 def test_a_task_s_settings_for_all_algorithms_reach_each(defaults: Defaults) -> None:

@@ -102,7 +102,10 @@ def test_a_path_is_read_without_running_it(tmp_path: Path) -> None:
 
 def test_a_class_declares_its_annotated_fields(tmp_path: Path) -> None:
     declared = read(write(tmp_path, "policy.py", CLASS), "algorithm")
-    assert [(each.name, each.annotation, each.default) for each in declared.hyperparameters] == [("kl", "float", 0.05), ("epochs", "int", 2)]
+    assert {each.name: (each.annotation, each.default) for each in declared.hyperparameters} == {
+        "kl": ("float", 0.05),
+        "epochs": ("int", 2),
+    }
     assert declared.metadata == {"family": "online"}
 
 
@@ -150,7 +153,7 @@ def test_a_broken_file_is_fatal_where_it_is_asked_for(tmp_path: Path, text: str,
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="absent.py: no such file"):
+    with pytest.raises(HarnessError, match=r"absent\.py: no such file"):
         registry.find("algorithms", str(tmp_path / "absent.py"))
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from harness.errors import HarnessError, near
 from harness.training.ledger import Shape
 
-EMBEDDINGS = ("embed_tokens", "wte", "wpe", "embed_in", "word_embeddings", "position_embeddings")
+TOKEN_EMBEDDINGS = ("embed_tokens", "wte", "embed_in", "word_embeddings")
+POSITION_EMBEDDINGS = ("embed_positions", "wpe", "position_embeddings")
 HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -68,17 +69,22 @@ def folder_shape(folder: Path) -> Shape:
     """Matmul weights of the blocks and of the head from the safetensors headers, layers and attention width from config.json."""
     config = _config(folder)
     sizes = dict(_matrices(folder))
-    embeddings = {name: size for name, size in sizes.items() if any(part in EMBEDDINGS for part in name.split("."))}
+    embeddings = _named(sizes, TOKEN_EMBEDDINGS)
     heads = {name: size for name, size in sizes.items() if name.endswith(HEADS)}
+    looked_up = {**embeddings, **_named(sizes, POSITION_EMBEDDINGS)}  # a look-up is no matmul
     if not embeddings and not heads:
         raise HarnessError(f"Model folder {folder}: no embedding among its {len(sizes)} matrices; a causal language model is wanted.")
     layers, width = _attention(config, folder)
     return Shape(
-        blocks=sum(sizes.values()) - sum(embeddings.values()) - sum(heads.values()),
+        blocks=sum(sizes.values()) - sum(looked_up.values()) - sum(heads.values()),
         head=max((heads or embeddings).values()),
         layers=layers,
         width=width,
     )
+
+
+def _named(sizes: Mapping[str, int], parts: tuple[str, ...]) -> dict[str, int]:
+    return {name: size for name, size in sizes.items() if any(part in parts for part in name.split("."))}
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

@@ -1,0 +1,57 @@
+"""The live view: plain lines on a stream, a table on a terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from harness.progress import GridView
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_lines_say_each_start_each_tenth_and_each_end() -> None:
+    stream = io.StringIO()
+    with GridView(2, stream=stream) as view:
+        for step in range(1001):
+            view.update("dpo-seed0", "update", step / 1000, 0.5)
+        view.finish("dpo-seed0", "finished")
+        view.update("kto-seed0", "reference", 0.0)
+        view.finish("kto-seed0", "diverged")
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1 + 10 + 1 + 2
+    assert all(re.match(r"\[\d+:\d\d\] (dpo|kto)-seed0: ", line) for line in lines)
+    assert re.search(r"update 10%, loss 0\.500, \d+:\d\d left$", lines[1])
+    assert lines[11].endswith("dpo-seed0: finished (1 of 2)")
+    assert lines[-1].endswith("kto-seed0: diverged (2 of 2)")
+
+
+def test_a_new_stage_starts_anew() -> None:
+    stream = io.StringIO()
+    with GridView(1, stream=stream) as view:
+        for stage in ("reward", "update"):
+            view.update("ppo", stage, 0.5)
+            view.update("ppo", stage, 0.55)
+    assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == ["ppo: reward", "ppo: update"]
+
+
+def test_a_terminal_gets_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Terminal()
+    with GridView(3, stream=stream) as view:
+        view.update("dpo[bold]", "update", 0.5, 0.25)
+        view.finish("ipo", "finished")
+    shown = stream.getvalue()
+    assert "1 of 3 cells" in shown
+    assert "dpo[bold]" in shown  # markup in a name is text
+    assert "██████████░░░░░░░░░░  50%" in shown
+    assert "0.250" in shown
+    assert "ipo finished" in shown
