@@ -43,7 +43,7 @@ def compare(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A preset such as tiny-128, or a transformers folder.")] = None,
     data: Annotated[str | None, typer.Option(help="A file of real rows instead of the task's own.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
     results: Results = RESULTS,
     quick: Annotated[bool, typer.Option("--quick", help="A small trial: one setting each, smaller everything.")] = False,
@@ -118,9 +118,11 @@ def _resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task
     if "task" not in chosen:
         names = ", ".join(entry.name for entry in registry.describe("tasks"))
         raise HarnessError(f"No task named; give --task NAME or 'task = ...' in the experiment file. Known tasks: {names}.")
-    world: Task = registry.load("tasks", str(chosen["task"])).task(chosen.get("data"))
+    entry = registry.find("tasks", str(chosen["task"]))
+    world: Task = registry.load_entry(entry).task(chosen.get("data"))
+    named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path)}
     pairs = None if world.pairs is None else len(world.pairs)
-    return experiment.resolve(flags, file, world.defaults, task_version=world.version, available_pairs=pairs), world
+    return experiment.resolve(named, file, world.defaults, task_version=world.version, available_pairs=pairs), world
 
 
 def _preview(resolved: Experiment, world: Task, jobs: int | None) -> str:

@@ -33,7 +33,7 @@ QUICK: Mapping[str, Any] = {
     "frontier_samples": 16,
 }
 LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "probe_prompts")
-OUTSIDE_STUDY = {"algorithms", "seeds", "threads"}
+OUTSIDE_STUDY = {"algorithms", "seeds", "task_path", "threads"}
 
 
 def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
@@ -52,10 +52,11 @@ class Experiment(Frozen):
     """Everything that decides what a comparison computes; how it is carried out (jobs, folders) is not part of it."""
 
     task: str
+    task_path: str | None = None  # of a task that is a bare file
     task_version: str = ""
     source: str | None = None
     model: str
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: str
@@ -96,7 +97,7 @@ class Cell(NamedTuple):
         return re.sub(r"[^\w.=+-]", "_", "-".join([self.algorithm.name, *values, f"seed{self.seed}"]))
 
 
-FILE_KEYS = (set(Experiment.model_fields) - {"task_version", "source"}) | {"data"}
+FILE_KEYS = (set(Experiment.model_fields) - {"task_path", "task_version", "source"}) | {"data"}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def resolve(
 ) -> Experiment:
     """The experiment: defaults < ``--quick`` < file < flags.
 
-    ``flags`` holds only what was given, under the flags' names (``set`` is a list of ``dpo.beta=0.1``); ``available_pairs`` caps the
+    ``flags`` holds only what was given, under the flags' names (``set`` is a list of ``NAME.beta=0.1``); ``available_pairs`` caps the
     pairs where they come from a file. Raises HarnessError naming the value, its origin and what is legal.
     """
     written = read(file) if file else {}

@@ -74,3 +74,24 @@ def test_list_counts_runs_by_status(command: Command, tmp_path: Path) -> None:
     (study / "cells" / "d").mkdir()
     (study / "experiment.json").write_text("{}")
     assert command("list", "runs", cwd=tmp_path).stdout == "runs:\n  toy-12345678  1 diverged, 2 finished, 1 unfinished\n"
+
+
+TASK = '''"""A task of one's own."""
+from harness import Defaults, Task
+
+
+def task(source=None):
+    return Task(
+        name="mine", version="7", source="made", demonstrations=None, training_prompts=None, tuning=(), evaluation=(),
+        defaults=Defaults(algorithms=("dpo",), model="tiny-64"), max_prompt_tokens=8, max_response_tokens=8,
+        vocabulary=("a", "b"), typical_tokens=(10.0, 5.0),
+    )
+'''
+
+
+def test_a_task_of_one_s_own_is_found_by_its_path_and_named_by_its_stem(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "my-task.py").write_text(TASK)
+    run = command("compare", "--task", "./my-task.py", "--dry-run", cwd=tmp_path)
+    assert 'task = "my_task"' in run.stdout
+    assert 'task_version = "7"' in run.stdout
+    assert re.search(r"^Study my_task-[0-9a-f]{8}: 3 cells", run.stdout, re.MULTILINE)
