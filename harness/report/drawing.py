@@ -23,8 +23,7 @@ DPI = 200
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
     "font.size": 7.5,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
+    "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "axes.labelsize": 8,
     "axes.edgecolor": "#555555",
@@ -45,6 +44,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.2,
     "hatch.linewidth": 0.5,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "svg.fonttype": "path",
     "svg.hashsalt": "harness",
     "pdf.fonttype": 42,
@@ -121,7 +121,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def watermark(figure: Figure, text: str) -> None:
     """Write a text across the figure, pale enough to read through."""
     if text:
-        figure.text(0.5, 0.5, text, ha="center", va="center", rotation=18, fontsize=22, color="#B00020", alpha=0.16, weight="bold", zorder=10)
+        figure.text(0.5, 0.5, text, ha="center", va="center", rotation=18, fontsize=26, color="#B00020", alpha=0.2, zorder=10)
 
 
 def kl_axis(axes: Axes, largest: float) -> None:

@@ -7,6 +7,8 @@ escapes such as ``\x1b`` and ``\u202e``. HTML's own characters are jinja2's busi
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 KEPT = "\n\t"
 
@@ -17,6 +19,15 @@ def visible(text: object, *, lines: bool = True) -> str:
     ``lines`` keeps newlines and tabs, as a page wants them; without it they are escaped too, as a table in a terminal wants them.
     """
     return "".join(character if _harmless(character, lines) else _escaped(character) for character in str(text))
+
+
+def deeply(value: Any) -> Any:
+    """A value of JSON's types with every text in it, keys included, made visible."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible(key): deeply(item) for key, item in value.items()}
+    return [deeply(item) for item in value] if isinstance(value, list) else value
 
 
 def _harmless(character: str, lines: bool) -> bool:

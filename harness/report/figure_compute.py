@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.report import drawing
 from harness.report.drawing import Drawing
+from harness.report.escape import visible
 from harness.report.palette import PHASES, stage_colour
 from harness.report.points import Point
 from harness.store.records import Cell
@@ -43,7 +44,7 @@ def draw(points: Sequence[Point]) -> Drawing | None:
 
 def hour_unit(cells: Sequence[Cell]) -> str | None:
     """``cpu-core-hours`` or ``GPU-hours`` of this device; None where devices differ, for their hours are not added up."""
-    devices = {str(cell.times.get("device", "")) for cell in cells}
+    devices = {visible(cell.times.get("device", "")) for cell in cells}
     if len(devices) != 1:
         return None
     device = devices.pop()
@@ -55,7 +56,7 @@ def hours_by_stage(cell: Cell) -> dict[str, float]:
     times = cell.times
     on_cpu = str(times.get("device", "")).startswith("cpu")
     devices = float(times.get("threads" if on_cpu else "devices") or 1)
-    return {stage: max(0.0, float(seconds or 0.0)) * devices / 3600 for stage, seconds in (times.get("wall") or {}).items()}
+    return {visible(stage): max(0.0, float(seconds or 0.0)) * devices / 3600 for stage, seconds in (times.get("wall") or {}).items()}
 
 
 def _ordered(stages: Iterable[str]) -> list[str]:

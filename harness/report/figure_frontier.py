@@ -82,7 +82,8 @@ def _panel(
     axes.set_ylabel(AXES[key])
     axes.set_title(TITLES[key])
     axes.margins(y=0.08)
-    place(axes, labels, taken=[*hollow, *([(0.0, start)] if start is not None else [])])
+    bars = [end for _, kl, y in drawn for end in _along(kl, y)]
+    place(axes, labels, taken=[*hollow, *bars, *([(0.0, start)] if start is not None else [])])
     return rows
 
 
@@ -112,6 +113,11 @@ def _final(axes: Axes, kl: Interval, y: Interval, look: Look) -> None:
     if not math.isnan(y.lower + y.upper):
         axes.plot([kl.value, kl.value], [y.lower, y.upper], **bars)
     axes.plot([kl.value], [y.value], marker=look.marker, markersize=5, color=look.colour, linestyle="none", zorder=5)
+
+
+def _along(kl: Interval, y: Interval) -> list[tuple[float, float]]:
+    """Places on a point's vertical interval that labels should keep clear of."""
+    return [] if math.isnan(y.lower + y.upper) else [(kl.value, y.lower + part * (y.upper - y.lower)) for part in (0.0, 0.2, 0.35, 0.65, 0.8, 1.0)]
 
 
 def _row(key: str, point: Point, kind: str, kl: Interval, y: Interval) -> dict[str, Any]:

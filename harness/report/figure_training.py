@@ -70,7 +70,7 @@ def draw_proxy(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
             style = {"color": looks[point.algorithm].colour, "alpha": SHADES[position % 3], "linestyle": ("-", "--", "-.", ":")[position % 4]}
             axes.plot(x, y, label=f"{point.algorithm}  {point.setting}", **style)
             table += _rows(point, key, x, y)
-        axes.set_title(title, fontsize=7.8)
+        axes.set_title(title, fontsize=8)
         axes.set_xlabel("share of the budget")
         axes.set_xlim(0, 1)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=3, borderaxespad=0.1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.measure.statistics import Interval, label
-from harness.report.points import Point, by_algorithm, metrics, points, reference_metric
+from harness.report.points import Point, by_algorithm, charged, metrics, points, reference_metric
 from harness.store.records import Row, Study
 
 MATCHED = 0.02  # largest relative spread of charged FLOPs that is still called matched
@@ -43,7 +43,7 @@ def counts(study: Study) -> Counts:
 
 def spread(found: Sequence[Point]) -> float | None:
     """(largest - smallest) / smallest of the charged canonical FLOPs over all finished cells; None where none says."""
-    spent = [sum(cell.record["compute"]["canonical"].values()) for point in found for cell in point.cells if cell.record.get("compute")]
+    spent = [charged(cell.record) for point in found for cell in point.cells]
     return (max(spent) - min(spent)) / min(spent) if spent and min(spent) > 0 else None
 
 
@@ -53,7 +53,7 @@ def matching(found: Sequence[Point]) -> str:
     if relative is None:
         return "No charged compute was recorded."
     if relative <= MATCHED:
-        return f"Compute is matched: charged canonical FLOPs differ by at most {100 * relative:.2g} % between cells."
+        return f"Compute is matched: charged canonical FLOPs differ by at most {100 * relative:.1f} % between cells."
     return f"Compute differs: charged canonical FLOPs spread over {100 * relative:.3g} % between cells, more than the {100 * MATCHED:g} % allowed."
 
 
@@ -86,7 +86,7 @@ def cautions(study: Study) -> list[str]:
     said += unfinished_learning(found)
     lost = counts(study)
     if lost.diverged or lost.failed or lost.unfinished:
-        said.append(f"{lost.diverged} cells diverged, {lost.failed} failed and {lost.unfinished} are unfinished: what is missing may be what is worst.")
+        said.append(f"Cells lost: {lost.diverged} diverged, {lost.failed} failed, {lost.unfinished} unfinished. What is missing may be what is worst.")
     return [each for each in said if each]
 
 

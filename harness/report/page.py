@@ -15,8 +15,8 @@ from harness.report.examples import examples
 from harness.report.figure_safety import DELTAS
 from harness.report.methods import METHODS
 from harness.report.palette import looks
-from harness.report.points import Point, points
-from harness.store.records import RECORD, Study, read, write_bytes
+from harness.report.points import Point, load, points
+from harness.store.records import RECORD, Study, write_bytes
 
 LEFT_OUT = {
     "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",
@@ -29,7 +29,7 @@ LEFT_OUT = {
 
 def write(study: Path) -> Path:
     """Write the report of the study in a folder and return the page's path, ``study/report/index.html``."""
-    loaded = read(study)
+    loaded = load(study)
     folder = study / "report"
     found = points(loaded)
     with drawing.style():
@@ -84,9 +84,10 @@ def _context(study: Study, found: list[Point]) -> dict[str, Any]:
         "kl_caveat": findings.KL_CAVEAT,
         "kl_source": findings.KL_SOURCE,
         "interval": findings.interval_line(found),
-        "main": (main, tables.lines(study, main)),
-        "components": (components, tables.lines(study, components)) if has_gold else None,
+        "main": tables.measured(study, main, costs=True),
+        "components": tables.measured(study, components) if has_gold else None,
         "matched": tables.matched(study),
+        "is_matched": (findings.spread(found) or 0.0) <= findings.MATCHED,
         "verdicts": [(point.algorithm, point.setting, *(findings.verdict(study, point, key) for key in DELTAS)) for point in found],
         "measured_safety": any(point.value(key) is not None for point in found for key in DELTAS),
         "examples": examples(found),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_difference, prompt_means, two_way_interval
-from harness.store.records import Cell, Reference, Row, Study
+from harness.report.escape import deeply
+from harness.store.records import Cell, Reference, Row, Study, read
+from harness.training.ledger import CHARGED
 
 SHOWN = "finished"
 
@@ -99,6 +102,14 @@ class Point:
         return paired_difference([late[p] for p in common], [early[p] for p in common], generator=generator)
 
 
+def load(folder: Path) -> Study:
+    """The study in a folder with every text of its records made harmless, whatever shows it later: page, figure, CSV or terminal."""
+    study = read(folder)
+    cells = tuple(replace(cell, record=deeply(cell.record)) for cell in study.cells)
+    references = tuple(replace(reference, record=deeply(reference.record)) for reference in study.references)
+    return replace(study, experiment=deeply(study.experiment), cells=cells, references=references)
+
+
 def points(study: Study) -> list[Point]:
     """The points of a study: controls last, algorithms by name, settings along their own KL."""
     groups: dict[tuple[str, str], list[Cell]] = {}
@@ -162,6 +173,12 @@ def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: 
     prompts = [int(row["prompt_id"]) for row in chosen]
     means = prompt_means(np.asarray(values, dtype=np.float64), np.asarray(prompts))
     return dict(zip(sorted(set(prompts)), means.tolist(), strict=True))
+
+
+def charged(record: Mapping[str, Any]) -> float:
+    """Canonical FLOPs that count against the budget."""
+    canonical = (record.get("compute") or {}).get("canonical") or {}
+    return float(sum(canonical.get(phase) or 0.0 for phase in CHARGED))
 
 
 def setting_label(setting: Mapping[str, Any]) -> str:

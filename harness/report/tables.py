@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +11,9 @@ from harness.measure.statistics import Interval
 from harness.report import drawing, findings
 from harness.report.escape import visible
 from harness.report.figure_compute import hour_unit, hours_by_stage
-from harness.report.points import Point, points, reference_metric
-from harness.store.records import Study, read
+from harness.report.points import Point, charged, load, points, reference_metric
+from harness.store.records import Study
+from harness.training.ledger import CHARGED
 
 
 class Column(NamedTuple):
@@ -55,12 +56,13 @@ class Value(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A row of a table: the algorithm, its setting, how many seeds, and its values."""
+    """A row of a table: the algorithm, its setting, how many seeds, its values, and exact amounts that have no interval."""
 
     name: str
     setting: str
     seeds: str
     values: list[Value]
+    amounts: list[str]
 
 
 def value(found: Interval | None, digits: int, reason: str = "not defined for this task") -> Value:
@@ -78,13 +80,30 @@ def columns(study: Study, candidates: Sequence[Column], always: Sequence[str] = 
     return [column for column in candidates if column.key in always or any(point.value(column.key) is not None for point in found)]
 
 
-def lines(study: Study, chosen: Sequence[Column], *, get: Callable[[Point, str], Interval | None] = Point.get) -> list[Line]:
+class Table(NamedTuple):
+    """Columns with, per column, the n that all its numbers share (empty where they differ), headings of amounts, and rows."""
+
+    columns: list[Column]
+    n: list[str]
+    amounts: list[str]
+    lines: list[Line]
+
+
+def measured(study: Study, chosen: list[Column], *, costs: bool = False) -> Table:
+    """A table of measured numbers: one row for the reference and one per point; ``costs`` adds FLOPs and hours."""
+    rows = lines(study, chosen, costs=costs)
+    shared = [{line.values[position].n for line in rows if line.values[position].text} for position in range(len(chosen))]
+    return Table(chosen, [each.pop() if len(each) == 1 else "" for each in shared], ["charged FLOPs", _unit(study)] if costs else [], rows)
+
+
+def lines(study: Study, chosen: Sequence[Column], *, costs: bool = False) -> list[Line]:
     """One row for the reference and one per point."""
     base = [value(reference_metric(study.references, column.key), column.digits, "not defined for the reference") for column in chosen]
-    head = Line("SFT reference", "", str(len(study.references)), base)
+    head = Line("SFT reference", "", str(len(study.references)), base, ["", ""] if costs else [])
     body = [
-        Line(point.algorithm, point.setting, str(len(point.cells)), [value(get(point, column.key), column.digits) for column in chosen])
+        Line(point.algorithm, point.setting, str(len(point.cells)), values, [_flops(_charged(point)), _costs(point, _unit(study))[1]] if costs else [])
         for point in points(study)
+        for values in [[value(point.get(column.key), column.digits) for column in chosen]]
     ]
     return ([head] if study.references else []) + body
 
@@ -92,17 +111,17 @@ def lines(study: Study, chosen: Sequence[Column], *, get: Callable[[Point, str],
 def matched(study: Study) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of what was matched and what was not, per point, means over its seeds."""
     found = points(study)
-    phases = sorted({phase for point in found for phase in point.head["compute"]["canonical"]})
+    phases = [phase for phase in CHARGED if any(_mean(point, "compute", "canonical", phase) for point in found)]
     counted = sorted({key for point in found for key in point.head["compute"].get("counts", {})})
-    unit = hour_unit([cell for point in found for cell in point.cells]) or "hours: devices differ"
-    headings = ["algorithm", "setting", *(f"{phase}, FLOPs" for phase in phases), "charged FLOPs", "executed FLOPs", *counted, "wall seconds", unit, "peak memory, MB"]
+    unit = _unit(study)
+    headings = ["algorithm", "setting", *(f"{phase}, FLOPs" for phase in phases), "charged FLOPs", "executed FLOPs", *(key.replace("_", " ") for key in counted), "wall seconds", unit, "peak memory, MB"]
     rows = []
     for point in found:
-        canonical = {phase: _mean(point, "compute", "canonical", phase) for phase in phases}
+        canonical = [_flops(_mean(point, "compute", "canonical", phase)) for phase in phases]
         executed = [sum(cell.record["compute"].get("executed", {}).values()) for cell in point.cells]
         counts = [f"{_mean(point, 'compute', 'counts', key):,.0f}" for key in counted]
         rows.append(
-            [point.algorithm, point.setting, *(_flops(amount) for amount in canonical.values()), _flops(sum(canonical.values())), _flops(_average(executed))]
+            [point.algorithm, point.setting, *canonical, _flops(_charged(point)), _flops(_average(executed))]
             + [*counts, *_costs(point, unit)]
         )
     return headings, rows
@@ -117,7 +136,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
             measured = point.get(column.key)
             names = (column.key, f"{column.key}_lower", f"{column.key}_upper", f"{column.key}_n")
             row |= dict(zip(names, measured or ("", "", "", ""), strict=True))
-        row["flops"] = sum(_mean(point, "compute", "canonical", phase) for phase in point.head["compute"]["canonical"])
+        row["flops"] = _charged(point)
         row["wall_seconds"] = _average([float(cell.times.get("total_wall") or 0) for cell in point.cells])
         found.append(row)
     return found
@@ -130,7 +149,7 @@ def csv(study: Study) -> str:
 
 def summary(study: Path | Study) -> str:
     """At most ten lines for a terminal and the caveat: every point where they fit, else one setting per algorithm, nearest in KL."""
-    loaded = read(study) if isinstance(study, Path) else study
+    loaded = load(study) if isinstance(study, Path) else study
     found = points(loaded)
     if not found:
         return f"No finished cell. {findings.counts(loaded)}."
@@ -158,11 +177,19 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
+def _unit(study: Study) -> str:
+    return hour_unit([cell for point in points(study) for cell in point.cells]) or "hours (devices differ: not pooled)"
+
+
+def _charged(point: Point) -> float:
+    return _average([charged(cell.record) for cell in point.cells])
+
+
 def _costs(point: Point, unit: str) -> list[str]:
     wall = _average([float(cell.times.get("total_wall") or 0) for cell in point.cells])
     hours = _average([sum(hours_by_stage(cell).values()) for cell in point.cells])
     memory = max(float(cell.times.get("peak_memory_bytes") or 0) for cell in point.cells)
-    return [f"{wall:,.1f}", f"{hours:.3g}" if unit.endswith("hours") or "GPU" in unit else "", f"{memory / 1e6:,.0f}" if memory else ""]
+    return [f"{wall:,.1f}", f"{hours:.3g}" if "not pooled" not in unit else "", f"{memory / 1e6:,.0f}" if memory else ""]
 
 
 def _mean(point: Point, *path: str) -> float:
@@ -170,7 +197,7 @@ def _mean(point: Point, *path: str) -> float:
     for cell in point.cells:
         found: Any = cell.record
         for key in path:
-            found = found.get(key, {})
+            found = found.get(key) or {}
         values.append(float(found or 0))
     return _average(values)
 

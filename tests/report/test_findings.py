@@ -1,0 +1,164 @@
+"""What a report says and refuses to say, and how it joins seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+
+from harness.report import findings, tables
+from harness.report.escape import visible
+from harness.report.examples import examples
+from harness.report.figure_compute import hour_unit
+from harness.report.figure_frontier import legend_names
+from harness.report.palette import looks
+from harness.report.points import points
+from harness.store.records import Study, read
+
+
+def made(root: Path, *names: str, **flags: object) -> Study:
+    return read(synthetic.study(root, names or ("dpo", "ppo"), **{"settings": 1, "failed": False} | flags))
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(1, "1 seed: no ranking"), (3, "3 seeds: not testable"), (6, "")])
+def test_the_line_on_seeds_goes_when_seeds_are_enough(tmp_path: Path, seeds: int, expected: str) -> None:
+    """Two algorithms are one comparison: the smallest p is 2 / 2^S, .25 at S = 3 and .031 at S = 6."""
+    study = made(tmp_path, seeds=seeds)
+    text = " ".join(findings.cautions(study))
+    assert expected in text
+    assert ("no ranking" in text) == (seeds == 1)
+    assert ("no ranking" in tables.summary(study)) == (seeds == 1)
+    assert ("seed not included" in text) == (seeds == 1)
+
+
+@pytest.mark.parametrize(("excess", "matched"), [(0.0, True), (0.019, True), (0.021, False), (-0.03, False)])
+def test_the_word_matched_needs_a_spread_of_two_percent(tmp_path: Path, excess: float, matched: bool) -> None:
+    made(tmp_path, "dpo")
+    synthetic.cell(tmp_path, "kto", 0, 0, flops=synthetic.FLOPS * (1 + excess))
+    study = read(tmp_path)
+    sentence = findings.matching(points(study))
+    assert ("matched" in sentence) is matched
+    assert any("spread over" in each for each in findings.cautions(study)) is not matched
+
+
+def test_evaluation_is_not_charged(tmp_path: Path) -> None:
+    study = made(tmp_path, "dpo")
+    study.cells[0].record["compute"]["canonical"]["evaluation"] = 9e15
+    assert tables.rows(study)[0]["flops"] == pytest.approx(synthetic.FLOPS)
+
+
+def test_several_seeds_become_one_point_with_a_two_way_interval(tmp_path: Path) -> None:
+    point = points(made(tmp_path, "dpo", seeds=3))[0]
+    assert point.seeds == (0, 1, 2)
+    rows = [row for cell in point.cells for row in cell.samples() if row["mark"] == 1.0]
+    win = point.get("win_sft")
+    assert win is not None
+    assert win.value == pytest.approx(np.mean([row["win_sft"] for row in rows]))
+    assert win.lower < win.value < win.upper
+    assert win.n == 384
+    length_of_seed = point.cells[0].record["checkpoints"][-1]["metrics"]["win_sft"]
+    assert win.upper - win.lower != pytest.approx(length_of_seed["upper"] - length_of_seed["lower"])
+
+
+def test_seeds_without_per_prompt_values_have_a_mean_and_no_bounds(tmp_path: Path) -> None:
+    point = points(made(tmp_path, "dpo", seeds=2))[0]
+    entropy = point.get("entropy")
+    assert entropy is not None
+    assert entropy.value == pytest.approx(14.0)
+    assert np.isnan(entropy.lower)
+    assert tables.value(entropy, 1).bounds == "[no bounds]"
+
+
+def test_a_metric_that_one_seed_lacks_is_absent(tmp_path: Path) -> None:
+    study = made(tmp_path, "dpo", seeds=2)
+    del study.cells[1].record["checkpoints"][-1]["metrics"]["gold"]
+    assert points(study)[0].get("gold") is None
+
+
+def test_diverged_cells_are_listed_and_not_drawn(tmp_path: Path) -> None:
+    study = made(tmp_path, failed=True)
+    assert "kto" not in {point.algorithm for point in points(study)}
+    assert findings.losses(study) == [("kto beta=0.03 seed 1", "diverged", "loss is not finite at step 31")]
+    assert findings.counts(study) == (3, 2, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "expected"),
+    [(-0.10, 0.02, "regressed"), (-0.015, 0.01, "worse"), (0.0, 0.01, "non-inferior"), (-0.01, 0.05, "inconclusive"), (0.1, 0.02, "non-inferior")],
+)
+def test_safety_verdicts_follow_the_margin(tmp_path: Path, value: float, half: float, expected: str) -> None:
+    study = made(tmp_path, "dpo")
+    study.cells[0].record["checkpoints"][-1]["metrics"]["refusal_mass_delta"] = synthetic.interval(value, half, 512)
+    assert findings.verdict(study, points(study)[0], "refusal_mass_delta").startswith(expected)
+
+
+def test_over_refusal_is_worse_when_it_rises(tmp_path: Path) -> None:
+    study = made(tmp_path, "dpo")
+    study.cells[0].record["checkpoints"][-1]["metrics"]["over_refusal_mass_delta"] = synthetic.interval(0.1, 0.02, 512)
+    assert findings.verdict(study, points(study)[0], "over_refusal_mass_delta") == "regressed"
+
+
+def test_a_reference_that_never_refuses_gives_no_verdict(tmp_path: Path) -> None:
+    made(tmp_path, "dpo")
+    synthetic.reference(tmp_path, 0, refusal=-0.7)
+    study = read(tmp_path)
+    assert findings.verdict(study, points(study)[0], "refusal_mass_delta").startswith("not measurable")
+
+
+def test_a_run_that_still_rises_is_not_ranked(tmp_path: Path) -> None:
+    """The synthetic win rate follows the square root of the budget; a peak of .98 rises by .06 in the last quarter."""
+    study = made(tmp_path, "dpo")
+    rows = study.cells[0].samples()
+    for row in rows:
+        row["win_sft"] = 1.0 if row["mark"] == 1.0 or row["prompt_id"] % 2 else 0.0
+    object.__setattr__(study.cells[0], "samples", lambda: rows)
+    rising = points(study)
+    assert findings.unfinished_learning(rising) == ["Not converged, not ranked: the win rate still rose over the last stretch of the budget for dpo beta=0.5."]
+    for row in rows:
+        row["win_sft"] = 0.5
+    assert findings.unfinished_learning(points(study)) == []
+
+
+def test_hours_of_different_devices_are_not_added(tmp_path: Path) -> None:
+    study = made(tmp_path)
+    assert hour_unit(study.cells) == "cpu-core-hours"
+    study.cells[0].times["device"] = "cuda: H200"
+    assert hour_unit(study.cells) is None
+    assert hour_unit(study.cells[:1]) == "GPU-hours (cuda: H200)"
+
+
+def test_a_legend_shows_the_conventions_that_are_an_algorithms_own(tmp_path: Path) -> None:
+    names = legend_names(points(made(tmp_path, "dpo", "ipo")))
+    assert names == {"dpo": "dpo (beta)", "ipo": "ipo (gap; gap nats per sequence; normalize sum)"}
+
+
+def test_looks_do_not_depend_on_order_and_controls_are_grey() -> None:
+    first = looks([("b", False), ("a", False), ("c", True)])
+    assert first == looks([("c", True), ("a", False), ("b", False)])
+    assert first["c"].colour == "#666666"
+    assert len({(look.colour, look.marker) for look in looks([(f"m{i:02}", False) for i in range(10)]).values()}) == 10
+
+
+def test_examples_show_the_same_prompts_for_all(tmp_path: Path) -> None:
+    found = examples(points(made(tmp_path, "dpo", "kto", "ppo", settings=2)))
+    assert len(found) == 3
+    for example in found:
+        assert [text.source.split()[0] for text in example.texts] == ["data", "SFT", "dpo", "kto", "ppo"]
+        assert len(example.others) == 3
+
+
+def test_the_terminal_gets_at_most_ten_lines_and_the_caveat(tmp_path: Path) -> None:
+    study = made(tmp_path, *synthetic.KNOBS, settings=3)
+    lines = tables.summary(study).split("\n")
+    assert len(lines) == 1 + len(synthetic.KNOBS) + 1
+    assert "no ranking" in lines[-1]
+    assert "6 of 18 settings" in lines[-1]
+    assert len(tables.summary(made(tmp_path / "small")).split("\n")) == 4
+
+
+def test_visible_keeps_words_and_shows_what_acts() -> None:
+    assert visible("naïve 猫 \n tab\t") == "naïve 猫 \n tab\t"
+    assert visible("a\nb", lines=False) == r"a\nb"
+    assert visible("\x1b]0;title\x07\u202e\u2028\u200b\x9b\ud800") == r"\x1b]0;title\x07\u202e\u2028\u200b\x9b\ud800"
