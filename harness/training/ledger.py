@@ -43,9 +43,12 @@ class Shape:
         return sum(self.group(len(g.prompt), [len(r) for r in g.responses]) for g in groups)
 
     def group(self, prompt: int, responses: Sequence[int]) -> float:
-        """FLOPs to score responses of these lengths after one prompt; a response token attends to the prompt and its whole response."""
+        """FLOPs to score responses of these lengths after one prompt.
+
+        Full attention over prompt and response, as torch counts it, (p + r)^2 for one response; the prompt's own p^2 only once.
+        """
         tokens = prompt + sum(responses)
-        contexts = prompt * prompt + sum(n * (prompt + n) for n in responses)
+        contexts = prompt * prompt + sum(2 * prompt * n + n * n for n in responses)
         return self.forward(tokens, contexts, sum(responses))
 
     def sampling(self, prompt: int, responses: Sequence[int]) -> float:
