@@ -24,8 +24,16 @@ SMALLEST_ESS = 8.0
 
 
 def prepare(experiment: Experiment, seed: int, report: Report) -> str:
-    """Compute the shared stages and the yardstick of a seed, so that its cells find them in the cache."""
-    yardstick(experiment, shared(experiment, seed, report), Ledger(math.inf), report)
+    """Compute the shared stages and the yardstick of a seed, so that its cells find them in the cache.
+
+    Nothing else of the seed can run meanwhile, so this job has threads of its own number, part of the experiment like those of cells.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(experiment.stage_threads)
+    try:
+        yardstick(experiment, shared(experiment, seed, report), Ledger(math.inf), report)
+    finally:
+        torch.set_num_threads(before)
     return "finished"
 
 
@@ -52,12 +60,18 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
             "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **checkpoint(found)}],
             "frontier": frontier,
             "sft": _sft_facts(both.sft),
-            "diagnostics": {"proxy": json.loads((both.proxy / "reward.json").read_text())["quality"], "pairs": len(both.pairs)},
+            "diagnostics": {"pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
             **task_facts(experiment),
             "model": model_facts(experiment, reference.model),
         }
         writer.finish(record, run_times(ledger, experiment))
     return "finished"
+
+
+def _reward_quality(both: Shared) -> dict[str, Any]:
+    """Held-out quality of the proxy, or of the judge of a task without gold."""
+    found = {"proxy": both.proxy, "judge": both.judge}
+    return {name: json.loads((path / "reward.json").read_text())["quality"] for name, path in found.items() if path}
 
 
 def _sft_facts(folder: Path) -> dict[str, Any]:

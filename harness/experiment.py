@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,7 @@ QUICK: Mapping[str, Any] = {
     "frontier_samples": 16,
 }
 LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "probe_prompts")
+SFT_ROWS = 3  # demonstrations that SFT sees for each row of --limit
 OUTSIDE_STUDY = {"algorithms", "seeds", "task_path", "threads"}
 
 
@@ -74,6 +76,7 @@ class Experiment(Frozen):
     opponent_samples: PositiveInt
     frontier_samples: NonNegativeInt
     threads: PositiveInt = 1
+    stage_threads: PositiveInt = 2
     limit: PositiveInt | None = None
     quick: bool = False
 
@@ -206,6 +209,8 @@ def _validated(values: Mapping[str, Any], flags: Mapping[str, Any], file: Path |
 def _capped(experiment: Experiment, available_pairs: int | None) -> Experiment:
     """Sizes under ``--limit``, and no more pairs than there are."""
     sizes = {name: min(getattr(experiment, name), experiment.limit or getattr(experiment, name)) for name in LIMITED}
+    if experiment.limit:
+        sizes["sft_steps"] = min(experiment.sft_steps, max(1, math.ceil(SFT_ROWS * experiment.limit / experiment.sft_batch)))
     if available_pairs is not None:
         sizes["pairs"] = min(sizes["pairs"], available_pairs)
     return experiment.model_copy(update=sizes)

@@ -45,7 +45,7 @@ class Shared:
     pairs: list[TokenPair]
     heldout: list[TokenPair]
     reference_logps: torch.Tensor
-    proxy: Path
+    proxy: Path | None
     judge: Path | None
     seed: int
 
@@ -61,7 +61,10 @@ def load_task(experiment: Experiment) -> Task:
 
 
 def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
-    """The shared stages of a seed, computed where the cache has none. ``report(stage, share, loss)`` hears of progress."""
+    """The shared stages of a seed, computed where the cache has none. ``report(stage, share, loss)`` hears of progress.
+
+    A task with gold gets a proxy reward model fitted on the training pairs, a meter of over-optimisation; one without gets its judge.
+    """
     task = load_task(experiment)
     sft_key = _sft_key(experiment, task, seed)
     sft = stage("sft", sft_key, lambda folder: _fit_sft(folder, experiment, task, seed, report))
@@ -71,18 +74,19 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report))
     train, heldout = read_pairs(pairs / "pairs.jsonl"), read_pairs(pairs / "heldout.jsonl")
     reward_key = {"stage": "reward", "version": 1, "pairs": key_of(pairs_key)}
-    proxy = stage("reward", reward_key, lambda folder: _fit_reward(folder, "proxy", train, heldout, sft, seed, report))
-    judge = None
-    if task.score is None:
-        held_for_judge = tokens.pairs(task.judge_pairs)
-        judge_key = {**reward_key, "judge": len(held_for_judge)}
-        judge = stage("judge", judge_key, lambda folder: _fit_reward(folder, "judge", held_for_judge, heldout, sft, seed, report))
+    proxy = judge = None
+    if task.score is not None:
+        proxy = stage("reward", reward_key, lambda folder: _fit_reward(folder, "proxy", train, heldout, sft, seed, report))
+    else:
+        judged = tokens.pairs(task.judge_pairs)[: 2 * (experiment.limit or len(task.judge_pairs))]
+        judge_key = {**reward_key, "judge": len(judged)}
+        judge = stage("judge", judge_key, lambda folder: _fit_reward(folder, "judge", judged, heldout, sft, seed, report))
     logps = storage.load_tensor(pairs / "reference_logps.safetensors")
     return Shared(task, tokens, sft, train, heldout, logps, proxy, judge, seed)
 
 
 def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
-    fields = ("task", "model", "dtype", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "threads")
+    fields = ("task", "model", "dtype", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "stage_threads")
     values = {name: getattr(experiment, name) for name in fields}
     return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": _weights_hash(experiment.model), "seed": seed}
 

@@ -39,7 +39,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         reference_scores=np.array(facts["reference_scores"]),
         probes=shared.task.probes,
         refusals={name: np.array(values) for name, values in facts["refusals"].items()},
-        proxy=load_reward(shared.proxy, ledger)[0],
+        proxy=load_reward(shared.proxy, ledger)[0] if shared.proxy else None,
         heldout=shared.heldout,
         gold=shared.task.score is not None,
         seed=shared.seed,

@@ -40,7 +40,7 @@ class Yardstick:
     reference_scores: Array
     probes: Sequence[Probe]
     refusals: Mapping[str, Array]
-    proxy: RewardModel
+    proxy: RewardModel | None
     heldout: Sequence[TokenPair]
     gold: bool
     seed: int
@@ -107,7 +107,8 @@ def _judged(yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Gro
     columns = {name: values for name, values in scores.items() if name != "length"}
     columns["win_sft"], columns["tie_sft"] = wins(ours, yard.opponent_scores[:n])
     columns["win_reference"], columns["tie_reference"] = wins(ours, yard.reference_scores[:n])
-    columns["proxy"] = _array(yard.proxy.scores(groups))
+    if yard.proxy is not None:
+        columns["proxy"] = _array(yard.proxy.scores(groups))
     return columns
 
 
