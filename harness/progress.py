@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,8 +33,9 @@ class _Row:
 class GridView:
     """Shows cells as they run: stage, share of the budget, loss and time left. Use it as a context manager.
 
-    ``total`` is the number of cells of the grid. The stream decides the form: a terminal gets one live table, any other a line where a
-    stage starts or ends and about every tenth of it. Calls come from the parent process only.
+    ``total`` is the number of cells and shared stages to come. The stream decides the form: a terminal gets one live table, any other a
+    line where a stage starts or ends and about every tenth of it. Threads of one process may call it; what is said of a cell after its end
+    is dropped.
     """
 
     def __init__(self, total: int, *, stream: TextIO | None = None) -> None:
@@ -42,6 +44,7 @@ class GridView:
         self._rows: dict[str, _Row] = {}
         self._live: Live | None = None
         self._started = time.monotonic()
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         if self._stream.isatty():
@@ -61,23 +64,27 @@ class GridView:
 
     def update(self, cell: str, stage: str, share: float, loss: float | None = None) -> None:
         """Say where a cell is: ``share`` in [0, 1] of its stage, or of the budget while it trains; ``loss`` where there is one."""
-        now, row = time.monotonic(), self._rows.get(cell)
-        if row is None or row.stage != stage:
-            row = self._rows[cell] = _Row(stage, share, loss, now, share, printed=share)
-            self._line(f"{cell}: {stage}")
-        row.share, row.loss = share, loss
-        if share - row.printed >= EVERY - 1e-9:
-            row.printed = share
-            self._line(f"{cell}: {stage} {share:.0%}{_loss(loss)}, {_left(row, now)}")
-        self._refresh()
+        with self._lock:
+            now, row = time.monotonic(), self._rows.get(cell)
+            if row is not None and row.status:
+                return
+            if row is None or row.stage != stage:
+                row = self._rows[cell] = _Row(stage, share, loss, now, share, printed=share)
+                self._line(f"{cell}: {stage}")
+            row.share, row.loss = share, loss
+            if share - row.printed >= EVERY - 1e-9:
+                row.printed = share
+                self._line(f"{cell}: {stage} {share:.0%}{_loss(loss)}, {_left(row, now)}")
+            self._refresh()
 
     def finish(self, cell: str, status: str) -> None:
         """Say how a cell ended: ``finished``, ``diverged``, ``failed``, or ``already there``."""
-        now = time.monotonic()
-        row = self._rows.setdefault(cell, _Row(status, 1.0, None, now, 1.0))
-        row.status = status
-        self._line(f"{cell}: {status} ({self._finished} of {self._total})")
-        self._refresh()
+        with self._lock:
+            now = time.monotonic()
+            row = self._rows.setdefault(cell, _Row(status, 1.0, None, now, 1.0))
+            row.status = status
+            self._line(f"{cell}: {status} ({self._finished} of {self._total})")
+            self._refresh()
 
     @property
     def _finished(self) -> int:
@@ -95,7 +102,7 @@ class GridView:
         from rich.table import Table
 
         now = time.monotonic()
-        table = Table(title=f"{self._finished} of {self._total} cells, {_clock(now - self._started)}", title_justify="left")
+        table = Table(title=f"{self._finished} of {self._total} done, {_clock(now - self._started)}", title_justify="left")
         for heading in ("cell", "stage", "share", "loss", "time left"):
             table.add_column(heading)
         for cell, row in self._rows.items():

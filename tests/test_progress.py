@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -50,8 +51,23 @@ def test_a_terminal_gets_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
         view.update("dpo[bold]", "update", 0.5, 0.25)
         view.finish("ipo", "finished")
     shown = stream.getvalue()
-    assert "1 of 3 cells" in shown
+    assert "1 of 3 done" in shown
     assert "dpo[bold]" in shown  # markup in a name is text
     assert "██████████░░░░░░░░░░  50%" in shown
     assert "0.250" in shown
     assert "ipo finished" in shown
+
+
+def test_what_arrives_after_the_end_is_dropped() -> None:
+    stream = io.StringIO()
+    with GridView(1, stream=stream) as view:
+        view.finish("dpo", "finished")
+        view.update("dpo", "update", 1.0)
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_two_threads_may_speak_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    with GridView(400, stream=Terminal()) as view, ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(view.update, f"cell{index}", "update", 0.5) for index in range(200)]:
+            future.result()
