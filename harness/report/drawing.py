@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ONE_COLUMN, TWO_COLUMNS = 3.3, 6.9  # inches, as a two-column paper has them
 DPI = 200
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # its type in matplotlib's stubs is a list of every key
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
     "font.size": 7.5,
     "axes.titlesize": 9,

@@ -61,6 +61,10 @@ def _shared(row: Row) -> list[Text]:
 
 
 def _text(point: Point, row: Row) -> Text:
-    notes = [f"{name} {row[key]:.2f}" for key, name in (("gold", "gold"), ("proxy", "proxy"), ("kl", "KL")) if isinstance(row.get(key), int | float)]
+    notes = [
+        f"{name} {row[key]:.2f}"
+        for key, name in (("gold", "gold"), ("proxy", "proxy"), ("kl", "KL"))
+        if isinstance(row.get(key), int | float)
+    ]
     ended = [] if row.get("finished", True) else ["cut off: no EOS"]
     return Text(f"{point.algorithm} {point.setting}", visible(row["response"]), ", ".join(notes + ended))

@@ -74,7 +74,9 @@ def _bars(axes: Axes, label: str, title: str, points: Sequence[Point], values: S
     starts = np.zeros(len(values))
     for position, stage in enumerate(stages):
         widths = np.array([each.get(stage, 0.0) for each in values])
-        axes.barh(np.arange(len(values)), widths, left=starts, height=0.78, color=stage_colour(stage, position), edgecolor="white", linewidth=0.3)
+        axes.barh(
+            np.arange(len(values)), widths, left=starts, height=0.78, color=stage_colour(stage, position), edgecolor="white", linewidth=0.3
+        )
         starts += widths
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

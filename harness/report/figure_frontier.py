@@ -40,7 +40,8 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
 
 def frontier_points(references: Sequence[Reference]) -> list[dict[str, Any]]:
     """The optimal gold frontier of the first seed that has one, in order of KL; each seed has its own reference."""
-    found = next((reference.record["frontier"] for reference in references if reference.record.get("frontier")), [])
+    none: list[dict[str, Any]] = []
+    found = next((reference.record["frontier"] for reference in references if reference.record.get("frontier")), none)
     return sorted(found, key=lambda point: float(point["kl"]["value"]))
 
 
@@ -67,12 +68,14 @@ def _panel(
     labels, hollow = [], []
     for point, kl, y in drawn:
         look = looks[point.algorithm]
-        path = [(a, b) for mark in point.marks if (a := point.value("kl", mark)) is not None and (b := point.value(key, mark)) is not None]
+        pairs = [(point.value("kl", mark), point.value(key, mark)) for mark in point.marks]
+        path = [(a, b) for a, b in pairs if a is not None and b is not None]
         hollow += path
         _trail(axes, [*path, (kl.value, y.value)], look)
         _final(axes, kl, y, look)
         labels.append(Label(kl.value, y.value, point.knob, look.colour))
-        rows += [_row(key, point, "final", kl, y)] + [_row(key, point, "mark", Interval(a, *_NO_BOUNDS), Interval(b, *_NO_BOUNDS)) for a, b in path]
+        rows.append(_row(key, point, "final", kl, y))
+        rows += [_row(key, point, "mark", Interval(a, *_NO_BOUNDS), Interval(b, *_NO_BOUNDS)) for a, b in path]
     start = 0.5 if key == "win_sft" else getattr(reference_metric(references, key), "value", None)
     if start is not None:
         axes.plot([0], [start], marker="*", markersize=10, color=INK, linestyle="none", zorder=6, clip_on=False)
@@ -96,13 +99,16 @@ def _optimum(axes: Axes, line: Sequence[Mapping[str, Any]]) -> list[dict[str, An
     xs = [kl.value for _, kl, _ in found]
     axes.fill_between(xs, [gold.lower for *_, gold in found], [gold.upper for *_, gold in found], color="#999999", alpha=0.3, linewidth=0)
     axes.plot(xs, [gold.value for *_, gold in found], color=INK, linewidth=1.1, linestyle=(0, (5, 2)))
-    return [{"panel": "gold", "kind": "optimal frontier", "setting": f"tilt={point['tilt']:g}"} | _columns(kl, gold) for point, kl, gold in found]
+    return [
+        {"panel": "gold", "kind": "optimal frontier", "setting": f"tilt={point['tilt']:g}"} | _columns(kl, gold)
+        for point, kl, gold in found
+    ]
 
 
 def _trail(axes: Axes, path: Sequence[tuple[float, float]], look: Look) -> None:
     xs, ys = zip(*path, strict=True)
     axes.plot(xs, ys, color=look.colour, linewidth=0.6, linestyle=look.line, alpha=0.55, zorder=2)
-    hollow = {"markerfacecolor": "white", "markeredgewidth": 0.6}
+    hollow: Any = {"markerfacecolor": "white", "markeredgewidth": 0.6}
     axes.plot(xs[:-1], ys[:-1], linestyle="none", marker=look.marker, markersize=2.8, color=look.colour, alpha=0.7, zorder=3, **hollow)
 
 
@@ -117,7 +123,9 @@ def _final(axes: Axes, kl: Interval, y: Interval, look: Look) -> None:
 
 def _along(kl: Interval, y: Interval) -> list[tuple[float, float]]:
     """Places on a point's vertical interval that labels should keep clear of."""
-    return [] if math.isnan(y.lower + y.upper) else [(kl.value, y.lower + part * (y.upper - y.lower)) for part in (0.0, 0.2, 0.35, 0.65, 0.8, 1.0)]
+    if math.isnan(y.lower + y.upper):
+        return []
+    return [(kl.value, y.lower + part * (y.upper - y.lower)) for part in (0.0, 0.2, 0.35, 0.65, 0.8, 1.0)]
 
 
 def _row(key: str, point: Point, kind: str, kl: Interval, y: Interval) -> dict[str, Any]:
@@ -140,7 +148,8 @@ def _handles(points: Sequence[Point], looks: Mapping[str, Look], *, frontier: bo
         for name, look in looks.items()
         if name in names
     ]
-    found.append(Line2D([], [], color="#777777", marker="o", markersize=3, markerfacecolor="white", linewidth=0.6, label="earlier marks of the run"))
+    hollow: Any = {"color": "#777777", "marker": "o", "markersize": 3, "markerfacecolor": "white", "linewidth": 0.6}
+    found.append(Line2D([], [], label="earlier marks of the run", **hollow))
     found.append(Line2D([], [], color=INK, marker="*", markersize=9, linestyle="none", label="SFT reference (KL 0)"))
     if frontier:
         found.append(Line2D([], [], color=INK, linestyle=(0, (5, 2)), label="optimal gold frontier"))
@@ -155,19 +164,22 @@ def legend_names(points: Sequence[Point]) -> dict[str, str]:
     for point in points:
         own = [f"{key} {value}" for key, value in conventions[point.algorithm].items() if uses.count(key) == 1 and len(conventions) > 1]
         knob = point.head["algorithm"].get("knob")
-        names[point.algorithm] = f"{point.algorithm} ({'; '.join([*([str(knob)] if knob else []), *own])})" if knob or own else point.algorithm
+        names[point.algorithm] = (
+            f"{point.algorithm} ({'; '.join([*([str(knob)] if knob else []), *own])})" if knob or own else point.algorithm
+        )
     return names
 
 
 def _caption(shown: Sequence[str], line: Sequence[Mapping[str, Any]]) -> str:
-    said = ["Filled points are finished runs with 95 % intervals both ways, labelled with the knob's value; hollow points are earlier marks of the same run."]
+    said = [
+        "Filled points are finished runs with 95 % intervals both ways, labelled with the knob's value; hollow points are earlier marks."
+    ]
     if "gold" not in shown:
         said.append("The gold panel is left out: this task has no gold reward.")
     elif line:
-        ess = ", where its effective sample size falls below 8" if line[-1].get("ended") else ""
-        said.append(
-            f"The optimal gold frontier is estimated from {line[-1]['samples']} reference samples per prompt and drawn to KL {line[-1]['kl']['value']:.2f}{ess}."
-        )
+        last = line[-1]
+        end = f"drawn to KL {last['kl']['value']:.2f}" + (", where its effective sample size falls below 8" if last.get("ended") else "")
+        said.append(f"The optimal gold frontier is estimated from {last['samples']} reference samples per prompt and {end}.")
     else:
         said.append("No optimal frontier: the records hold none.")
     return " ".join(said)
@@ -178,5 +190,7 @@ def _alternative(points: Sequence[Point], shown: Sequence[str]) -> str:
     for point in points:
         values = [f"{AXES[key]} {value:.2f}" for key in shown if (value := point.value(key)) is not None]
         kl = point.value("kl")
-        texts.append(f"{point.algorithm} {point.setting}: KL {kl:.2f}, {', '.join(values)}" if kl is not None else f"{point.algorithm}: no KL")
+        texts.append(
+            f"{point.algorithm} {point.setting}: KL {kl:.2f}, {', '.join(values)}" if kl is not None else f"{point.algorithm}: no KL"
+        )
     return "Scatter plot against KL. " + "; ".join(texts) + "."

@@ -43,8 +43,9 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
         rows += _bars(axes, part, bars, references, names=position == 0)
     if slices:
         _legend(figure)
-    caption = "Above: change of the exact probability of a refusal against the SFT reference on the same prompts (95 % intervals, paired by prompt). "
-    caption += "Below: shares of what is said, refusal included. Harm grows when refusals of harmful prompts fall; over-refusal when those of borderline prompts rise."
+    caption = "Above: change of the exact probability of a refusal against the SFT reference on the same prompts "
+    caption += "(95 % intervals, paired by prompt). Below: shares of what is said, refusal included. "
+    caption += "Harm grows when refusals of harmful prompts fall; over-refusal when those of borderline prompts rise."
     return Drawing("safety", figure, rows, "Safety against KL", caption, _alternative(points, deltas))
 
 
@@ -77,15 +78,13 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
     return rows
 
 
-def _bars(
-    axes: Axes, part: str, bars: Sequence[Point | None], references: Sequence[Reference], *, names: bool
-) -> list[dict[str, Any]]:
+def _bars(axes: Axes, part: str, bars: Sequence[Point | None], references: Sequence[Reference], *, names: bool) -> list[dict[str, Any]]:
     rows = []
     for position, point in enumerate(bars):
         shares = _shares(point, part) if point else _reference_shares(references, part)
         start = 0.0
         for category, share in shares.items():
-            style = {"color": CATEGORIES[category], "hatch": HATCHES[category], "edgecolor": "white", "linewidth": 0.3}
+            style: Any = {"color": CATEGORIES[category], "hatch": HATCHES[category], "edgecolor": "white", "linewidth": 0.3}
             axes.barh([position], [share], left=[start], height=0.78, **style)
             start += share
             name, setting = (point.algorithm, point.setting) if point else ("SFT reference", "")
@@ -120,6 +119,9 @@ def _legend(figure: Figure) -> None:
 
 def _alternative(points: Sequence[Point], deltas: Sequence[str]) -> str:
     texts = [
-        f"{point.algorithm} {point.setting}: {DELTAS[key]} {value:+.3f}" for key in deltas for point in points if (value := point.value(key)) is not None
+        f"{point.algorithm} {point.setting}: {DELTAS[key]} {value:+.3f}"
+        for key in deltas
+        for point in points
+        if (value := point.value(key)) is not None
     ]
     return "Change of refusal mass against the SFT reference. " + "; ".join(texts) + "."

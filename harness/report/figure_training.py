@@ -10,13 +10,14 @@ import numpy as np
 from harness.measure.statistics import Array
 from harness.report import drawing
 from harness.report.drawing import Drawing
-from harness.report.palette import INK, Look
+from harness.report.palette import INK, LINES, Look
 from harness.report.points import Point, by_algorithm
 from harness.store.records import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PAIR: Any = (("chosen", "-"), ("rejected", (0, (3, 1.5))))  # name and line style
 BINS = 50  # points per curve: steps are averaged within equal shares of the budget
 SHADES = (1.0, 0.62, 0.36)
 PROXY = {"proxy": "proxy: the reward trained on", "gold": "gold: the reward meant", "kl": "KL to the SFT reference, nats"}
@@ -51,7 +52,8 @@ def draw_logps(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
     for axes in panels.flat[len(groups) :]:
         axes.set_visible(False)
     _frame(figure, panels, "change of log-prob, nats", len(groups))
-    caption = "Mean change of log-prob against the SFT reference on the pairs trained on: chosen solid, rejected dashed; darker is nearer to the reference at the end."
+    caption = "Mean change of log-prob against the SFT reference on the pairs trained on: chosen solid, rejected dashed; "
+    caption += "the darkest line is the setting that ends nearest to the reference."
     return Drawing("logps", figure, table, "Log-probs of chosen and rejected responses", caption, _alternative(table))
 
 
@@ -67,14 +69,15 @@ def draw_proxy(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
     for axes, (key, title) in zip(panels, PROXY.items(), strict=True):
         for position, (point, found) in enumerate(shown.items()):
             x, y = binned(found, key)
-            style = {"color": looks[point.algorithm].colour, "alpha": SHADES[position % 3], "linestyle": ("-", "--", "-.", ":")[position % 4]}
-            axes.plot(x, y, label=f"{point.algorithm}  {point.setting}", **style)
+            colour, alpha, line = looks[point.algorithm].colour, SHADES[position % 3], LINES[position % 4]
+            axes.plot(x, y, label=f"{point.algorithm}  {point.setting}", color=colour, alpha=alpha, linestyle=line)
             table += _rows(point, key, x, y)
         axes.set_title(title, fontsize=8)
         axes.set_xlabel("share of the budget")
         axes.set_xlim(0, 1)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=3, borderaxespad=0.1)
-    caption = "Rollouts during training, one seed. Over-optimisation is a proxy that rises while gold falls. The two rewards have different scales."
+    caption = "Rollouts during training, one seed. Over-optimisation is a proxy that rises while gold falls. "
+    caption += "The two rewards have different scales."
     return Drawing("proxy", figure, table, "Proxy against gold over the run", caption, _alternative(table))
 
 
@@ -93,10 +96,11 @@ def binned(rows: Sequence[Row], key: str, bins: int = BINS) -> tuple[Array, Arra
 
 def _pair(axes: Axes, point: Point, curves: Mapping[str, tuple[Array, Array]], look: Look, shade: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for key, line in (("chosen_change", "-"), ("rejected_change", (0, (3, 1.5)))):
-        x, y = curves[key]
-        axes.plot(x, y, color=look.colour, alpha=shade, linestyle=line, linewidth=1.1, label=point.setting if key == "chosen_change" else None)
-        rows += _rows(point, key, x, y)
+    for name, line in PAIR:
+        x, y = curves[f"{name}_change"]
+        label = point.setting if name == "chosen" else None
+        axes.plot(x, y, color=look.colour, alpha=shade, linestyle=line, linewidth=1.1, label=label)
+        rows += _rows(point, f"{name}_change", x, y)
     return rows
 
 
@@ -108,7 +112,7 @@ def _rows(point: Point, key: str, x: Array, y: Array) -> list[dict[str, Any]]:
 def _frame(figure: Any, panels: Any, label: str, shown: int) -> None:
     from matplotlib.lines import Line2D
 
-    lines, columns = panels.shape
+    columns = panels.shape[1]
     for position, axes in enumerate(panels.flat):
         axes.set_xlim(0, 1)
         if position % columns == 0:
@@ -116,7 +120,7 @@ def _frame(figure: Any, panels: Any, label: str, shown: int) -> None:
         if position < shown <= position + columns:  # the lowest panel of its column
             axes.set_xlabel("share of the budget")
             axes.tick_params(labelbottom=True)
-    handles = [Line2D([], [], color=INK, linestyle=style, label=name) for name, style in (("chosen", "-"), ("rejected", (0, (3, 1.5))))]
+    handles = [Line2D([], [], color=INK, linestyle=style, label=name) for name, style in PAIR]
     figure.legend(handles=handles, loc="lower center", ncols=2, borderaxespad=0.1)
 
 

@@ -15,7 +15,7 @@ from harness.report.examples import examples
 from harness.report.figure_safety import DELTAS
 from harness.report.methods import METHODS
 from harness.report.palette import looks
-from harness.report.points import Point, load, points
+from harness.report.points import Point, interval_of, load, points
 from harness.store.records import RECORD, Study, write_bytes
 
 LEFT_OUT = {
@@ -54,7 +54,8 @@ def render(study: Study, found: list[Point], figures: list[dict[str, str]]) -> s
     """The page's HTML. Everything but the figures' SVG is escaped by the template."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(loader=PackageLoader("harness.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = PackageLoader("harness.report", "")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["visible"] = visible
     return environment.get_template("template.html").render(**_context(study, found), figures={each["name"]: each for each in figures})
 
@@ -112,20 +113,22 @@ def _what(study: Study, head: dict[str, Any]) -> list[tuple[str, str]]:
         ("Model", f"{model.get('name', '?')}, {model.get('parameters', 0):,} parameters, {model.get('dtype', '?')}"),
         ("Algorithms", ", ".join(sorted({cell.record["algorithm"]["name"] for cell in study.cells})) or "none"),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
-        ("Budget", f"{budget.get('spec', study.experiment.get('budget', '?'))}" + (f" = {flops:.4g} canonical FLOPs per cell" if flops else "")),
+        (
+            "Budget",
+            f"{budget.get('spec', study.experiment.get('budget', '?'))}" + (f" = {flops:.4g} canonical FLOPs per cell" if flops else ""),
+        ),
     ]
 
 
 def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
     """(algorithm, setting, seed, name, number) of what runs report of themselves, such as a reward model's held-out accuracy."""
-    from harness.report.points import interval_of
-
     rows = []
     for point in found:
         for cell in point.cells:
             for name, recorded in sorted((cell.record.get("diagnostics") or {}).items()):
                 number = tables.value(interval_of(recorded), 3)
-                rows.append((point.algorithm, point.setting, str(cell.record.get("seed", 0)), name.replace("_", " "), f"{number.text} {number.bounds} {number.n}"))
+                seed, shown = str(cell.record.get("seed", 0)), f"{number.text} {number.bounds} {number.n}"
+                rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), shown))
     return rows
 
 

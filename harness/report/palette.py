@@ -7,11 +7,12 @@ light on white. Controls are grey.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-LINES = ("-", "--", "-.", ":")
+Line = Literal["-", "--", "-.", ":"]
+LINES: tuple[Line, ...] = ("-", "--", "-.", ":")
 GREY = "#666666"
 INK = "#222222"
 
@@ -25,7 +26,7 @@ class Look(NamedTuple):
 
     colour: str
     marker: str
-    line: str
+    line: Line
 
 
 def looks(algorithms: Sequence[tuple[str, bool]]) -> Mapping[str, Look]:

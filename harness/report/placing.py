@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,9 +60,8 @@ def place(axes: Axes, labels: Sequence[Label], *, size: float = 7.0, taken: Sequ
         occupied.append(box)
         far = abs(x) + abs(y) > 12
         line = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2} if far else None
-        axes.annotate(
-            label.text, (label.x, label.y), (x, y), textcoords="offset points", ha=horizontal, va=vertical, fontsize=size, color=label.colour, arrowprops=line
-        )
+        where: Any = {"ha": horizontal, "va": vertical, "fontsize": size, "color": label.colour, "arrowprops": line}
+        axes.annotate(label.text, (label.x, label.y), (x, y), textcoords="offset points", **where)
 
 
 def _box(anchor: tuple[float, float], place: tuple[float, float, str, str], text: str, size: float) -> Box:

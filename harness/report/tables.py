@@ -101,7 +101,13 @@ def lines(study: Study, chosen: Sequence[Column], *, costs: bool = False) -> lis
     base = [value(reference_metric(study.references, column.key), column.digits, "not defined for the reference") for column in chosen]
     head = Line("SFT reference", "", str(len(study.references)), base, ["", ""] if costs else [])
     body = [
-        Line(point.algorithm, point.setting, str(len(point.cells)), values, [_flops(_charged(point)), _costs(point, _unit(study))[1]] if costs else [])
+        Line(
+            point.algorithm,
+            point.setting,
+            str(len(point.cells)),
+            values,
+            [_flops(_charged(point)), _costs(point, _unit(study))[1]] if costs else [],
+        )
         for point in points(study)
         for values in [[value(point.get(column.key), column.digits) for column in chosen]]
     ]
@@ -114,15 +120,16 @@ def matched(study: Study) -> tuple[list[str], list[list[str]]]:
     phases = [phase for phase in CHARGED if any(_mean(point, "compute", "canonical", phase) for point in found)]
     counted = sorted({key for point in found for key in point.head["compute"].get("counts", {})})
     unit = _unit(study)
-    headings = ["algorithm", "setting", *(f"{phase}, FLOPs" for phase in phases), "charged FLOPs", "executed FLOPs", *(key.replace("_", " ") for key in counted), "wall seconds", unit, "peak memory, MB"]
+    flops = [*(f"{phase}, FLOPs" for phase in phases), "charged FLOPs", "executed FLOPs"]
+    costs = ["wall seconds", unit, "peak memory, MB"]
+    headings = ["algorithm", "setting", *flops, *(key.replace("_", " ") for key in counted), *costs]
     rows = []
     for point in found:
         canonical = [_flops(_mean(point, "compute", "canonical", phase)) for phase in phases]
         executed = [sum(cell.record["compute"].get("executed", {}).values()) for cell in point.cells]
         counts = [f"{_mean(point, 'compute', 'counts', key):,.0f}" for key in counted]
         rows.append(
-            [point.algorithm, point.setting, *canonical, _flops(_charged(point)), _flops(_average(executed))]
-            + [*counts, *_costs(point, unit)]
+            [point.algorithm, point.setting, *canonical, _flops(_charged(point)), _flops(_average(executed)), *counts, *_costs(point, unit)]
         )
     return headings, rows
 
@@ -159,14 +166,17 @@ def summary(study: Path | Study) -> str:
     for point in shown:
         cells = [value(point.get(column.key), column.digits) for column in chosen]
         kl = point.get("kl")
-        table.append([point.algorithm, point.setting, *(f"{cell.text} {cell.bounds}".strip() or "-" for cell in cells), str(kl.n if kl else "-")])
+        table.append(
+            [point.algorithm, point.setting, *(f"{cell.text} {cell.bounds}".strip() or "-" for cell in cells), str(kl.n if kl else "-")]
+        )
     return aligned(table) + "\n" + caveat(loaded, found, shown)
 
 
 def caveat(study: Study, found: Sequence[Point], shown: Sequence[Point]) -> str:
     """The one line under a terminal's table."""
     chosen = f"{len(shown)} of {len(found)} settings, nearest to the median KL." if len(shown) < len(found) else ""
-    parts = [findings.watermark(study), findings.seeds_line(found).split(". ")[0].rstrip("."), findings.interval_line(found).rstrip("."), str(findings.counts(study))]
+    seeds = findings.seeds_line(found).split(". ")[0].rstrip(".")
+    parts = [findings.watermark(study), seeds, findings.interval_line(found).rstrip("."), str(findings.counts(study))]
     return " ".join(filter(None, [". ".join(filter(None, parts)) + ".", chosen]))
 
 
@@ -189,7 +199,7 @@ def _costs(point: Point, unit: str) -> list[str]:
     wall = _average([float(cell.times.get("total_wall") or 0) for cell in point.cells])
     hours = _average([sum(hours_by_stage(cell).values()) for cell in point.cells])
     memory = max(float(cell.times.get("peak_memory_bytes") or 0) for cell in point.cells)
-    return [f"{wall:,.1f}", f"{hours:.3g}" if "not pooled" not in unit else "", f"{memory / 1e6:,.0f}" if memory else ""]
+    return [f"{wall:,.1f}", "" if "not pooled" in unit else f"{hours:.3g}", f"{memory / 1e6:,.0f}" if memory else ""]
 
 
 def _mean(point: Point, *path: str) -> float:

@@ -42,7 +42,15 @@ def metrics(win: float, kl: float, n: int, *, gold: bool, refusal: float = -0.03
         "repetition": interval(0.04, 0.01, n),
         "distinct_2": interval(0.61, 0.02, n),
     }
-    components = {"coverage": 3.1, "unsupported": 0.7, "distractors": 0.4, "ungrammatical": 0.2, "repetition_gold": 0.1, "filler": 0.3, "ending": 0.95}
+    components = {
+        "coverage": 3.1,
+        "unsupported": 0.7,
+        "distractors": 0.4,
+        "ungrammatical": 0.2,
+        "repetition_gold": 0.1,
+        "filler": 0.3,
+        "ending": 0.95,
+    }
     if gold:
         found |= {"gold": interval(2.2 + 10 * (win - 0.5), 0.2, n)} | {key: interval(value, 0.1, n) for key, value in components.items()}
     if n > 128:
@@ -72,7 +80,13 @@ def training_rows(name: str, kl: float) -> list[dict[str, float | str | int]]:
     rows: list[dict[str, float | str | int]] = []
     for step in range(1, 121):
         share = step / 120
-        row: dict[str, float | str | int] = {"step": step, "phase": "update", "share": share, "loss": 0.69 - 0.2 * share, "accuracy": 0.5 + 0.2 * share}
+        row: dict[str, float | str | int] = {
+            "step": step,
+            "phase": "update",
+            "share": share,
+            "loss": 0.69 - 0.2 * share,
+            "accuracy": 0.5 + 0.2 * share,
+        }
         row |= {"chosen_change": -kl * share + 0.1 * np.sin(step), "rejected_change": -2 * kl * share + 0.1 * np.cos(step)}
         if name == "ppo":
             row |= {"phase": "rollout", "proxy": 3 * share, "gold": 2 + 4 * share - 0.3 * kl * share**2, "kl": kl * share}
@@ -80,7 +94,9 @@ def training_rows(name: str, kl: float) -> list[dict[str, float | str | int]]:
     return rows
 
 
-def cell(study: Path, name: str, index: int, seed: int, *, status: str = "finished", flops: float = FLOPS, text: str = "", **flags: Any) -> Path:
+def cell(
+    study: Path, name: str, index: int, seed: int, *, status: str = "finished", flops: float = FLOPS, text: str = "", **flags: Any
+) -> Path:
     """One cell of an algorithm's ``index``-th setting; ``flags`` are quick, trial and gold (default true)."""
     knob, values = KNOBS[name]
     kl = KL.get(name, (0.05, 0.1, 0.15))[index]
@@ -89,23 +105,27 @@ def cell(study: Path, name: str, index: int, seed: int, *, status: str = "finish
     folder = study / "cells" / f"{name}-{knob}={values[index]}-seed{seed}-0a1b2c3d"
     marks = [(0.25, 128), (0.5, 128), (0.75, 128), (1.0, 384)]
     checkpoints = [
-        {"mark": mark, "share": mark * 0.999, "step": int(120 * mark), "final": mark == 1.0, "started": not (name == "ppo" and mark == 0.25),
+        {"mark": mark, "share": mark * 0.999, "step": int(120 * mark), "final": mark == 1.0,
+         "started": not (name == "ppo" and mark == 0.25),
          "alarms": ["constant output: one string for 61 % of prompts"] if kl > 10 and mark == 1 else [],
          "metrics": metrics(0.5 + (win - 0.5) * mark**0.5, kl * mark, n, gold=gold, refusal=-0.02 * kl)}
         for mark, n in marks
     ]  # fmt: skip
     phases = {"reward": 0.25, "rollout": 0.3, "reference": 0.05, "update": 0.4} if name == "ppo" else {"reference": 0.12, "update": 0.88}
     record = {
-        "kind": "cell", "fingerprint": "0a1b2c3d" * 8, "study": "toy-00000000", "status": status, "quick": False, "trial": False, "seed": seed,
+        "kind": "cell", "fingerprint": "0a1b2c3d" * 8, "study": "toy-00000000", "status": status, "seed": seed,
+        "quick": False, "trial": False,
         "failure": None if status == "finished" else "loss is not finite at step 31", "setting": {knob: values[index]},
-        "task": {"name": "toy", "version": "1-abc", "source": "embedded", "notes": []}, "settings": {knob: values[index], "learning_rate": 1e-3},
+        "task": {"name": "toy", "version": "1-abc", "source": "embedded", "notes": []},
+        "settings": {knob: values[index], "learning_rate": 1e-3},
         "model": {"name": "tiny-128", "parameters": 841216, "dtype": "float32"}, "budget": {"spec": "2epochs", "flops": FLOPS},
         "algorithm": {"name": name, "family": "online" if name == "ppo" else "offline", "source": "a paper", "hash": "f" * 64,
                       "control": name == "sft_chosen", "knob": knob,
                       "conventions": {"reduction": "sum"} | ({"normalize": "sum", "gap": "nats per sequence"} if name == "ipo" else {})},
         "compute": {"canonical": {key: share * flops for key, share in phases.items()},
                     "executed": {key: 1.2 * share * flops for key, share in phases.items()},
-                    "counts": {"steps": 120, "pairs": 4000, "labels": 2000, "sampled_tokens": 80000 if name == "ppo" else 0}, "share": flops / FLOPS},
+                    "counts": {"steps": 120, "pairs": 4000, "labels": 2000, "sampled_tokens": 80000 if name == "ppo" else 0},
+                    "share": flops / FLOPS},
         "checkpoints": checkpoints if status == "finished" else checkpoints[:1],
         "diagnostics": {"reward_accuracy": interval(0.74, 0.05, 256)} if name == "ppo" else {},
     } | flags  # fmt: skip
@@ -115,7 +135,7 @@ def cell(study: Path, name: str, index: int, seed: int, *, status: str = "finish
             writer.log(row)
         for mark, n in marks if status == "finished" else ():
             writer.samples(samples(generator, mark, n, 0.5 + (win - 0.5) * mark**0.5, kl * mark, text, gold=gold))
-        writer.finish(record, {"wall": {**{key: 60 * share for key, share in phases.items()}, "evaluation": 9.0}, "cpu": {}, "device": "cpu",
+        writer.finish(record, {"wall": {**{key: 60 * share for key, share in phases.items()}, "evaluation": 9.0}, "device": "cpu",
                                "threads": 1, "peak_memory_bytes": 4.1e8, "total_wall": 69.0})  # fmt: skip
     return folder
 
@@ -125,7 +145,8 @@ def reference(study: Path, seed: int, *, gold: bool = True, refusal: float = 0.0
     record = {
         "kind": "reference", "fingerprint": "9" * 64, "study": "toy-00000000", "seed": seed, "sft": {"steps": 1000, "flops": 4.2e12},
         "checkpoints": [{"mark": 0, "share": 0, "step": 0, "final": True, "alarms": [], "metrics": base}],
-        "frontier": [{"tilt": 1 / x, "kl": interval(0.5 * x * x, 0.04 * x), "gold": interval(2.2 + 1.8 * x, 0.15), "ess": 30 - 8 * x, "samples": 32}
+        "frontier": [{"tilt": 1 / x, "kl": interval(0.5 * x * x, 0.04 * x), "gold": interval(2.2 + 1.8 * x, 0.15), "ess": 30 - 8 * x,
+                      "samples": 32}
                      for x in (0.25, 0.5, 1.0, 1.5, 2.0, 2.5)] if gold else [],
     }  # fmt: skip
     folder = study / "references" / f"seed{seed}"
@@ -137,7 +158,17 @@ def reference(study: Path, seed: int, *, gold: bool = True, refusal: float = 0.0
 
 def study(root: Path, names: Sequence[str] = tuple(KNOBS), *, seeds: int = 1, settings: int = 3, failed: bool = True, **flags: Any) -> Path:
     """A whole study: every algorithm at every setting and seed, one diverged cell, and the reference of every seed."""
-    write_json(root / "experiment.json", {"task": "toy", "study": "toy-00000000", "fingerprint": "0" * 64, "seeds": list(range(seeds)), "budget": "2epochs", "budget_flops": FLOPS})
+    write_json(
+        root / "experiment.json",
+        {
+            "task": "toy",
+            "study": "toy-00000000",
+            "fingerprint": "0" * 64,
+            "seeds": list(range(seeds)),
+            "budget": "2epochs",
+            "budget_flops": FLOPS,
+        },
+    )
     for seed in range(seeds):
         reference(root, seed, gold=flags.get("gold", True))
         for name in names:

@@ -86,7 +86,13 @@ def test_diverged_cells_are_listed_and_not_drawn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "half", "expected"),
-    [(-0.10, 0.02, "regressed"), (-0.015, 0.01, "worse"), (0.0, 0.01, "non-inferior"), (-0.01, 0.05, "inconclusive"), (0.1, 0.02, "non-inferior")],
+    [
+        (-0.10, 0.02, "regressed"),
+        (-0.015, 0.01, "worse"),
+        (0.0, 0.01, "non-inferior"),
+        (-0.01, 0.05, "inconclusive"),
+        (0.1, 0.02, "non-inferior"),
+    ],
 )
 def test_safety_verdicts_follow_the_margin(tmp_path: Path, value: float, half: float, expected: str) -> None:
     study = made(tmp_path, "dpo")
@@ -115,7 +121,9 @@ def test_a_run_that_still_rises_is_not_ranked(tmp_path: Path) -> None:
         row["win_sft"] = 1.0 if row["mark"] == 1.0 or row["prompt_id"] % 2 else 0.0
     object.__setattr__(study.cells[0], "samples", lambda: rows)
     rising = points(study)
-    assert findings.unfinished_learning(rising) == ["Not converged, not ranked: the win rate still rose over the last stretch of the budget for dpo beta=0.5."]
+    assert findings.unfinished_learning(rising) == [
+        "Not converged, not ranked: the win rate still rose over the last stretch of the budget for dpo beta=0.5."
+    ]
     for row in rows:
         row["win_sft"] = 0.5
     assert findings.unfinished_learning(points(study)) == []

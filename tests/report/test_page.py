@@ -60,7 +60,9 @@ class Wellformed(HTMLParser):
 def test_the_same_records_give_the_same_bytes_in_another_process(study: Path) -> None:
     before = files(study / "report")
     assert {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png", "csv")} < set(before)
-    code = f"import sys, pathlib; from harness.report import page; page.write(pathlib.Path({str(study)!r})); assert 'torch' not in sys.modules"
+    code = (
+        f"import sys, pathlib; from harness.report import page; page.write(pathlib.Path({str(study)!r})); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONHASHSEED": "7", "PATH": "", "TZ": "Asia/Tokyo"}, cwd=Path.cwd())
     assert files(study / "report") == before
 
@@ -114,11 +116,15 @@ def test_what_was_run_is_said_at_the_top(study: Path) -> None:
 
 def test_table_csv_holds_the_records_numbers(study: Path) -> None:
     rows = list(csv.DictReader((study / "report" / "table.csv").read_text().splitlines()))
-    cells = {(c.record["algorithm"]["name"], c.record["setting"].get("beta") or c.record["setting"].get("kl")): c for c in read(study).cells}
+    cells = {
+        (c.record["algorithm"]["name"], c.record["setting"].get("beta") or c.record["setting"].get("kl")): c for c in read(study).cells
+    }
     assert [row["algorithm"] for row in rows] == ["dpo", "dpo", "ppo", "ppo"]
     for row in rows:
         recorded = cells[row["algorithm"], float(row["setting"].split("=")[1])].record["checkpoints"][-1]["metrics"]["win_sft"]
-        assert [float(row[key]) for key in ("win_sft", "win_sft_lower", "win_sft_upper")] == [recorded[key] for key in ("value", "lower", "upper")]
+        assert [float(row[key]) for key in ("win_sft", "win_sft_lower", "win_sft_upper")] == [
+            recorded[key] for key in ("value", "lower", "upper")
+        ]
         assert row["win_sft_n"] == "384"
 
 
@@ -128,7 +134,9 @@ def test_a_task_without_gold_leaves_the_panel_out_and_says_why(tmp_path: Path) -
     assert "The gold panel is left out: this task has no gold reward." in text
     assert "not defined for this task" in text
     assert "Proxy against gold is left out" in text
-    assert "gold" not in {row["panel"] for row in csv.DictReader((tmp_path / "report" / "figures" / "frontier.csv").read_text().splitlines())}
+    assert "gold" not in {
+        row["panel"] for row in csv.DictReader((tmp_path / "report" / "figures" / "frontier.csv").read_text().splitlines())
+    }
 
 
 def test_a_study_of_failures_still_has_a_page(tmp_path: Path) -> None:
