@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness import compare as compare
+    import harness.compare as compare
     from harness.training.preference import preference_loss as preference_loss
     from harness.types import Defaults, Demonstration, Pair, Probe, Response, Scorer, Setup, Task, Update
 
