@@ -31,7 +31,7 @@ class Tokens:
 
     def prompts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Ids of each prompt, with the tokenizer's own opening token."""
-        return [tuple(self._without_eos(row)) for row in self._ids(texts)]
+        return [tuple(self._without_eos(row)) for row in self._ids([text.rstrip() for text in texts])]
 
     def groups(self, prompts: Sequence[str], responses: Sequence[Sequence[Response]]) -> list[Group]:
         """A group for every prompt with its responses; nothing is dropped here (see ``fits``)."""

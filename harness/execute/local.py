@@ -88,6 +88,7 @@ def _begin(messages: Any, threads: int, verbose: bool) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if not verbose:
         os.environ.update(QUIET)
+    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
@@ -96,6 +97,13 @@ def _begin(messages: Any, threads: int, verbose: bool) -> None:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+
+
+def _leave_with_parent(parent: int) -> None:
+    """End this worker once its parent is gone: a killed command must not leave hours of work running behind it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 _messages: Any = None

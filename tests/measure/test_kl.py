@@ -1,0 +1,91 @@
+"""KL(policy || reference) against exact enumeration on a vocabulary of 8, and the alarm that must sound and must not."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from harness.measure.kl import cross_check
+from harness.models.loading import prepare
+from harness.models.metered import Metered
+from harness.training.ledger import Ledger
+from harness.types import Group
+
+EOS, PAD, SIZE, LONGEST = 1, 0, 8, 3
+PROMPT = (3, 4, 5)
+
+
+def small(seed: int) -> Metered:
+    """A random Llama over 8 tokens, pad masked."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=SIZE,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        initializer_range=0.5,
+        bos_token_id=2,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Metered(prepare(LlamaForCausalLM(config).double()), eos=EOS, pad=PAD, ledger=Ledger(1e15))
+
+
+def every_response() -> list[tuple[int, ...]]:
+    """All responses of at most ``LONGEST`` tokens: ended by EOS, or cut off."""
+    words = [t for t in range(SIZE) if t not in (EOS, PAD)]
+    ended = [(*body, EOS) for n in range(LONGEST) for body in itertools.product(words, repeat=n)]
+    return ended + list(itertools.product(words, repeat=LONGEST))
+
+
+@torch.no_grad()
+def exact_kl(policy: Metered, reference: Metered) -> float:
+    """Sum over all responses of pi (log pi - log ref)."""
+    group = [Group(PROMPT, tuple(every_response()))]
+    ours, theirs = policy.logps(group), reference.logps(group)
+    assert ours.exp().sum().item() == pytest.approx(1.0, abs=1e-9)  # the enumeration is complete and the pad is outside it
+    return float((ours.exp() * (ours - theirs)).sum())
+
+
+def test_the_rao_blackwellised_estimate_is_unbiased_and_far_tighter_than_k1() -> None:
+    policy, reference = small(0), small(1)
+    truth = exact_kl(policy, reference)
+    drawn = policy.sample([PROMPT], samples=4000, max_tokens=LONGEST, generator=torch.Generator().manual_seed(0))[0]
+    found = policy.divergence(reference, [Group(PROMPT, tuple(s.ids for s in drawn))])
+    for estimate in (found.kl, found.log_ratio):
+        error = float(estimate.std() / len(drawn) ** 0.5)
+        assert abs(float(estimate.mean()) - truth) < 4 * error
+    assert float(found.kl.std()) < 0.7 * float(found.log_ratio.std())
+    assert bool((found.kl >= 0).all())
+
+
+def test_a_policy_has_no_divergence_from_itself() -> None:
+    policy = small(0)
+    drawn = policy.sample([PROMPT], samples=50, max_tokens=LONGEST, generator=torch.Generator().manual_seed(0))[0]
+    found = policy.divergence(policy.frozen(), [Group(PROMPT, tuple(s.ids for s in drawn))])
+    assert float(found.kl.abs().max()) < 1e-12
+    assert float(found.log_ratio.abs().max()) < 1e-12
+
+
+def test_entropy_is_that_of_the_masked_distribution() -> None:
+    policy = small(0)
+    with torch.no_grad():
+        logps = policy.logps([Group(PROMPT, tuple((t,) for t in range(SIZE) if t != PAD))])
+        entropy = policy.divergence(policy, [Group(PROMPT, ((EOS,),))]).entropy
+    assert float(entropy) == pytest.approx(float(-(logps.exp() * logps).sum()), abs=1e-9)
+
+
+def test_the_cross_check_sounds_for_a_wrong_estimate_and_not_for_a_noisy_one() -> None:
+    generator = np.random.default_rng(0)
+    kl = generator.gamma(4.0, 0.25, 384)
+    noisy = kl + generator.normal(0, 1.5, 384)
+    assert cross_check(kl, noisy) is None
+    assert "disagree" in str(cross_check(kl, noisy + 1.0))
+    assert cross_check(np.zeros(10), np.zeros(10)) is None
