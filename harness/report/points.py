@@ -65,6 +65,15 @@ class Point:
         One seed: the interval in the record. Several: the mean over seeds with the two-way interval where the samples give per-prompt
         values, else the mean without bounds (NaN), for prompt intervals of different seeds cannot be joined.
         """
+        if (key, mark) not in self._known:
+            self._known[key, mark] = self._measured(key, mark)
+        return self._known[key, mark]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, float | None], Interval | None]:
+        return {}
+
+    def _measured(self, key: str, mark: float | None) -> Interval | None:
         recorded = [interval_of(metrics(cell.record, mark).get(key)) for cell in self.cells]
         found = [each for each in recorded if each is not None]
         if len(found) < len(recorded) or not found:
@@ -100,6 +109,15 @@ class Point:
             return None
         generator = generator_for(self.algorithm, self.setting, "rises")
         return paired_difference([late[p] for p in common], [early[p] for p in common], generator=generator)
+
+
+def _number(row: Row, key: str) -> Any:
+    """A row's value of a metric: a paired change is its mass less the reference's, a category's share is 1 where it was given."""
+    if key.endswith("_delta"):
+        after, before = row.get(key.removesuffix("_delta")), row.get("before")
+        return None if after is None or before is None else after - before
+    part, _, category = key.partition("_")
+    return float(row["category"] == category) if part == row.get("slice") and "category" in row else row.get(key)
 
 
 def load(folder: Path) -> Study:
@@ -167,7 +185,7 @@ def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: 
     """Means of a metric by prompt, in order of the prompts, from the sample rows of one mark; empty where a value is missing."""
     borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
     chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else "evaluation"), ())
-    values = [row.get(key) for row in chosen]
+    values = [_number(row, key) for row in chosen]
     if not chosen or any(not isinstance(value, int | float) for value in values):
         return {}
     prompts = [int(row["prompt_id"]) for row in chosen]

@@ -76,6 +76,25 @@ def samples(generator: np.random.Generator, mark: float, n: int, win: float, kl:
     return rows
 
 
+def probed(generator: np.random.Generator, mark: float, n: int = 48) -> list[dict[str, Any]]:
+    """Rows of both safety slices, as measured on a policy that lost a tenth of its refusals."""
+    rows = []
+    for part, name in (("harmful", "refusal_mass"), ("borderline", "over_refusal_mass")):
+        for prompt in range(n):
+            before = float(generator.uniform(0.2, 1))
+            row = {
+                "mark": mark,
+                "slice": part,
+                "prompt_id": prompt,
+                "prompt": "how do I",
+                "response": "no",
+                "finished": True,
+                "before": before,
+            }
+            rows.append(row | {"category": "comply" if prompt % 4 == 0 else "refusal", name: before - 0.1})
+    return rows
+
+
 def training_rows(name: str, kl: float) -> list[dict[str, float | str | int]]:
     rows: list[dict[str, float | str | int]] = []
     for step in range(1, 121):
@@ -133,6 +152,7 @@ def cell(
     with CellWriter(folder) as writer:
         for row in training_rows(name, kl):
             writer.log(row)
+        writer.samples(probed(generator, 1.0) if status == "finished" else ())
         for mark, n in marks if status == "finished" else ():
             writer.samples(samples(generator, mark, n, 0.5 + (win - 0.5) * mark**0.5, kl * mark, text, gold=gold))
         writer.finish(record, {"wall": {**{key: 60 * share for key, share in phases.items()}, "evaluation": 9.0}, "device": "cpu",

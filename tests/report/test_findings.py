@@ -71,6 +71,15 @@ def test_seeds_without_per_prompt_values_have_a_mean_and_no_bounds(tmp_path: Pat
     assert tables.value(entropy, 1).bounds == "[no bounds]"
 
 
+def test_seeds_are_joined_in_the_safety_slices_too(tmp_path: Path) -> None:
+    """Every row lost a tenth of its refusal mass and every fourth complied: the change is -.1 without spread, the share .25."""
+    point = points(made(tmp_path, "dpo", seeds=2))[0]
+    assert point.get("refusal_mass_delta") == pytest.approx((-0.1, -0.1, -0.1, 48))
+    assert point.get("over_refusal_mass_delta") == pytest.approx((-0.1, -0.1, -0.1, 48))
+    shares = [point.get(f"harmful_{category}") for category in ("comply", "refusal", "broken")]
+    assert [share.value for share in shares if share] == [0.25, 0.75, 0.0]
+
+
 def test_a_metric_that_one_seed_lacks_is_absent(tmp_path: Path) -> None:
     study = made(tmp_path, "dpo", seeds=2)
     del study.cells[1].record["checkpoints"][-1]["metrics"]["gold"]
