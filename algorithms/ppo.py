@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from harness import HarnessError
 from harness.training import rollout as on_policy
 from harness.training.reward import RewardModel, fit_reward_model, heldout_quality
 from harness.types import Group, Sample, Setup, Update
@@ -42,7 +43,8 @@ class PPO:
     reward_pooling: Literal["sum", "last"] = "sum"
     reward_share: float = 0.3  # of the budget, at most
     reward_epochs: float = 1.0
-    reward_learning_rate: float = 1e-3
+    reward_learning_rate: float = 2e-3
+    reward_batch: int = 32  # pairs
     iterations: int = 12
     samples_per_prompt: int = 4
     epochs: int = 2
@@ -56,10 +58,21 @@ class PPO:
     value_learning_rate: float = 1e-3
     clip: float = 1.0  # gradient norm
 
+    def __post_init__(self) -> None:
+        for name in ("iterations", "samples_per_prompt", "epochs", "minibatches", "reward_batch", "learning_rate", "value_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise HarnessError(f"ppo.{name} = {getattr(self, name)}: must be above 0.")
+        if not self.kl_coef >= 0:
+            raise HarnessError(f"ppo.kl_coef = {self.kl_coef}: must not be negative.")
+        if not 0 < self.reward_share < 1:
+            raise HarnessError(f"ppo.reward_share = {self.reward_share}: must lie between 0 and 1.")
+
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step: the reward model's (phase ``reward``), then the policy's (phase ``rollout``)."""
         known = {field.name for field in fields(self)}
         settings = replace(self, **{key: value for key, value in setup.settings.items() if key in known})
+        if settings.reward == "gold" and setup.score is None:
+            raise HarnessError("ppo.reward = 'gold': this task has no gold score; legal here: model.")
         reward = (yield from settings._fit(setup)) if settings.reward == "model" else None
         critic = reward.model.fork() if reward else setup.policy.fork(scalar_head=True)
         yield from Run(settings, setup, reward, critic).updates()
@@ -74,9 +87,10 @@ class PPO:
             epochs=self.reward_epochs,
             pooling=self.reward_pooling,
             learning_rate=self.reward_learning_rate,
-            batch_pairs=setup.batch_pairs,
+            batch_pairs=self.reward_batch,
         )
-        yield Update("reward", setup.ledger.counts["steps"], heldout_quality(reward, setup.heldout))
+        if setup.heldout:
+            yield Update("reward", setup.ledger.counts["steps"], heldout_quality(reward, setup.heldout))
         return reward
 
     def price(self, policy: Metered, group: Group) -> float:
@@ -135,14 +149,16 @@ class Run:
     def _sample(self, size: int) -> tuple[list[Group], list[Sample]]:
         """``size`` sampled groups less those whose use would break the budget, and their samples in order."""
         settings, setup = self.settings, self.setup
-        prompts = setup.prompts(size)
+        prompts = setup.prompts(size)  # over-long ones are left out, so there may be fewer
+        if not prompts:
+            raise HarnessError("ppo: no training prompt fits the task's limit of prompt tokens.")
         with self.ledger.phase("rollout"):
             drawn = self.policy.sample(
                 prompts, samples=settings.samples_per_prompt, max_tokens=setup.max_response_tokens, generator=setup.generator
             )
-        self.ledger.count(prompts=size)
+        self.ledger.count(prompts=len(prompts))
         groups = [Group(prompt, tuple(sample.ids for sample in row)) for prompt, row in zip(prompts, drawn, strict=True)]
-        self.expected = self._price(groups) / size
+        self.expected = self._price(groups) / len(groups)
         costs = accumulate(settings.price(self.policy, group) for group in groups)
         kept = sum(cost <= self.ledger.remaining for cost in costs)
         return groups[:kept], list(chain(*drawn[:kept]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from algorithms.ppo import PPO, Run
+from harness import HarnessError
 from harness.models.loading import prepare
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
@@ -70,7 +73,7 @@ def rollouts(updates: list[Update]) -> list[Update]:
 
 
 def test_ratio_is_exactly_one_at_the_first_minibatch_of_every_rollout() -> None:
-    updates = train(setup(2e9, iterations=3))
+    updates = train(setup(4e8, iterations=3))
     assert len(rollouts(updates)) >= 3
     for update in rollouts(updates):
         assert update.metrics["ratio"] == 1
@@ -78,7 +81,7 @@ def test_ratio_is_exactly_one_at_the_first_minibatch_of_every_rollout() -> None:
 
 
 def test_optimiser_steps_are_epochs_times_minibatches() -> None:
-    given = setup(2e9, iterations=2, epochs=3, minibatches=5, reward="gold")
+    given = setup(5e8, iterations=2, epochs=3, minibatches=5, reward="gold")
     updates = train(given)
     starts = [index for index, update in enumerate(updates) if "length" in update.metrics]
     assert starts[:2] == [0, 15]
@@ -86,7 +89,7 @@ def test_optimiser_steps_are_epochs_times_minibatches() -> None:
     assert [update.step for update in updates] == list(range(1, len(updates) + 1))
 
 
-@pytest.mark.parametrize("limit", [2e8, 1e9])
+@pytest.mark.parametrize("limit", [2e8, 6e8])
 @pytest.mark.parametrize("reward", ["model", "gold"])
 def test_spends_its_budget_and_no_more(limit: float, reward: str) -> None:
     """Overshoot 0; what is left is less than one group of four costs when every response runs to the limit."""
@@ -103,7 +106,7 @@ def test_costs_what_a_hand_count_says() -> None:
 
     A wide model makes attention and the vocabulary head small beside N, as in the models that the rule is made for.
     """
-    given = setup(1.5e11, hidden=128, epochs=2, iterations=3, samples_per_prompt=1)
+    given = setup(4e10, hidden=128, epochs=2, iterations=2, samples_per_prompt=1)
     train(given)
     blocks, ledger = given.policy.shape.blocks, given.ledger
     processed = ledger.counts["sampled_tokens"] + 6 * ledger.counts["prompts"]
@@ -116,35 +119,52 @@ def test_costs_what_a_hand_count_says() -> None:
 
 def test_gold_is_only_looked_at_unless_it_is_the_reward() -> None:
     """Gold labels are counted where they are the reward; a task without a score trains the same policy on the reward model."""
-    watched, blind = setup(1e9), setup(1e9)
+    watched, blind = setup(3e8), setup(3e8)
     train(watched)
-    object.__setattr__(blind, "score", None)
-    assert all("gold" not in update.metrics for update in train(blind))
+    assert all("gold" not in update.metrics for update in train(replace(blind, score=None)))
     assert watched.ledger.counts["labels"] == blind.ledger.counts["labels"] <= 128
     assert all(torch.equal(a, b) for a, b in zip(watched.policy.parameters(), blind.policy.parameters(), strict=True))
-    bought = setup(1e9, reward="gold")
+    bought = setup(3e8, reward="gold")
     train(bought)
     assert 0.9 < bought.ledger.counts["labels"] / (4 * bought.ledger.counts["prompts"]) <= 1
 
 
 @pytest.mark.parametrize("reward", ["model", "gold"])
 def test_learns_the_toy_reward(reward: str) -> None:
-    given = setup(6e9, reward=reward, kl_coef=0.01, learning_rate=5e-3, reward_learning_rate=1e-2, reward_epochs=9, missing_eos_penalty=0)
+    given = setup(4e9, reward=reward, kl_coef=0.01, learning_rate=5e-3, reward_learning_rate=1e-2, reward_epochs=9, missing_eos_penalty=0)
     scores = [update.metrics["gold"] for update in rollouts(train(given))]
     assert scores[-1] > scores[0] + 0.15
 
 
 def test_a_large_coefficient_keeps_the_policy_at_the_reference() -> None:
-    free, held = (rollouts(train(setup(2e9, reward="gold", kl_coef=coefficient)))[-1].metrics["k1"] for coefficient in (0.001, 3.0))
+    free, held = (rollouts(train(setup(1e9, reward="gold", kl_coef=coefficient)))[-1].metrics["k1"] for coefficient in (0.001, 3.0))
     assert held < 0.5 * free
 
 
 def test_an_adaptive_coefficient_falls_while_the_policy_is_near() -> None:
-    coefficients = [update.metrics["kl_coef"] for update in rollouts(train(setup(2e9, target_kl=50.0, iterations=3)))]
+    coefficients = [update.metrics["kl_coef"] for update in rollouts(train(setup(4e8, target_kl=50.0, iterations=3)))]
     assert coefficients[:3] == pytest.approx([0.1, 0.1 * 0.8, 0.1 * 0.8 * 0.8])
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"kl_coef": -0.1}, "ppo.kl_coef = -0.1: must not be negative"),
+        ({"minibatches": 0}, "ppo.minibatches = 0: must be above 0"),
+        ({"reward_share": 1.0}, "ppo.reward_share = 1.0: must lie between 0 and 1"),
+    ],
+)
+def test_impossible_settings_are_named(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(HarnessError, match=re.escape(message)):
+        train(setup(1e8, **setting))
+
+
+def test_gold_needs_a_score() -> None:
+    with pytest.raises(HarnessError, match="no gold score"):
+        train(replace(setup(1e8, reward="gold"), score=None))
+
+
 def test_same_seed_same_weights() -> None:
-    first, second = setup(1e9), setup(1e9)
+    first, second = setup(3e8), setup(3e8)
     assert train(first) == train(second)
     assert all(torch.equal(a, b) for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True))
