@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 PAIR: Any = (("chosen", "-"), ("rejected", (0, (3, 1.5))))  # name and line style
 BINS = 50  # points per curve: steps are averaged within equal shares of the budget
 SHADES = (1.0, 0.62, 0.36)
-PROXY = {"proxy": "proxy: the reward trained on", "gold": "gold: the reward meant", "kl": "KL to the SFT reference, nats"}
+PROXY = {
+    "proxy": "proxy: the reward trained on",
+    "gold": "gold: the reward meant",
+    "kl": "KL to the SFT reference, nats",
+    "k1": "log-ratio k1 of the rollouts, nats",
+}
 
 Rows = Mapping[Point, Sequence[Row]]
 
@@ -62,11 +67,14 @@ def draw_proxy(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
     shown = {point: found for point, found in rows.items() if all(len(binned(found, key)[0]) for key in ("proxy", "gold"))}
     if not shown:
         return None
+    kept = {key: title for key, title in PROXY.items() if any(len(binned(found, key)[0]) for found in shown.values())}
+    if "kl" in kept:
+        kept.pop("k1", None)  # the cross-check stands in only where a run logs no exact KL
     figure = drawing.new(drawing.TWO_COLUMNS, 2.55)
-    panels = figure.subplots(1, 3)
+    panels = figure.subplots(1, len(kept))
     figure.subplots_adjust(left=0.06, right=0.985, top=0.89, bottom=0.32, wspace=0.24)
     table: list[dict[str, Any]] = []
-    for axes, (key, title) in zip(panels, PROXY.items(), strict=True):
+    for axes, (key, title) in zip(panels, kept.items(), strict=True):
         for position, (point, found) in enumerate(shown.items()):
             x, y = binned(found, key)
             colour, alpha, line = looks[point.algorithm].colour, SHADES[position % 3], LINES[position % 4]

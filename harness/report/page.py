@@ -126,10 +126,18 @@ def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
     for point in found:
         for cell in point.cells:
             for name, recorded in sorted((cell.record.get("diagnostics") or {}).items()):
-                number = tables.value(interval_of(recorded), 3)
-                seed, shown = str(cell.record.get("seed", 0)), f"{number.text} {number.bounds} {number.n}"
-                rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), shown))
+                rows.append(
+                    (point.algorithm, point.setting, str(cell.record.get("seed", 0)), name.replace("_", " "), _diagnostic(recorded))
+                )
     return rows
+
+
+def _diagnostic(recorded: Any) -> str:
+    """A diagnostic with its interval and n where it has them, else the bare number."""
+    if not isinstance(recorded, dict):
+        return f"{recorded:.4g}" if isinstance(recorded, int | float) else str(recorded)
+    number = tables.value(interval_of(recorded), 3)
+    return f"{number.text} {number.bounds} {number.n}"
 
 
 def _algorithms(found: list[Point]) -> list[tuple[str, str, str, str, str]]:

@@ -146,7 +146,7 @@ def cell(
                     "counts": {"steps": 120, "pairs": 4000, "labels": 2000, "sampled_tokens": 80000 if name == "ppo" else 0},
                     "share": flops / FLOPS},
         "checkpoints": checkpoints if status == "finished" else checkpoints[:1],
-        "diagnostics": {"reward_accuracy": interval(0.74, 0.05, 256)} if name == "ppo" else {},
+        "diagnostics": {"reward_accuracy": interval(0.74, 0.05, 256), "iterations": 5} if name == "ppo" else {},
     } | flags  # fmt: skip
     generator = np.random.default_rng([seed, index, sum(name.encode())])
     with CellWriter(folder) as writer:

@@ -52,7 +52,7 @@ def test_evaluation_is_not_charged(tmp_path: Path) -> None:
 def test_several_seeds_become_one_point_with_a_two_way_interval(tmp_path: Path) -> None:
     point = points(made(tmp_path, "dpo", seeds=3))[0]
     assert point.seeds == (0, 1, 2)
-    rows = [row for cell in point.cells for row in cell.samples() if row["mark"] == 1.0]
+    rows = [row for cell in point.cells for row in cell.samples() if row["mark"] == 1.0 and row["slice"] == "evaluation"]
     win = point.get("win_sft")
     assert win is not None
     assert win.value == pytest.approx(np.mean([row["win_sft"] for row in rows]))
