@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.models.metered import Metered
 
 ALIASES = ("ppo_rlhf",)
-grid = {"kl_coef": (0.05, 0.2, 0.5)}
+grid = {"kl_coef": (0.1, 0.3, 1.5)}
 family = "online"
 source = "Ouyang et al. 2022, arXiv 2203.02155"
 
@@ -36,26 +36,26 @@ class PPO:
 
     name: ClassVar[str] = "ppo"
 
-    kl_coef: float = 0.1  # beta of E[reward] - beta KL
+    kl_coef: float = 0.3  # beta of E[reward] - beta KL
     target_kl: float = 0.0  # nats per sequence that an adaptive coefficient steers to; 0 keeps the coefficient fixed
     kl_gain: float = 1.0
     reward: Literal["model", "gold"] = "model"  # gold: the task's own score, labels that the offline losses do not have
     reward_pooling: Literal["sum", "last"] = "sum"
     reward_share: float = 0.3  # of the budget, at most
     reward_epochs: float = 1.0
-    reward_learning_rate: float = 2e-3
+    reward_learning_rate: float = 4e-3
     reward_batch: int = 32  # pairs
     iterations: int = 12
     samples_per_prompt: int = 4
-    epochs: int = 2
-    minibatches: int = 4
+    epochs: int = 1
+    minibatches: int = 6
     ratio_clip: float = 0.2
     value_clip: float = 0.2
     gamma: float = 1.0
     decay: float = 0.95  # lambda of GAE
     missing_eos_penalty: float = 1.0
     learning_rate: float = 1e-3
-    value_learning_rate: float = 1e-3
+    value_learning_rate: float = 3e-3
     clip: float = 1.0  # gradient norm
 
     def __post_init__(self) -> None:

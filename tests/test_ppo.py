@@ -143,7 +143,7 @@ def test_a_large_coefficient_keeps_the_policy_at_the_reference() -> None:
 
 def test_an_adaptive_coefficient_falls_while_the_policy_is_near() -> None:
     coefficients = [update.metrics["kl_coef"] for update in rollouts(train(setup(4e8, target_kl=50.0, iterations=3)))]
-    assert coefficients[:3] == pytest.approx([0.1, 0.1 * 0.8, 0.1 * 0.8 * 0.8])
+    assert coefficients[:3] == pytest.approx([0.3, 0.3 * 0.8, 0.3 * 0.8 * 0.8])
 
 
 @pytest.mark.parametrize(
