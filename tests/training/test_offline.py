@@ -255,3 +255,16 @@ def test_rounding_does_not_decide_whom_dpop_penalises_at_the_start() -> None:
     setups = (toy_setup(pairs=toy_pairs(400), batch_pairs=32, policy=policy, penalty=5.0) for policy in (Metered, OneByOne))
     whole, cut = (next(load("dpop").updates(setup)).metrics["gradient_norm"] for setup in setups)
     assert cut == pytest.approx(whole, rel=1e-4)
+
+
+def test_state_is_kept_from_step_to_step_and_counts_steps_not_parts() -> None:
+    seen: list[float] = []
+
+    @preference_loss
+    def counting(chosen: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Tensor:
+        state["steps"] = state.get("steps", torch.zeros(())) + 1
+        seen.append(float(state["steps"]))
+        return -chosen
+
+    list(islice(counting.updates(toy_setup(policy=OneByOne)), 3))
+    assert seen == [1.0] * 8 + [2.0] * 8 + [3.0] * 8
