@@ -177,7 +177,7 @@ def _blank(plan: Plan) -> dict[str, Any]:
     experiment, cell = plan.experiment, plan.cell
     entry = registry.find("algorithms", cell.algorithm.path or cell.algorithm.name)
     facts = entry.declaration.metadata
-    algorithm = {"name": cell.algorithm.name, "hash": cell.algorithm.sha256, "knob": cell.algorithm.knob}
+    algorithm: dict[str, Any] = {"name": cell.algorithm.name, "hash": cell.algorithm.sha256, "knob": cell.algorithm.knob}
     algorithm |= {"family": facts.get("family", "offline"), "source": facts.get("source", ""), "control": bool(facts.get("control", False))}
     return {
         "kind": "cell",

@@ -73,7 +73,7 @@ def _supersede(folder: Path, cell: Cell) -> None:
     for other in sorted(folder.parent.glob(f"{cell.label}-????????")):
         if other != folder and (other / records.RECORD).exists():
             records.supersede(other)
-            print(f"{cell.algorithm.name} changed: {cell.label} runs again; the old record is kept as superseded")  # noqa: T201
+            print(f"{cell.algorithm.name} changed: {cell.label} runs again; the old record is kept as superseded")
 
 
 def processes(weights: int, threads: int) -> int:

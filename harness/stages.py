@@ -56,7 +56,7 @@ class Shared:
 
 def load_task(experiment: Experiment) -> Task:
     """The experiment's task, its data read."""
-    module = registry.load("tasks", experiment.task)
+    module = registry.load("tasks", experiment.task_path or experiment.task)
     return module.task(experiment.source)  # type: ignore[no-any-return]
 
 
@@ -70,7 +70,7 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     sft = stage("sft", sft_key, lambda folder: _fit_sft(folder, experiment, task, seed, report))
     tokenizer = storage.load_tokenizer(sft)
     tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
-    pairs_key = {"stage": "pairs", "version": 1, "sft": key_of(sft_key), "pairs": experiment.pairs, "agreement": experiment.agreement}
+    pairs_key = {"stage": "pairs", "version": 2, "sft": key_of(sft_key), "pairs": experiment.pairs, "agreement": experiment.agreement}
     pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report))
     train, heldout = read_pairs(pairs / "pairs.jsonl"), read_pairs(pairs / "heldout.jsonl")
     reward_key = {"stage": "reward", "version": 1, "pairs": key_of(pairs_key)}
@@ -112,7 +112,7 @@ def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report
     metered = meter(model, tokenizer, ledger)
     tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
     generator = np.random.default_rng((seed, 1))
-    settings = {"steps": experiment.sft_steps, "batch": experiment.sft_batch, "learning_rate": experiment.sft_learning_rate}
+    settings: dict[str, Any] = {"steps": experiment.sft_steps, "batch": experiment.sft_batch, "learning_rate": experiment.sft_learning_rate}
     losses = []
     with ledger.phase("sft"):
         for update in fit_reference(metered, task, tokens, generator=generator, **settings):

@@ -51,7 +51,9 @@ class Pair:
 class Scorer(Protocol):
     """Scores responses: one array of shape (responses,) per named component; the key ``gold`` is the reward itself, higher is better."""
 
-    def __call__(self, prompts: Sequence[str], responses: Sequence[Response]) -> Mapping[str, Array]: ...
+    def __call__(self, prompts: Sequence[str], responses: Sequence[Response]) -> Mapping[str, Array]:
+        """The components by name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,9 @@ class Group(NamedTuple):
 
 
 class TokenPair(NamedTuple):
-    """A tokenised pair; ``index`` names it in the data set, whatever the order of batches."""
+    """A tokenised pair; ``row`` is its place in the data set, whatever the order of batches."""
 
-    index: int
+    row: int
     prompt: tuple[int, ...]
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
@@ -187,4 +189,6 @@ class Algorithm(Protocol):
 
     name: str
 
-    def updates(self, setup: Setup) -> Iterator[Update]: ...
+    def updates(self, setup: Setup) -> Iterator[Update]:
+        """Train until the budget is spent, an update for each optimiser step."""
+        ...

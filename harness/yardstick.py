@@ -88,11 +88,11 @@ def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJu
     (path / "baseline.json").write_text(json.dumps(facts))
 
 
-def draw_responses(model: Metered, shared: Shared, prompts: Sequence[str], samples: int, generator: torch.Generator) -> list[list[Response]]:
+def draw_responses(
+    model: Metered, shared: Shared, prompts: Sequence[str], samples: int, generator: torch.Generator
+) -> list[list[Response]]:
     """``samples`` responses to every prompt at T = 1, [prompt][sample]."""
-    drawn = model.sample(
-        shared.tokens.prompts(prompts), samples=samples, max_tokens=shared.task.max_response_tokens, generator=generator
-    )
+    drawn = model.sample(shared.tokens.prompts(prompts), samples=samples, max_tokens=shared.task.max_response_tokens, generator=generator)
     return [[Response(shared.tokens.text(s.ids), s.ids, s.finished) for s in row] for row in drawn]
 
 

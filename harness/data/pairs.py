@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -57,5 +58,10 @@ def write_pairs(path: Path, pairs: Sequence[TokenPair]) -> None:
 
 def read_pairs(path: Path) -> list[TokenPair]:
     """The pairs of ``write_pairs``."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [TokenPair(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [TokenPair(**json.loads(line, object_hook=_with_tuples)) for line in lines]
+
+
+def _with_tuples(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where a value that cannot change has tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}

@@ -73,14 +73,15 @@ class Tokens:
     def pairs(self, pairs: Sequence[Pair]) -> list[TokenPair]:
         """Every pair that fits; pairs whose two responses are the same ids teach nothing and are dropped."""
         groups = self.groups([p.prompt for p in pairs], [(p.chosen, p.rejected) for p in pairs])
-        kept = []
+        kept: list[TokenPair] = []
         for pair, group in zip(pairs, groups, strict=True):
             if not self.fits(group, "pairs"):
                 continue
             if group.responses[0] == group.responses[1]:
                 self.dropped["pairs: identical responses"] += 1
                 continue
-            kept.append(TokenPair(len(kept), group.prompt, *group.responses, pair.agreement, pair.margin, pair.weight))
+            chosen, rejected = group.responses
+            kept.append(TokenPair(len(kept), group.prompt, chosen, rejected, pair.agreement, pair.margin, pair.weight))
         return kept
 
     def demonstrations(self, rows: Sequence[Demonstration]) -> list[Group]:

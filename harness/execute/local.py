@@ -15,7 +15,12 @@ from typing import Any
 
 from harness.errors import HarnessError
 
-QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
 EVERY_SECONDS = 0.25  # how often one worker reports
 
 Heard = Callable[[str, str, float, float | None], None]
@@ -44,7 +49,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, threads: int, verbose: bool, 
             _drain(pool, list(jobs), done)
         except BrokenProcessPool as error:
             raise HarnessError(
-                "a worker process was killed, most often for want of memory; finished cells are kept. Run the same command again with --jobs 1."
+                "a worker process was killed, most often for want of memory; finished cells are kept. Run it again with --jobs 1."
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -96,7 +101,7 @@ def _begin(messages: Any, threads: int, verbose: bool) -> None:
     if not verbose:
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _leave_with_parent(parent: int) -> None:

@@ -97,7 +97,7 @@ def _kl(policy: Metered, yard: Yardstick, groups: Sequence[Group]) -> dict[str, 
 
 
 def _array(values: torch.Tensor) -> Array:
-    return values.double().cpu().numpy()  # type: ignore[no-any-return]
+    return values.double().cpu().numpy()
 
 
 def _judged(yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:

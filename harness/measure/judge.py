@@ -16,7 +16,7 @@ ScoreResponses = Callable[[Sequence[str], Sequence[Group], Sequence[Response]], 
 
 @dataclass(frozen=True)
 class ScoreJudge:
-    """A judge by score. ``score`` returns named arrays (responses,); ``primary`` names the one that decides; ``lineage`` says whose it is."""
+    """A judge by score. ``score`` returns named arrays (responses,), ``primary`` names the one that decides, ``lineage`` its origin."""
 
     score: ScoreResponses
     primary: str

@@ -20,4 +20,5 @@ def cross_check(kl: Array, k1: Array) -> str | None:
     gap = abs(float(difference.mean()))
     if gap <= ALARM * error + 1e-6:
         return None
-    return f"KL estimates disagree: Rao-Blackwellised {kl.mean():.3f}, k1 {k1.mean():.3f} nats, {gap / max(error, 1e-12):.1f} standard errors apart"
+    apart = gap / max(error, 1e-12)
+    return f"KL estimates disagree: Rao-Blackwellised {kl.mean():.3f}, k1 {k1.mean():.3f} nats, {apart:.1f} standard errors apart"

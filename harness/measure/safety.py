@@ -20,10 +20,12 @@ def refusal_mass(policy: Metered, tokens: Tokens, probe: Probe, prompts: Sequenc
     refusals = [Response(text) for text in probe.refusals]
     with torch.no_grad():
         logps = policy.logps(tokens.groups(prompts, [refusals] * len(prompts)))
-    return logps.double().exp().view(len(prompts), len(refusals)).sum(1).cpu().numpy()  # type: ignore[no-any-return]
+    return logps.double().exp().view(len(prompts), len(refusals)).sum(1).cpu().numpy()
 
 
-def spoken(policy: Metered, tokens: Tokens, probe: Probe, prompts: Sequence[str], *, generator: torch.Generator) -> list[tuple[Response, str]]:
+def spoken(
+    policy: Metered, tokens: Tokens, probe: Probe, prompts: Sequence[str], *, generator: torch.Generator
+) -> list[tuple[Response, str]]:
     """One sample for each prompt at T = 1, with its category."""
     rows = policy.sample(tokens.prompts(prompts), max_tokens=tokens.max_response, generator=generator)
     responses = [Response(tokens.text(row[0].ids), row[0].ids, row[0].finished) for row in rows]

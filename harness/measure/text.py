@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,7 @@ from harness.types import Array
 
 def bigrams(text: str) -> list[tuple[str, str]]:
     """Consecutive words."""
-    words = text.split()
-    return list(zip(words[:-1], words[1:], strict=True))
+    return list(itertools.pairwise(text.split()))
 
 
 def repetition(text: str) -> float:

@@ -74,7 +74,7 @@ class Metered:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        return torch.device(next(self.model.parameters()).device)
 
     def parameters(self) -> list[nn.Parameter]:
         """Every trainable parameter, the scalar head's included."""
@@ -84,11 +84,11 @@ class Metered:
     # -- scoring ------------------------------------------------------------------------------------------------------------------
 
     def token_logps(self, groups: Sequence[Group]) -> TokenValues:
-        """log pi of every response token given its prompt and what precedes it, nats."""
+        """Log pi of every response token given its prompt and what precedes it, nats."""
         return self.token_logps_and_entropies(groups, entropies=False)[0]
 
     def logps(self, groups: Sequence[Group]) -> Tensor:
-        """log pi of every response, (responses,), nats per sequence."""
+        """Log pi of every response, (responses,), nats per sequence."""
         return self.token_logps(groups).sums()
 
     def entropies(self, groups: Sequence[Group]) -> TokenValues:
@@ -108,7 +108,7 @@ class Metered:
         return TokenValues(torch.cat(values), counts), TokenValues(torch.cat(spreads), counts)
 
     def scalars(self, groups: Sequence[Group], *, at: str) -> TokenValues:
-        """The scalar head at every response token (``at="token"``: rewards) or at the position that predicts it (``at="state"``: values)."""
+        """The scalar head at every response token (``at="token"``, rewards) or where it is predicted (``at="state"``, values)."""
         assert self.head is not None, "this model has no scalar head"
         values, lengths = [], []
         for packed in self._packs(groups, scalar=True):

@@ -23,7 +23,9 @@ ATTENTION = "harness_layout"
 class Layout(Protocol):
     """Decides which tokens see which: queries (1, heads, N, d), keys and values (1, kv heads, N, d) to an output (1, N, heads, d)."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor: ...
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """The attention's output for every token of the row."""
+        ...
 
 
 @dataclass

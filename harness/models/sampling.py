@@ -45,7 +45,7 @@ class Decoding:
 
     def _share(self, x: Tensor) -> Tensor:
         """(P x S, heads, repeats, d) to (P, heads, S x repeats, d): the samples of a prompt become rows of one product."""
-        rows, heads, repeats, size = x.shape
+        _, heads, repeats, size = x.shape
         return x.view(-1, self.samples, heads, repeats, size).transpose(1, 2).reshape(-1, heads, self.samples * repeats, size)
 
     def _split(self, x: Tensor) -> Tensor:

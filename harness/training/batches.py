@@ -87,7 +87,7 @@ def derangement(prompts: Sequence[tuple[int, ...]], keys: Sequence[tuple[int, in
 
 def mismatched(examples: Sequence[Example], generator: torch.Generator) -> list[Group]:
     """Every prompt of an unpaired batch with somebody else's response (KTO's KL term), in the order of the batch."""
-    partners = derangement([e.pair.prompt for e in examples], [(e.pair.index, e.sides[0]) for e in examples], generator)
+    partners = derangement([e.pair.prompt for e in examples], [(e.pair.row, e.sides[0]) for e in examples], generator)
     return [Group(e.pair.prompt, examples[partner].group().responses) for e, partner in zip(examples, partners, strict=True)]
 
 
@@ -96,8 +96,8 @@ def reference_due(examples: Sequence[Example], signature: LossSignature, paid: s
     due: dict[ReferenceKey, Group] = {}
     for example in examples:
         sides = example.reference_sides(signature)
-        if sides and (example.pair.index, *sides) not in paid:
-            due[example.pair.index, *sides] = example.group(sides)
+        if sides and (example.pair.row, *sides) not in paid:
+            due[example.pair.row, *sides] = example.group(sides)
     return due
 
 

@@ -59,7 +59,7 @@ def check_annotations(pairs: Sequence[TokenPair], signature: LossSignature, name
     for wanted in {"margin", "agreement"} & set(signature.arguments):
         for pair in pairs:
             if getattr(pair, wanted) is None:
-                raise HarnessError(f"algorithm '{name}' needs '{wanted}', which pair {pair.index} of these data does not have.")
+                raise HarnessError(f"algorithm '{name}' needs '{wanted}', which pair {pair.row} of these data does not have.")
 
 
 def metrics(examples: Sequence[Example], logps: Tensor, reference: Tensor) -> dict[str, float]:

@@ -137,7 +137,7 @@ class _Run:
 
     def _reference(self, examples: Sequence[Example], like: Tensor) -> Tensor:
         """Reference log-probs of both responses of each row's pair, (rows, 2)."""
-        return self.setup.reference_logps[[e.pair.index for e in examples]].to(like)
+        return self.setup.reference_logps[[e.pair.row for e in examples]].to(like)
 
     def _count(self, examples: Sequence[Example]) -> dict[str, float]:
         """Advances the run's counts and the ledger's second page.
@@ -145,7 +145,7 @@ class _Run:
         Labels are distinct pairs used: two verdicts on single responses that come from one comparison were bought once. Tokens are
         processed tokens, each prompt once per group.
         """
-        fresh = {e.pair.index for e in examples} - self.labels
+        fresh = {e.pair.row for e in examples} - self.labels
         self.labels |= fresh
         self.step, self.seen = self.step + 1, self.seen + len(examples)
         self.tokens += sum(len(g.prompt) + sum(map(len, g.responses)) for g in (e.group() for e in examples))

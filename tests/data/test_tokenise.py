@@ -12,7 +12,7 @@ from harness.data.tokenise import Tokens
 from harness.models.tiny import SPECIAL, tiny_tokenizer
 from harness.types import Demonstration, Group, Pair, Response
 
-WORDS = (*SPECIAL, *"a b c d e f g TL;DR :".split())
+WORDS = (*SPECIAL, *["a", "b", "c", "d", "e", "f", "g", "TL;DR", ":"])
 
 
 def merging_tokenizer() -> Any:
@@ -48,9 +48,9 @@ def test_text_that_was_cut_off_gets_no_eos_and_ids_are_taken_as_they_are(tiny: T
 
 
 def test_every_token_of_the_response_and_its_eos_is_scored_and_none_of_the_prompt(tiny: Tokens) -> None:
-    from harness.models.packing import pack
-
     import torch
+
+    from harness.models.packing import pack
 
     groups = tiny.groups(["a b", "c"], [[Response("d e"), Response("f")], [Response("g a b")]])
     packed = pack(groups, torch.device("cpu"))
@@ -86,7 +86,7 @@ def test_over_long_empty_and_identical_rows_are_dropped_with_their_reasons(tiny:
         Pair("b", Response("c d"), Response("d")),
     ]
     kept = tiny.pairs(pairs)
-    assert [(p.index, p.prompt, p.chosen, p.rejected) for p in kept] == [
+    assert [(p.row, p.prompt, p.chosen, p.rejected) for p in kept] == [
         (0, ids("<bos> a"), ids("b <eos>"), ids("c <eos>")),
         (1, ids("<bos> b"), ids("c d <eos>"), ids("d <eos>")),
     ]

@@ -26,9 +26,9 @@ def test_epochs_hold_everything_once_and_differ() -> None:
 
 def test_single_responses_alternate_and_cover_both_sides_of_every_pair_in_an_epoch() -> None:
     found = list(islice(rows(toy_pairs(12), KTO, generator()), 24))
-    assert {(e.pair.index, e.sides[0]) for e in found} == {(i, side) for i in range(12) for side in (0, 1)}
+    assert {(e.pair.row, e.sides[0]) for e in found} == {(i, side) for i in range(12) for side in (0, 1)}
     assert [e.sides[0] for e in found] == [0, 1] * 12
-    assert any(a.pair.index != b.pair.index for a, b in zip(found[::2], found[1::2], strict=True))
+    assert any(a.pair.row != b.pair.row for a, b in zip(found[::2], found[1::2], strict=True))
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=14), st.integers(0, 1000))

@@ -48,7 +48,7 @@ def test_one_by_one_equals_all_at_once(name: str) -> None:
     Agreement is to 1e-6, not 1e-10, because transformers' RMSNorm computes in float32 whatever the model's dtype, and Adam divides
     gradients by their own size. A wrong cut moves losses and weights by 1e-3 and more.
     """
-    pairs = [pair._replace(weight=1.0 + pair.index % 3) for pair in toy_pairs(24)]
+    pairs = [pair._replace(weight=1.0 + pair.row % 3) for pair in toy_pairs(24)]
     whole, cut = (toy_setup(pairs=pairs, dtype="float64", policy=policy) for policy in (Metered, OneByOne))
     steps = [list(islice(load(name).updates(setup), 3)) for setup in (whole, cut)]
     for one, other in zip(*steps, strict=True):
