@@ -23,6 +23,7 @@ from harness.training.ledger import Ledger
 from harness.types import Array, Response, Sample, Setup, Update
 from harness.yardstick import yardstick
 
+DRAWS = 50  # draws for one batch of prompts before what fits has to do
 VERSIONS = ("preference-harness", "torch", "transformers", "numpy")
 
 
@@ -80,8 +81,8 @@ class _Run:
         marks = list(experiment.marks)
         for update in self.algorithm.updates(self.setup):
             self._log(update)
-            if any(math.isnan(v) or math.isinf(v) for k, v in update.metrics.items() if k == "loss"):
-                return "diverged", {"stage": update.phase, "message": f"the loss is not finite at step {self.step}"}
+            if broken := [name for name, value in update.metrics.items() if _decides(name) and not math.isfinite(value)]:
+                return "diverged", {"stage": update.phase, "message": f"{', '.join(broken)} not finite at step {self.step}"}
             while marks and self.ledger.share >= marks[0]:
                 self._checkpoint(marks.pop(0), final=False)
         self._checkpoint(1.0, final=True)
@@ -99,23 +100,26 @@ class _Run:
         self.report("evaluation", self.ledger.share, None)
         prompts = experiment.evaluation_prompts if final else experiment.mark_prompts
         probes = experiment.probe_prompts if final else min(experiment.mark_prompts, experiment.probe_prompts)
-        found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes)
+        found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes, speak=final)
         self.writer.samples(found.rows)
         where = {"mark": mark, "share": self.ledger.share, "step": self.step, "final": final, "started": self.started}
         self.checkpoints.append({**where, **checkpoint(found)})
 
     def result(self) -> dict[str, Any]:
         """What the record says of the run beyond its plan."""
-        conventions = {k: self.settings.get(v, v) for k, v in getattr(self.algorithm, "conventions", {}).items()}
         compute = {"canonical": dict(self.ledger.canonical), "executed": dict(self.ledger.executed), "counts": dict(self.ledger.counts)}
         return {
             "settings": self.settings,
-            "conventions": conventions,
             "compute": {**compute, "share": self.ledger.share},
             "checkpoints": self.checkpoints,
             "diagnostics": self.diagnostics,
             "model": model_facts(self.plan.experiment, self.setup.policy.model),
         }
+
+
+def _decides(metric: str) -> bool:
+    """Whether a run is over when this metric is not finite: any loss (a policy's, a critic's), or the gradient that stepped nothing."""
+    return metric == "gradient_norm" or metric.endswith("loss")
 
 
 def checkpoint(found: Measurement) -> dict[str, Any]:
@@ -141,10 +145,15 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
     stream = np.random.default_rng((cell.seed, 5))
 
     def prompts(n: int) -> list[tuple[int, ...]]:
-        rows = task.training_prompts(stream, n)
-        ids = tokens.prompts(rows)
-        texts.update(zip(ids, rows, strict=True))
-        return [row for row in ids if len(row) <= tokens.max_prompt]
+        found: list[tuple[int, ...]] = []
+        for _ in range(DRAWS):  # over-long prompts are drawn again: a last rollout of one prompt must not end the run
+            rows = task.training_prompts(stream, n - len(found))
+            ids = tokens.prompts(rows)
+            texts.update(zip(ids, rows, strict=True))
+            found += [row for row in ids if len(row) <= tokens.max_prompt]
+            if len(found) == n:
+                break
+        return found
 
     def score(ids: Any, samples: Any) -> Array:
         assert task.score is not None
@@ -179,6 +188,8 @@ def _blank(plan: Plan) -> dict[str, Any]:
     facts = entry.declaration.metadata
     algorithm: dict[str, Any] = {"name": cell.algorithm.name, "hash": cell.algorithm.sha256, "knob": cell.algorithm.knob}
     algorithm |= {"family": facts.get("family", "offline"), "source": facts.get("source", ""), "control": bool(facts.get("control", False))}
+    chosen = resolved_settings(entry, cell.setting)  # a convention may name the setting that decides it
+    algorithm["conventions"] = {name: chosen.get(value, value) for name, value in facts.get("conventions", {}).items()}
     return {
         "kind": "cell",
         "fingerprint": plan.fingerprint,
