@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,18 +63,30 @@ def _cell_jobs(experiment: Experiment, study: Path, budget: float, seed: int, fo
         if cell.seed != seed:
             continue
         folder = study / "cells" / f"{cell.label}-{cell_fingerprint(experiment, cell, budget)[:8]}"
-        if not force and (folder / records.RECORD).exists():
-            continue
         _supersede(folder, cell)
-        yield cell.label, _run_cell, (experiment, cell, budget, folder)
+        if force or not _settled(folder):
+            yield cell.label, _run_cell, (experiment, cell, budget, folder)
+
+
+def _settled(folder: Path) -> bool:
+    """Whether a cell needs no run: it finished or diverged, be it before an edit since undone. One that failed is tried again."""
+    if records.status(folder) == "superseded":
+        records.supersede(folder, superseded=False)
+    return records.status(folder) in ("finished", "diverged")
+
+
+def _done(folder: Path) -> bool:
+    """Whether a cell need not run again: finished and diverged cells are results, a failed one is tried anew."""
+    path = folder / records.RECORD
+    return path.exists() and json.loads(path.read_text(encoding="utf-8")).get("status") != "failed"
 
 
 def _supersede(folder: Path, cell: Cell) -> None:
     """Keep, but leave out of reports, records of the same cell made by another version of its algorithm's file."""
     for other in sorted(folder.parent.glob(f"{cell.label}-????????")):
-        if other != folder and (other / records.RECORD).exists():
+        if other != folder and records.status(other) not in (None, "superseded"):
             records.supersede(other)
-            print(f"{cell.algorithm.name} changed: {cell.label} runs again; the old record is kept as superseded")
+            print(f"{cell.algorithm.name} changed: {cell.label} has a new record; the old one is kept as superseded")
 
 
 def processes(weights: int, threads: int) -> int:

@@ -210,9 +210,19 @@ def studies(root: Path) -> list[Path]:
     return sorted(folder for folder in root.iterdir() if (folder / EXPERIMENT).exists()) if root.is_dir() else []
 
 
-def supersede(folder: Path) -> None:
-    """Mark a finished cell as superseded: kept on disk, left out by ``read``."""
-    write_json(folder / RECORD, {**_mapping(folder / RECORD), "superseded": True})
+def status(folder: Path) -> str | None:
+    """The status of a folder's record, ``superseded`` where it was marked so, None where there is none that can be read."""
+    try:
+        record = _mapping(folder / RECORD)
+    except HarnessError:
+        return None
+    return "superseded" if record.get("superseded") else str(record.get("status"))
+
+
+def supersede(folder: Path, *, superseded: bool = True) -> None:
+    """Mark a cell as superseded (kept on disk, left out by ``read``), or as current again, byte for byte what it was."""
+    record = {name: value for name, value in _mapping(folder / RECORD).items() if name != "superseded"}
+    write_json(folder / RECORD, record | ({"superseded": True} if superseded else {}))
 
 
 def _records(parent: Path, kind: str, skipped: list[str], unfinished: list[str]) -> Iterable[tuple[Path, Row]]:
