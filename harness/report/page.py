@@ -94,7 +94,7 @@ def _context(study: Study, found: list[Point]) -> dict[str, Any]:
         "examples": examples(found),
         "alarms": findings.alarms(study),
         "losses": findings.losses(study),
-        "diagnostics": _diagnostics(found),
+        "diagnostics": _diagnostics(found) + _judges(study),
         "methods": METHODS,
         "algorithms": _algorithms(found),
         "provenance": _provenance(study),
@@ -109,7 +109,7 @@ def _what(study: Study, head: dict[str, Any]) -> list[tuple[str, str]]:
     flops = budget.get("flops") or study.experiment.get("budget_flops")
     return [
         ("Task", f"{task.get('name', '?')}, version {task.get('version', '?')}, source {task.get('source', '?')}"),
-        *(("Note", str(note)) for note in task.get("notes", ())),
+        *(("Note", str(note)) for note in study.experiment.get("notes") or task.get("notes", ())),
         ("Model", f"{model.get('name', '?')}, {model.get('parameters', 0):,} parameters, {model.get('dtype', '?')}"),
         ("Algorithms", ", ".join(sorted({cell.record["algorithm"]["name"] for cell in study.cells})) or "none"),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
@@ -129,6 +129,17 @@ def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
                 rows.append(
                     (point.algorithm, point.setting, str(cell.record.get("seed", 0)), name.replace("_", " "), _diagnostic(recorded))
                 )
+    return rows
+
+
+def _judges(study: Study) -> list[tuple[str, str, str, str, str]]:
+    """The held-out quality of what measures all cells of a seed: the proxy, or the reward model that judges where there is no gold."""
+    rows = []
+    for reference in study.references:
+        for model, quality in sorted((reference.record.get("diagnostics") or {}).items()):
+            for name, recorded in sorted(quality.items()) if isinstance(quality, dict) else ():
+                number = f"{name.replace('_', ' ')} of the {model}"
+                rows.append(("SFT reference", "", str(reference.record.get("seed", 0)), number, _diagnostic(recorded)))
     return rows
 
 

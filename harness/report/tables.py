@@ -126,7 +126,7 @@ def matched(study: Study) -> tuple[list[str], list[list[str]]]:
     rows = []
     for point in found:
         canonical = [_flops(_mean(point, "compute", "canonical", phase)) for phase in phases]
-        executed = [sum(cell.record["compute"].get("executed", {}).values()) for cell in point.cells]
+        executed = [sum((cell.record["compute"].get("executed") or {}).get(phase) or 0.0 for phase in CHARGED) for cell in point.cells]
         counts = [f"{_mean(point, 'compute', 'counts', key):,.0f}" for key in counted]
         rows.append(
             [point.algorithm, point.setting, *canonical, _flops(_charged(point)), _flops(_average(executed)), *counts, *_costs(point, unit)]
