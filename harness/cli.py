@@ -101,7 +101,9 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        from harness.report.escape import visible  # a message may quote a file's columns or a record: untrusted text
+
+        typer.echo(f"error: {visible(' '.join(str(error).split()), lines=False)}", err=True)
         sys.exit(2)
 
 

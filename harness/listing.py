@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.registry import Entry
+from harness.report.escape import visible
 from harness.store import records
 
 
@@ -36,4 +37,4 @@ def _about(entry: Entry, check: bool) -> str:
 def _counts(study: records.Study) -> str:
     statuses = Counter(str(cell.record.get("status")) for cell in study.cells)
     statuses.update(unfinished=len(study.unfinished), unreadable=len(study.skipped))
-    return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if count) or "no cell yet"
+    return ", ".join(f"{count} {visible(status, lines=False)}" for status, count in sorted(statuses.items()) if count) or "no cell yet"
