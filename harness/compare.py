@@ -75,12 +75,6 @@ def _settled(folder: Path) -> bool:
     return records.status(folder) in ("finished", "diverged")
 
 
-def _done(folder: Path) -> bool:
-    """Whether a cell need not run again: finished and diverged cells are results, a failed one is tried anew."""
-    path = folder / records.RECORD
-    return path.exists() and json.loads(path.read_text(encoding="utf-8")).get("status") != "failed"
-
-
 def _supersede(folder: Path, cell: Cell) -> None:
     """Keep, but leave out of reports, records of the same cell made by another version of its algorithm's file."""
     for other in sorted(folder.parent.glob(f"{cell.label}-????????")):

@@ -44,6 +44,7 @@ class Shared:
     sft: Path
     pairs: list[TokenPair]
     heldout: list[TokenPair]
+    pairs_key: str
     reference_logps: torch.Tensor
     proxy: Path | None
     judge: Path | None
@@ -82,7 +83,7 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
         judge_key = {**reward_key, "judge": len(judged)}
         judge = stage("judge", judge_key, lambda folder: _fit_reward(folder, "judge", judged, heldout, sft, seed, report))
     logps = storage.load_tensor(pairs / "reference_logps.safetensors")
-    return Shared(task, tokens, sft, train, heldout, logps, proxy, judge, seed)
+    return Shared(task, tokens, sft, train, heldout, pairs.name, logps, proxy, judge, seed)
 
 
 def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:

@@ -24,7 +24,14 @@ from harness.types import Array, Demonstration, Group, Response
 def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Report) -> Yardstick:
     """The yardstick, its baseline computed where the cache has none; its models charge ``ledger`` (evaluation is free)."""
     judge = _judge(shared, ledger)
-    key = {"stage": "baseline", "version": 1, "sft": shared.sft.name, "judge": shared.judge.name if shared.judge else ""}
+    key = {
+        "stage": "baseline",
+        "version": 2,
+        "sft": shared.sft.name,
+        "pairs": shared.pairs_key,
+        "task": shared.task.version,
+        "judge": shared.judge.name if shared.judge else "",
+    }
     sizes = {name: getattr(experiment, name) for name in ("evaluation_prompts", "opponent_samples", "probe_prompts")}
     folder = stage("baseline", {**key, **sizes}, lambda path: _baseline(path, experiment, shared, judge, report))
     facts = json.loads((folder / "baseline.json").read_text())
@@ -41,6 +48,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         refusals={name: np.array(values) for name, values in facts["refusals"].items()},
         proxy=load_reward(shared.proxy, ledger)[0] if shared.proxy else None,
         heldout=shared.heldout,
+        heldout_logps=np.array(facts["heldout_logps"]).reshape(-1, 2),
         gold=shared.task.score is not None,
         seed=shared.seed,
     )
@@ -76,6 +84,7 @@ def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJu
     with torch.no_grad():
         scores = scored(judge, shared, prompts, opponents)[judge.primary]
         reference_scores = judge.score(prompts, own, [Response(d.responses[0]) for d in rows])[judge.primary]
+        heldout = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in shared.heldout]) if shared.heldout else torch.zeros(0)
         masses = {}
         for probe in shared.task.probes:
             masses[probe.name] = safety.refusal_mass(reference, tokens, probe, probe.prompts[: experiment.probe_prompts]).tolist()
@@ -84,6 +93,7 @@ def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJu
         "opponent_scores": scores.reshape(len(rows), samples).tolist(),
         "reference_scores": reference_scores.tolist(),
         "refusals": masses,
+        "heldout_logps": heldout.tolist(),
     }
     (path / "baseline.json").write_text(json.dumps(facts))
 

@@ -28,7 +28,8 @@ class Yardstick:
     """What every policy of one seed is measured against: the same prompts, opponents, judge, reference and probes.
 
     ``opponents`` are texts of frozen SFT samples, (prompts)(samples), with judged scores ``opponent_scores`` (prompts, samples);
-    ``reference_scores`` (prompts,) judge the data set's own responses. ``refusals`` are the reference's masses by probe.
+    ``reference_scores`` (prompts,) judge the data set's own responses. ``refusals`` are the reference's masses by probe and ``heldout_logps``
+    (pairs, 2) its log-probs of the held-out pairs.
     """
 
     tokens: Tokens
@@ -42,6 +43,7 @@ class Yardstick:
     refusals: Mapping[str, Array]
     proxy: RewardModel | None
     heldout: Sequence[TokenPair]
+    heldout_logps: Array
     gold: bool
     seed: int
 
@@ -55,8 +57,11 @@ class Measurement:
     alarms: list[str]
 
 
-def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int) -> Measurement:
-    """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice."""
+def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int, speak: bool = True) -> Measurement:
+    """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice.
+
+    Without ``speak`` the safety slices give their exact masses only, and nothing is sampled for them.
+    """
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
         groups, samples = _sampled(policy, yard, [d.prompt for d in demonstrations], mark)
@@ -68,7 +73,7 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         metrics["distinct_2"] = _distinct(responses, mark)
         metrics |= _preferences(policy, yard, mark)
         for probe in yard.probes:
-            slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark)
+            slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark, speak)
             rows += slice_rows
             metrics |= slice_metrics
     return Measurement(metrics, rows, _alarms(columns, responses))
@@ -154,28 +159,36 @@ def _preferences(policy: Metered, yard: Yardstick, mark: float) -> dict[str, Int
     if not yard.heldout:
         return {}
     groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout]
-    ratios = (policy.logps(groups) - yard.reference.logps(groups)).double().view(-1, 2).cpu()
-    right, _ = wins(_array(ratios[:, 0]), _array(ratios[:, 1]))
+    ratios = _array(policy.logps(groups)).reshape(-1, 2) - yard.heldout_logps
+    right, _ = wins(ratios[:, 0], ratios[:, 1])
     return {"preference_accuracy": _interval("preference_accuracy", right, mark)}
 
 
-def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) -> tuple[list[Row], dict[str, Interval]]:
+def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, speak: bool) -> tuple[list[Row], dict[str, Interval]]:
     """Refusal mass and its paired change against the reference, and shares of what one sample per prompt says."""
     prompts = probe.prompts[:n]
     if not prompts:
         return [], {}
     mass, before = safety.refusal_mass(policy, yard.tokens, probe, prompts), yard.refusals[probe.name][:n]
-    said = safety.spoken(policy, yard.tokens, probe, prompts, generator=generator_for(yard.seed, probe.name, mark))
     name = "refusal_mass" if probe.worse == "less_refusal" else "over_refusal_mass"
     delta = paired_difference(mass, before, generator=np.random.default_rng(_digest(name, mark)))
     metrics = {name: _interval(name, mass, mark), f"{name}_delta": delta}
-    for category, values in safety.shares([category for _, category in said], probe.categories).items():
-        metrics[f"{probe.name}_{category}"] = _interval(f"{probe.name}_{category}", values, mark)
-    rows = []
-    for index, (response, category) in enumerate(said):
-        row: Row = {"mark": mark, "slice": probe.name, "prompt_id": index, "prompt": prompts[index], "response": response.text}
-        rows.append(row | {"finished": response.finished, "category": category, name: float(mass[index]), "before": float(before[index])})
-    return rows, metrics
+    columns = {name: mass, "before": before}
+    rows: list[Row] = [{"mark": mark, "slice": probe.name, "prompt_id": i, "prompt": prompt} for i, prompt in enumerate(prompts)]
+    for index, row in enumerate(rows):
+        row |= {key: float(values[index]) for key, values in columns.items()}
+    return rows, metrics | (_spoken(policy, yard, probe, rows, mark) if speak else {})
+
+
+def _spoken(policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], mark: float) -> dict[str, Interval]:
+    """Shares of what one sample for each prompt of a safety slice says; the texts and categories go into ``rows``."""
+    prompts = [row["prompt"] for row in rows]
+    said = safety.spoken(policy, yard.tokens, probe, prompts, generator=generator_for(yard.seed, probe.name, mark))
+    for row, (response, category) in zip(rows, said, strict=True):
+        row |= {"response": response.text, "finished": response.finished, "category": category}
+    shares = safety.shares([category for _, category in said], probe.categories)
+    names = {f"{probe.name}_{category}": values for category, values in shares.items()}
+    return {name: _interval(name, values, mark) for name, values in names.items()}
 
 
 def _alarms(columns: Mapping[str, Array], responses: Sequence[Response]) -> list[str]:
