@@ -165,12 +165,12 @@ def fingerprint(value: Any) -> str:
 
 
 def study_key(experiment: Experiment) -> str:
-    """The fingerprint of what cells must share to be compared: everything but algorithms, seeds and the number of threads."""
+    """The fingerprint of what cells must share to be compared: all but algorithms, seeds, the task's path and the threads of cells."""
     return fingerprint(experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY))
 
 
 def cell_fingerprint(experiment: Experiment, cell: Cell, budget: float) -> str:
-    """sha256 of what decides a cell's numbers: the study, the budget, the algorithm's name and file, the setting, seed and threads."""
+    """sha256 of the study, the budget, the algorithm's name and file, the setting, seed and threads; the code of harness/ is not in it."""
     plan = {"algorithm": cell.algorithm.name, "file": cell.algorithm.sha256, "setting": dict(cell.setting), "seed": cell.seed}
     return fingerprint({"study": study_key(experiment), "budget": budget, "threads": experiment.threads, **plan})
 

@@ -1,4 +1,4 @@
-"""What every preference loss must obey, as plain functions: tests drive them over the registry, ``harness check`` over a plug-in.
+"""What every preference loss must obey, as plain functions: tests drive them over the registry, ``violations`` over one loss.
 
 A law takes a loss, a case (values for every name of the closed set, float64) and settings, and returns an empty string or one line
 that says what was broken. A loss that cannot obey a law says so by a trait in its file, and the trait is shown in every table.

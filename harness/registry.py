@@ -1,7 +1,8 @@
 """Names to files, paths and entry points: what there is to compare, and on what.
 
 Built-in plug-ins are the files of the packages ``algorithms`` and ``tasks``; a path on the command line is one file; a wheel announces
-its own under the entry points ``harness.algorithms`` and ``harness.tasks``. Reading is by syntax tree and metadata: only ``load`` imports.
+its own under the entry points ``harness.algorithms`` and ``harness.tasks``. Reading is by syntax tree and metadata: only ``load`` and
+``check`` import.
 """
 
 from __future__ import annotations

@@ -163,10 +163,11 @@ class Update:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything an algorithm may touch. It charges ``ledger`` by using the models, never by hand.
+    """Everything an algorithm may touch. It charges ``ledger`` by using the models.
 
-    ``reference_logps`` holds log ref of each pair's two responses, (pairs, 2), computed once per seed; reading a row for the first
-    time charges it. ``prompts(n)`` gives n fresh training prompts as token ids; ``decode`` turns ids back into text for ``score``.
+    ``reference_logps`` holds log ref of each pair's two responses, (pairs, 2), computed once per seed; no model runs when they are read,
+    so the offline loop charges a row's forward when a run first uses it. ``prompts(n)`` gives up to n fresh training prompts as token
+    ids. ``score(prompts, samples)`` is the task's gold reward, (samples,), or None; only an algorithm told to trains on it.
     """
 
     policy: Metered

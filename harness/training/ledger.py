@@ -94,7 +94,7 @@ class Ledger:
         self.executed[self.current] += canonical if executed is None else executed
 
     def count(self, **amounts: int) -> None:
-        """Add to the second ledger: labels, prompts, sampled tokens, optimiser steps, epochs."""
+        """Add to the second ledger: labels, prompts, sampled tokens, optimiser steps."""
         self.counts.update(amounts)
 
     @property

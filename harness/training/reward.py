@@ -30,7 +30,7 @@ CENTRING_PAIRS = 64  # 128 responses: the mean is known to about a tenth of the 
 class RewardModel:
     """A fitted reward model. ``pooling`` reads the score off the last token (EOS where there is one) or sums one score per token.
 
-    Summing learns to bind facts in a model of two layers (held-out accuracy .748 against .672 in the embedded world); pretrained
+    Summing learns to bind facts in a model of two layers (held-out accuracy .748 against .672 in a prototype, results/LOG.md); pretrained
     models use ``last``. ``offset`` is the mean score of SFT responses, taken off every score.
     """
 
