@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Of everything that decides the cell's numbers, its algorithm's file included."""
+        """Of the study, the budget, the algorithm's file, the setting and the seed (``cell_fingerprint``)."""
         return cell_fingerprint(self.experiment, self.cell, self.budget)
 
 
@@ -128,7 +128,7 @@ def checkpoint(found: Measurement) -> dict[str, Any]:
 
 
 def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:
-    """Name, parameters, dtype and shape of a model."""
+    """Name, number of parameters and dtype of a model."""
     parameters = sum(p.numel() for p in model.parameters())
     return {"name": Path(experiment.model).name, "parameters": parameters, "dtype": str(model.dtype).removeprefix("torch.")}
 

@@ -1,4 +1,4 @@
-"""What all cells of a seed share, computed once and cached by the hash of what went in: SFT, pairs, reference log-probs, baseline.
+"""What all cells of a seed share, computed once and cached by the hash of what went in: SFT, pairs, reference log-probs, reward models.
 
 None of it is charged to an algorithm. Each seed has its own SFT model, pairs and opponents: the unit of every claim is the seed.
 """
