@@ -28,8 +28,8 @@ class Yardstick:
     """What every policy of one seed is measured against: the same prompts, opponents, judge, reference and probes.
 
     ``opponents`` are texts of frozen SFT samples, (prompts)(samples), with judged scores ``opponent_scores`` (prompts, samples);
-    ``reference_scores`` (prompts,) judge the data set's own responses. ``refusals`` are the reference's masses by probe and ``heldout_logps``
-    (pairs, 2) its log-probs of the held-out pairs.
+    ``reference_scores`` (prompts,) judge the data set's own responses. ``refusals`` are the reference's masses by probe,
+    ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs.
     """
 
     tokens: Tokens
