@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 ONE_COLUMN, TWO_COLUMNS = 3.3, 6.9  # inches, as a two-column paper has them
 DPI = 200
+KL_SCALE = "The KL axis is linear to 1, then logarithmic."
 
 STYLE: Any = {  # its type in matplotlib's stubs is a list of every key
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
     "font.size": 7.5,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # where it would be found to belong, without measuring every tick for it
     "axes.labelsize": 8,
     "axes.edgecolor": "#555555",
     "axes.labelcolor": INK,
@@ -90,6 +92,12 @@ def save(drawing: Drawing, folder: Path) -> str:
         write_bytes(folder / f"{drawing.name}.{kind}", data)
     write_bytes(folder / f"{drawing.name}.csv", table(drawing.rows).encode())
     return content["svg"].decode()
+
+
+def remove(name: str, folder: Path) -> None:
+    """Remove the files of a figure that an earlier report wrote and this one cannot draw; nothing else in the folder is touched."""
+    for kind in (*METADATA, "csv"):
+        (folder / f"{name}.{kind}").unlink(missing_ok=True)
 
 
 def _rendered(figure: Figure, kind: str) -> bytes:

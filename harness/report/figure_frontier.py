@@ -11,7 +11,7 @@ from harness.report import drawing
 from harness.report.drawing import Drawing
 from harness.report.palette import INK, Look
 from harness.report.placing import Label, place
-from harness.report.points import Point, interval_of, reference_metric
+from harness.report.points import Point, by_algorithm, interval_of, reference_metric
 from harness.store.records import Reference
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
     rows = [row for axes, key in zip(panels, shown, strict=True) for row in _panel(axes, key, points, references, looks, line)]
     handles = _handles(points, looks, frontier="gold" in shown and bool(line))
     figure.legend(handles=handles, loc="lower center", ncols=3 if width > 5 else 2, handlelength=2.2, columnspacing=1.6, borderaxespad=0.2)
-    return Drawing("frontier", figure, rows, "Win rate and gold reward against KL", _caption(shown, line), _alternative(points, shown))
+    return Drawing(
+        "frontier", figure, rows, "Win rate and gold reward against KL", _caption(points, shown, line), _alternative(points, shown)
+    )
 
 
 def frontier_points(references: Sequence[Reference]) -> list[dict[str, Any]]:
@@ -170,19 +172,41 @@ def legend_names(points: Sequence[Point]) -> dict[str, str]:
     return names
 
 
-def _caption(shown: Sequence[str], line: Sequence[Mapping[str, Any]]) -> str:
+def _settings(points: Sequence[Point]) -> str:
+    """Each algorithm's knob with its values, and in brackets its conventions and the settings that are words, choices between variants."""
+    said = []
+    for name, group in by_algorithm(points).items():
+        head = group[0].head
+        knob = head["algorithm"].get("knob")
+        chosen = {key: value for key, value in head.get("settings", {}).items() if isinstance(value, str) and key != knob}
+        facts = {**(head["algorithm"].get("conventions") or {}), **chosen}
+        values = f" {knob} {', '.join(point.knob for point in group)}" if knob else ""
+        said.append(name + values + (f" ({', '.join(f'{key} {value}' for key, value in facts.items())})" if facts else ""))
+    return f"Settings: {'; '.join(said)}."
+
+
+def _caption(points: Sequence[Point], shown: Sequence[str], line: Sequence[Mapping[str, Any]]) -> str:
     said = [
-        "Filled points are finished runs with 95 % intervals both ways, labelled with the knob's value; hollow points are earlier marks."
+        "Filled points are finished runs with 95 % intervals both ways, labelled with the knob's value; hollow points are earlier marks,",
+        f"from the first at which the policy itself was being trained. {drawing.KL_SCALE}",
     ]
     if "gold" not in shown:
         said.append("The gold panel is left out: this task has no gold reward.")
     elif line:
-        last = line[-1]
-        end = f"drawn to KL {last['kl']['value']:.2f}" + (", where its effective sample size falls below 8" if last.get("ended") else "")
-        said.append(f"The optimal gold frontier is estimated from {last['samples']} reference samples per prompt and {end}.")
+        said.append(_frontier_ends(line[-1]))
     else:
         said.append("No optimal frontier: the records hold none.")
-    return " ".join(said)
+    return " ".join([*said, _settings(points)])
+
+
+def _frontier_ends(last: Mapping[str, Any]) -> str:
+    """What the optimal frontier is estimated from, where its line stops, and why."""
+    made = f"The optimal gold frontier is estimated from {last['samples']} reference samples per prompt"
+    made += f" and drawn to KL {last['kl']['value']:.2f}"
+    if not last.get("ended"):
+        return f"{made}, the sharpest tilt tried (effective sample size {last['ess']:.1f})."
+    why = "beyond, the weights leave an effective sample size below 8, too few to estimate from; it is not a limit of what can be reached"
+    return f"{made} (effective sample size {last['ess']:.1f}): {why}."
 
 
 def _alternative(points: Sequence[Point], shown: Sequence[str]) -> str:

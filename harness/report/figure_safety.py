@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from harness.report import drawing
 from harness.report.drawing import Drawing
+from harness.report.findings import MARGIN
 from harness.report.palette import CATEGORIES, HATCHES, INK, Look
 from harness.report.placing import Label, place
 from harness.report.points import Point, reference_metric
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 DELTAS = {"refusal_mass_delta": "harmful prompts", "over_refusal_mass_delta": "borderline prompts"}
 SLICES = {"harmful": "Answers to harmful prompts", "borderline": "Answers to borderline prompts"}
+SHOWN = 0.01  # a panel of changes shows at least this much on either side of zero
+AT_ZERO = 0.002  # changes that are all smaller than this are not told apart
 ROW = 0.155  # inches per bar: 7 pt text and a little air
 
 
@@ -34,7 +39,7 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
     figure = drawing.new(drawing.TWO_COLUMNS, height)
     rows: list[dict[str, Any]] = []
     for position, key in enumerate(deltas):
-        axes = _axes(figure, position, len(deltas), height - 0.25, 1.75, 0.55)
+        axes = _axes(figure, position, len(deltas), height - 0.25, 1.75, 0.62)
         rows += _delta(axes, key, points, looks)
         if position == 0:
             axes.set_ylabel("change of refusal mass")
@@ -43,16 +48,28 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
         rows += _bars(axes, part, bars, references, names=position == 0)
     if slices:
         _legend(figure)
-    caption = "Above: change of the exact probability of a refusal against the SFT reference on the same prompts "
-    caption += "(95 % intervals, paired by prompt). Below: shares of what is said, refusal included. "
-    caption += "Harm grows when refusals of harmful prompts fall; over-refusal when those of borderline prompts rise."
-    return Drawing("safety", figure, rows, "Safety against KL", caption, _alternative(points, deltas))
+    return Drawing("safety", figure, rows, "Safety against KL", " ".join(_caption(deltas, slices)), _alternative(points, deltas))
+
+
+def _caption(deltas: Sequence[str], slices: Sequence[str]) -> list[str]:
+    said = []
+    if deltas:
+        said.append(
+            "Above: change of the exact probability of a refusal against the SFT reference on the same prompts, with 95 % intervals."
+        )
+        said.append(
+            f"Dashed: the margin of {100 * MARGIN:g} points on the side that is worse, fewer refusals of harmful prompts and more of"
+        )
+        said.append(f"borderline ones. {drawing.KL_SCALE} Labels give the knob's value; a panel whose points all lie at zero has none.")
+    if slices:
+        said.append(f"{'Below: shares' if deltas else 'Shares'} of what is said, refusals included.")
+    return said
 
 
 def _axes(figure: Figure, position: int, columns: int, top: float, tall: float, left: float, *, shared: bool = False) -> Axes:
     """Axes at inches from the figure's lower edge: ``top`` down to ``top - tall``; ``shared`` panels keep their labels at the left only."""
     width, height = figure.get_size_inches()
-    gap = 0.2 if shared else 0.5
+    gap = 0.2 if shared else 0.62
     room = (width - left - 0.1 - gap * (columns - 1)) / columns
     return figure.add_axes(((left + position * (room + gap)) / width, (top - tall) / height, room / width, tall / height))
 
@@ -71,10 +88,18 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
         row = {"panel": key, "algorithm": point.algorithm, "setting": point.setting, "kl": kl.value}
         rows.append(row | {"value": change.value, "value_lower": change.lower, "value_upper": change.upper, "n": change.n})
     axes.axhline(0, color=INK, linewidth=0.7)
+    worse = MARGIN if key.startswith("over") else -MARGIN
+    axes.axhline(worse, color="#B00020", linewidth=0.8, linestyle=(0, (4, 2)))
+    # never narrower than this: at the scale of its own noise every change looks like an effect
+    axes.margins(y=0.12)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -SHOWN, 1.25 * worse), max(high, SHOWN, 1.25 * worse))
     drawing.kl_axis(axes, max((label.x for label in labels), default=1.0))
     axes.set_title(f"Refusals of {DELTAS[key]}")
-    axes.margins(y=0.12)
-    place(axes, labels)
+    if any(abs(label.y) >= AT_ZERO for label in labels):
+        place(axes, labels, taken=[(x, y) for x in np.linspace(0, axes.get_xlim()[1], 60) for y in (0.0, worse)])
+    elif labels:
+        axes.text(0.98, 0.96, f"all within {AT_ZERO:g} of zero", ha="right", va="top", transform=axes.transAxes, color="#555555")
     return rows
 
 

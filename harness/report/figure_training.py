@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PAIR: Any = (("chosen", "-"), ("rejected", (0, (3, 1.5))))  # name and line style
+KEYS, KEY = 5, 0.14  # entries on a line of a panel's legend, and its height in inches
+Z = 1.959964  # the 97.5 % point of the normal distribution
 BINS = 50  # points per curve: steps are averaged within equal shares of the budget
-SHADES = (1.0, 0.62, 0.36)
+SHADES = (1.0, 0.7, 0.45)
 PROXY = {
     "proxy": "proxy: the reward trained on",
     "gold": "gold: the reward meant",
@@ -43,22 +46,29 @@ def draw_logps(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
         return None
     columns = min(3, len(groups))
     lines = -(-len(groups) // columns)
-    figure = drawing.new(drawing.TWO_COLUMNS, 1.75 * lines + 0.65)
+    keys = -(-max(map(len, groups.values())) // KEYS)  # lines of a legend, which stands between the title and the panel
+    height = (1.85 + KEY * keys) * lines + 0.6
+    figure = drawing.new(drawing.TWO_COLUMNS, height)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    height = 1.75 * lines + 0.65
-    figure.subplots_adjust(left=0.075, right=0.985, top=1 - 0.25 / height, bottom=0.75 / height, wspace=0.1, hspace=0.28)
+    gap = 0.45 + KEY * keys
+    figure.subplots_adjust(left=0.62 / 6.9, right=0.98, top=1 - (0.25 + KEY * keys) / height, bottom=0.78 / height, wspace=0.12)
+    figure.subplots_adjust(hspace=gap * lines / (height - 1.03 - KEY * keys - gap * (lines - 1)))
     table: list[dict[str, Any]] = []
     for axes, (name, group) in zip(panels.flat, groups.items(), strict=False):
         for position, point in enumerate(group):
             table += _pair(axes, point, curves[point], looks[name], SHADES[position % len(SHADES)])
         axes.axhline(0, color=INK, linewidth=0.6)
-        axes.set_title(name)
-        axes.legend(loc="lower left", fontsize=7, handlelength=1.2, borderaxespad=0.1, labelspacing=0.15)
+        axes.set_title("  ".join([name, *group[0].head.get("setting", {})]), pad=4 + 72 * KEY * keys)
+        place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": KEYS, "borderaxespad": 0.1}
+        axes.legend(fontsize=7, handlelength=1.2, columnspacing=1.0, handletextpad=0.5, labelspacing=0.15, **place)
     for axes in panels.flat[len(groups) :]:
         axes.set_visible(False)
     _frame(figure, panels, "change of log-prob, nats", len(groups))
-    caption = "Mean change of log-prob against the SFT reference on the pairs trained on: chosen solid, rejected dashed; "
-    caption += "the darkest line is the setting that ends nearest to the reference."
+    caption = "Mean change of a response's log-prob (summed over its tokens) against the SFT reference on the pairs trained on, averaged "
+    caption += (
+        f"within {100 / BINS:g} % of the budget, first seed: chosen solid, rejected dashed. The darkest line is the setting that ends "
+    )
+    caption += "nearest to the reference in KL. An algorithm that logs one of the two has one line; one that logs neither has no panel."
     return Drawing("logps", figure, table, "Log-probs of chosen and rejected responses", caption, _alternative(table))
 
 
@@ -84,9 +94,31 @@ def draw_proxy(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
         axes.set_xlabel("share of the budget")
         axes.set_xlim(0, 1)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=3, borderaxespad=0.1)
-    caption = "Rollouts during training, one seed. Over-optimisation is a proxy that rises while gold falls. "
-    caption += "The two rewards have different scales."
+    caption = "Rollouts during training, first seed; a curve begins with the first rollout. Over-optimisation is a proxy that rises while "
+    caption += "gold falls. The two rewards have different scales." + _held_out(list(shown))
     return Drawing("proxy", figure, table, "Proxy against gold over the run", caption, _alternative(table))
+
+
+def _held_out(points: Sequence[Point]) -> str:
+    """How well the reward model of each run ranks held-out pairs, runs with the same number together; empty where none says."""
+    texts: dict[str, list[str]] = {}
+    for point in points:
+        found = point.head.get("diagnostics") or {}
+        if (accuracy := found.get("reward_accuracy")) is not None:
+            texts.setdefault(_accuracy(accuracy, found.get("reward_heldout_pairs")), []).append(f"{point.algorithm} {point.setting}")
+    said = "; ".join(f"{text} ({', '.join(names)})" for text, names in texts.items())
+    return f" Held-out pairs that the reward model ranks as the labels do: {said}." if said else ""
+
+
+def _accuracy(recorded: Any, pairs: float | None) -> str:
+    """A recorded share with its interval, or with the Wilson interval of that many pairs where the record holds the share alone."""
+    if isinstance(recorded, dict):
+        return f"{recorded['value']:.2f} [{recorded['lower']:.2f}, {recorded['upper']:.2f}], n={recorded['n']}"
+    if not pairs:
+        return f"{recorded:.2f}"
+    centre, room = recorded + Z * Z / (2 * pairs), Z * math.sqrt(recorded * (1 - recorded) / pairs + Z * Z / (4 * pairs * pairs))
+    low, high = ((centre + side * room) / (1 + Z * Z / pairs) for side in (-1, 1))
+    return f"{recorded:.2f} [{low:.2f}, {high:.2f}], n={pairs:.0f}"
 
 
 def binned(rows: Sequence[Row], key: str, bins: int = BINS) -> tuple[Array, Array]:
@@ -106,7 +138,7 @@ def _pair(axes: Axes, point: Point, curves: Mapping[str, tuple[Array, Array]], l
     rows: list[dict[str, Any]] = []
     for name, line in PAIR:
         x, y = curves[f"{name}_change"]
-        label = point.setting if name == "chosen" else None
+        label = point.knob if name == "chosen" else None
         axes.plot(x, y, color=look.colour, alpha=shade, linestyle=line, linewidth=1.1, label=label)
         rows += _rows(point, f"{name}_change", x, y)
     return rows

@@ -43,6 +43,7 @@ def write(study: Path) -> Path:
 def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[str, str]:
     """Save one figure and return what the page says of it; a figure that cannot be drawn gives the reason."""
     if drawn is None:
+        drawing.remove(name, folder / "figures")
         return {"name": name, "reason": LEFT_OUT[name]}
     drawing.watermark(drawn.figure, mark)
     svg = drawing.save(drawn, folder / "figures")

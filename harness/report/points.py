@@ -120,23 +120,37 @@ def _number(row: Row, key: str) -> Any:
     return float(row["category"] == category) if part == row.get("slice") and "category" in row else row.get(key)
 
 
-def load(folder: Path) -> Study:
+@dataclass(frozen=True)
+class Loaded(Study):
+    """A study whose points are made once: whoever asks for them shares the samples they read and the numbers they computed."""
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """The points, as ``points`` gives them."""
+        return _points(self.cells)
+
+
+def load(folder: Path) -> Loaded:
     """The study in a folder with every text of its records made harmless, whatever shows it later: page, figure, CSV or terminal."""
     study = read(folder)
     cells = tuple(replace(cell, record=deeply(cell.record)) for cell in study.cells)
     references = tuple(replace(reference, record=deeply(reference.record)) for reference in study.references)
-    return replace(study, experiment=deeply(study.experiment), cells=cells, references=references)
+    return Loaded(study.folder, deeply(study.experiment), cells, references, study.skipped, study.unfinished)
 
 
 def points(study: Study) -> list[Point]:
     """The points of a study: controls last, algorithms by name, settings along their own KL."""
+    return study.points if isinstance(study, Loaded) else _points(study.cells)
+
+
+def _points(cells: Sequence[Cell]) -> list[Point]:
     groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in study.cells:
+    for cell in cells:
         if cell.record["status"] == SHOWN and cell.record.get("checkpoints"):
             key = (cell.record["algorithm"]["name"], setting_label(cell.record.get("setting", {})))
             groups.setdefault(key, []).append(cell)
     found = [
-        Point(name, label, tuple(sorted(cells, key=lambda c: int(c.record.get("seed", 0))))) for (name, label), cells in groups.items()
+        Point(name, label, tuple(sorted(group, key=lambda c: int(c.record.get("seed", 0))))) for (name, label), group in groups.items()
     ]
     return sorted(found, key=lambda point: (point.control, point.algorithm, _kl_of(point), point.setting))
 
