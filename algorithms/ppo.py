@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.models.metered import Metered
 
 ALIASES = ("ppo_rlhf",)
-grid = {"kl_coef": (0.1, 0.3, 1.5)}
+grid = {"kl_coef": (1.2, 0.45, 0.17)}  # about KL 0.5, 1.5 and 3 on tuning prompts
 family = "online"
 source = "Ouyang et al. 2022, arXiv 2203.02155"
 

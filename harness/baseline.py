@@ -60,18 +60,31 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
             "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **checkpoint(found)}],
             "frontier": frontier,
             "sft": _sft_facts(both.sft),
-            "diagnostics": {"pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
+            "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
             **task_facts(experiment),
             "model": model_facts(experiment, reference.model),
         }
-        writer.finish(record, run_times(ledger, experiment))
+        times = run_times(ledger, experiment)
+        times["wall"]["sft"], times["cpu"]["sft"] = sft_seconds(both.sft)
+        writer.finish(record, times)
     return "finished"
+
+
+def _dropped(both: Shared) -> dict[str, int]:
+    """Rows left out while the pairs were made, by reason: the same for every algorithm."""
+    return dict(json.loads((both.pair_folder / "dropped.json").read_text()))
 
 
 def _reward_quality(both: Shared) -> dict[str, Any]:
     """Held-out quality of the proxy, or of the judge of a task without gold."""
     found = {"proxy": both.proxy, "judge": both.judge}
     return {name: json.loads((path / "reward.json").read_text())["quality"] for name, path in found.items() if path}
+
+
+def sft_seconds(folder: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of the fit, whenever and by whichever run it was made."""
+    facts = json.loads((folder / "sft.json").read_text())
+    return float(facts["wall"]), float(facts["cpu"])
 
 
 def _sft_facts(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import platform
 import resource
@@ -44,6 +45,7 @@ class Plan:
 
 def run_cell(plan: Plan, report: Report) -> str:
     """Train, measure and record; returns the status. An error inside is recorded as a failed cell with its traceback, not raised."""
+    forget_peak()
     with CellWriter(plan.folder) as writer:
         record, times = _blank(plan), Ledger(plan.budget)
         try:
@@ -100,7 +102,7 @@ class _Run:
         self.report("evaluation", self.ledger.share, None)
         prompts = experiment.evaluation_prompts if final else experiment.mark_prompts
         probes = experiment.probe_prompts if final else min(experiment.mark_prompts, experiment.probe_prompts)
-        found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes, speak=final)
+        found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes)
         self.writer.samples(found.rows)
         where = {"mark": mark, "share": self.ledger.share, "step": self.step, "final": final, "started": self.started}
         self.checkpoints.append({**where, **checkpoint(found)})
@@ -222,10 +224,26 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def peak_memory() -> int:
+    """Most bytes of memory this process held since ``forget_peak``; since its start where the system keeps no such mark."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget_peak() -> None:
+    """Let ``peak_memory`` begin anew, so that one worker's earlier cells do not count against this one (Linux only)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def run_times(ledger: Ledger, experiment: Experiment) -> dict[str, Any]:
     """Seconds by phase, device, threads and peak memory: what depends on the machine, kept in a file of its own."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory()
     total = sum(ledger.wall_seconds.values())
     seconds = {"wall": dict(ledger.wall_seconds), "cpu": dict(ledger.cpu_seconds), "total_wall": total}
     return {**seconds, "device": device, "threads": experiment.threads, "peak_memory_bytes": peak}

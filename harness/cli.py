@@ -68,6 +68,9 @@ def compare(
     study = engine.run(resolved, results, task=world, jobs=jobs, force=force, verbose=verbose)
     typer.echo(tables.summary(study))
     typer.echo(f"Report: {study / 'report' / 'index.html'}")
+    if failed := engine.failures(study):
+        typer.echo(f"error: failed, see log.txt in each: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -134,7 +137,7 @@ def _preview(resolved: Experiment, world: Task, jobs: int | None) -> str:
     size = shape(resolved.model, len(world.vocabulary))
     if size.head == 0:
         raise HarnessError(f"Model {resolved.model!r} is made from a task's own vocabulary, which this data has not; give --model FOLDER.")
-    return preview.text(resolved, size, world.typical_tokens, jobs or os.cpu_count() or 1)
+    return preview.text(resolved, size, world.typical_tokens, jobs or len(os.sched_getaffinity(0)))
 
 
 def _writable(results: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.data.shapes import shape
 from harness.execute.local import Job, run_jobs
-from harness.experiment import Cell, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, study_key
+from harness.experiment import AlgorithmPlan, Cell, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, study_key
 from harness.progress import GridView
 from harness.store import records
 from harness.types import Task
@@ -24,6 +25,8 @@ def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None =
     study = results / f"{experiment.task}-{study_key(experiment)[:8]}"
     note = {"fingerprint": fingerprint(experiment), "study": study_key(experiment), "budget_flops": budget, "notes": list(task.notes)}
     records.write_json(study / records.EXPERIMENT, {**experiment.model_dump(mode="json"), **note})
+    for plan in experiment.algorithms:
+        _supersede(study, plan)
     todo = list(_jobs(experiment, study, budget, force))
     if todo:
         _execute(experiment, todo, jobs or processes(size.blocks + size.head, experiment.threads), verbose)
@@ -31,6 +34,11 @@ def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None =
 
     page.write(study)
     return study
+
+
+def failures(study: Path) -> list[str]:
+    """Names of the cells whose record says failed."""
+    return [folder.name for folder in sorted((study / "cells").glob("*")) if records.status(folder) == "failed"]
 
 
 def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
@@ -62,7 +70,6 @@ def _cell_jobs(experiment: Experiment, study: Path, budget: float, seed: int, fo
         if cell.seed != seed:
             continue
         folder = study / "cells" / f"{cell.label}-{cell_fingerprint(experiment, cell, budget)[:8]}"
-        _supersede(folder, cell)
         if force or not _settled(folder):
             yield cell.label, _run_cell, (experiment, cell, budget, folder)
 
@@ -74,17 +81,25 @@ def _settled(folder: Path) -> bool:
     return records.status(folder) in ("finished", "diverged")
 
 
-def _supersede(folder: Path, cell: Cell) -> None:
-    """Keep, but leave out of reports, records of the same cell made by another version of its algorithm's file."""
-    for other in sorted(folder.parent.glob(f"{cell.label}-????????")):
-        if other != folder and records.status(other) not in (None, "superseded"):
-            records.supersede(other)
-            print(f"{cell.algorithm.name} changed: {cell.label} has a new record; the old one is kept as superseded")
+def _supersede(study: Path, plan: AlgorithmPlan) -> None:
+    """Keep, but leave out of reports, records that another version of the algorithm's file made; a changed default counts as one."""
+    old = [folder for folder in sorted((study / "cells").glob("*")) if _made_by_another(folder, plan)]
+    for folder in old:
+        records.supersede(folder)
+    if old:
+        print(f"{plan.name} changed: {len(old)} record{'s' if len(old) > 1 else ''} kept as superseded, its cells run anew")
+
+
+def _made_by_another(folder: Path, plan: AlgorithmPlan) -> bool:
+    if records.status(folder) in (None, "superseded"):
+        return False
+    algorithm = json.loads((folder / records.RECORD).read_text(encoding="utf-8")).get("algorithm", {})
+    return bool(algorithm.get("name") == plan.name and algorithm.get("hash") != plan.sha256)
 
 
 def processes(weights: int, threads: int) -> int:
     """Processes at a time: as many as the cores allow, fewer where a model's copies would not fit in memory."""
-    cores = max(1, (os.cpu_count() or 1) // threads)
+    cores = max(1, len(os.sched_getaffinity(0)) // threads)
     if weights < TINY:
         return cores
     need = weights * 4 * 7 + 3_000_000_000  # policy, gradients, two moments, reference, proxy and judge in float32; activations

@@ -29,9 +29,10 @@ class Hyperparameter:
 
 @dataclass(frozen=True)
 class Declaration:
-    """Everything literal that a file says about the object it binds; ``bound`` is False where it binds none."""
+    """Everything literal that a file says about the object it binds; ``bound`` is False where it binds none, ``loss`` says a function."""
 
     bound: bool = False
+    loss: bool = False
     summary: str = ""
     hyperparameters: tuple[Hyperparameter, ...] = ()
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -60,6 +61,7 @@ def read(path: Path, name: str) -> Declaration:
         return Declaration(bound=name in _names(tree), summary=_first_line(tree))
     return Declaration(
         bound=True,
+        loss=isinstance(node, ast.FunctionDef),
         summary=_first_line(tree) or _first_line(node),
         hyperparameters=tuple(_hyperparameters(node)),
         grid={knob: _as_tuple(values) for knob, values in _mapping(literals, "grid", path).items()},

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveF
 from harness.errors import HarnessError, near
 from harness.plan import AlgorithmPlan, Frozen, plans
 from harness.price import absolute_budget, budget_flops
+from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
 
 __all__ = ["QUICK", "AlgorithmPlan", "Cell", "Experiment", "budget_flops", "cells", "fingerprint", "read", "resolve", "study_key"]
@@ -35,7 +36,8 @@ QUICK: Mapping[str, Any] = {
 }
 LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "probe_prompts")
 SFT_ROWS = 3  # demonstrations that SFT sees for each row of --limit
-OUTSIDE_STUDY = {"algorithms", "seeds", "task_path", "threads"}
+# Paths as typed are not part of it: what they hold is, through the task's version and the weights' hash.
+OUTSIDE_STUDY = {"source", "model", "algorithms", "seeds", "task_path", "threads"}
 
 
 def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
@@ -166,7 +168,8 @@ def fingerprint(value: Any) -> str:
 
 def study_key(experiment: Experiment) -> str:
     """The fingerprint of what cells must share to be compared: all but algorithms, seeds, the task's path and the threads of cells."""
-    return fingerprint(experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY))
+    shared = experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY)
+    return fingerprint({**shared, "weights": weights_hash(experiment.model), "engine": engine_hash()})
 
 
 def cell_fingerprint(experiment: Experiment, cell: Cell, budget: float) -> str:

@@ -13,7 +13,7 @@ from harness.errors import HarnessError, near
 from harness.registry import Entry
 from harness.types import Setting
 
-# The shared loop understands these for every algorithm, whether its file mentions them or not.
+# The shared loop understands these for every loss, whether its file mentions them or not.
 SHARED = (
     Hyperparameter("learning_rate", "float", None),
     Hyperparameter("clip", "float", None),
@@ -33,7 +33,7 @@ def legal(entry: Entry) -> dict[str, Hyperparameter]:
         for name, value in entry.declaration.optimiser.items()
         if isinstance(value, bool | int | float | str)
     }
-    shared = {each.name: each for each in SHARED}
+    shared = {each.name: each for each in SHARED} if entry.declaration.loss else {}
     return {**shared, **optimiser, **{each.name: each for each in entry.declaration.hyperparameters}}
 
 
@@ -83,6 +83,19 @@ def spread(chosen: Choices) -> tuple[dict[str, Setting], ...]:
     """The Cartesian product of the values of several settings, one dictionary per grid cell; one empty cell for no setting."""
     names = list(chosen)
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*chosen.values()))
+
+
+def around_default(entry: Entry) -> dict[str, tuple[Setting, ...]]:
+    """The grid of a file that declares none: its first number times 4, itself and a quarter; no grid where it has no positive number.
+
+    A control has no knob, so it is left alone.
+    """
+    if entry.declaration.metadata.get("control"):
+        return {}
+    for each in entry.declaration.hyperparameters:
+        if isinstance(each.default, float) and each.default > 0:
+            return {each.name: (each.default * 4, each.default, each.default / 4)}
+    return {}
 
 
 def middle(grid: Choices) -> dict[str, tuple[Setting, ...]]:

@@ -5,11 +5,9 @@ None of it is charged to an algorithm. Each seed has its own SFT model, pairs an
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import numpy as np
 import torch
 
 from harness import registry
-from harness.data.pairs import read_pairs, sampled_pairs, write_pairs
+from harness.data.pairs import label_scale, read_pairs, sampled_pairs, write_pairs
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.experiment import Experiment
@@ -26,12 +24,12 @@ from harness.models.loading import load_model, meter
 from harness.models.metered import Metered
 from harness.models.reference import fit_reference
 from harness.store.cache import key_of, stage
+from harness.store.hashes import weights_hash
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel, fit_reward_model, heldout_quality
 from harness.types import Array, Group, Pair, Response, Task, TokenPair, Update
 
 HELDOUT = 256
-PRESET = "tiny-"
 Report = Callable[[str, float, float | None], None]
 
 
@@ -44,7 +42,7 @@ class Shared:
     sft: Path
     pairs: list[TokenPair]
     heldout: list[TokenPair]
-    pairs_key: str
+    pair_folder: Path
     reference_logps: torch.Tensor
     proxy: Path | None
     judge: Path | None
@@ -71,10 +69,17 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     sft = stage("sft", sft_key, lambda folder: _fit_sft(folder, experiment, task, seed, report))
     tokenizer = storage.load_tokenizer(sft)
     tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
-    pairs_key = {"stage": "pairs", "version": 2, "sft": key_of(sft_key), "pairs": experiment.pairs, "agreement": experiment.agreement}
+    pairs_key = {
+        "stage": "pairs",
+        "version": 3,
+        "sft": key_of(sft_key),
+        "pairs": experiment.pairs,
+        "agreement": experiment.agreement,
+        "limit": experiment.limit,
+    }
     pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report))
     train, heldout = read_pairs(pairs / "pairs.jsonl"), read_pairs(pairs / "heldout.jsonl")
-    reward_key = {"stage": "reward", "version": 1, "pairs": key_of(pairs_key)}
+    reward_key = {"stage": "reward", "version": 2, "pairs": key_of(pairs_key)}
     proxy = judge = None
     if task.score is not None:
         proxy = stage("reward", reward_key, lambda folder: _fit_reward(folder, "proxy", train, heldout, sft, seed, report))
@@ -83,25 +88,13 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
         judge_key = {**reward_key, "judge": len(judged)}
         judge = stage("judge", judge_key, lambda folder: _fit_reward(folder, "judge", judged, heldout, sft, seed, report))
     logps = storage.load_tensor(pairs / "reference_logps.safetensors")
-    return Shared(task, tokens, sft, train, heldout, pairs.name, logps, proxy, judge, seed)
+    return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed)
 
 
 def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
-    fields = ("task", "model", "dtype", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "stage_threads")
+    fields = ("task", "dtype", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "stage_threads")
     values = {name: getattr(experiment, name) for name in fields}
-    return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": _weights_hash(experiment.model), "seed": seed}
-
-
-@cache
-def _weights_hash(model: str) -> str:
-    """sha256 over the files of a model folder; of the name for a preset."""
-    digest = hashlib.sha256(model.encode() if model.startswith(PRESET) else b"")
-    folder = Path(model)
-    for path in sorted(folder.glob("*")) if not model.startswith(PRESET) and folder.is_dir() else []:
-        if path.is_file():
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
 
 
 def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report: Report) -> None:
@@ -132,7 +125,7 @@ def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens
     if task.pairs is None:
         train, heldout = _sampled(experiment, task, tokens, reference, seed)
     else:
-        train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)
+        train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)[: 2 * (experiment.limit or HELDOUT)]
     if not train:
         raise HarnessError(f"task {task.name}: no pair is left to train on: {dict(tokens.dropped)}")
     write_pairs(folder / "pairs.jsonl", train)
@@ -159,14 +152,21 @@ def _sampled(experiment: Experiment, task: Task, tokens: Tokens, reference: Mete
         return scorer(prompts, responses)["gold"]
 
     pairs = sampled_pairs(draw, gold, experiment.pairs, experiment.agreement, np.random.default_rng((seed, 3)))
-    return tokens.pairs(pairs), tokens.pairs(_ordered(draw, gold))
+    return tokens.pairs(pairs), tokens.pairs(_ordered(draw, gold, experiment.agreement))
 
 
-def _ordered(draw: Callable[[int], list[tuple[str, Response, Response]]], gold: Callable[..., Array]) -> list[Pair]:
+def _ordered(draw: Callable[[int], list[tuple[str, Response, Response]]], gold: Callable[..., Array], agreement: float) -> list[Pair]:
+    """Fresh pairs with the better response first; ``agreement`` of each is how often an annotator would say so."""
     rows = [row for row in draw(2 * HELDOUT) if row[1].ids != row[2].ids]
     prompts = [row[0] for row in rows]
     gaps = gold(prompts, [row[1] for row in rows]) - gold(prompts, [row[2] for row in rows])
-    ordered = [Pair(p, *((a, b) if gap > 0 else (b, a))) for (p, a, b), gap in zip(rows, gaps, strict=True) if abs(gap) > 1e-6]
+    scale = label_scale(gaps, agreement)
+    sure = 1 / (1 + np.exp(-scale * np.abs(gaps)))
+    ordered = [
+        Pair(p, *((a, b) if gap > 0 else (b, a)), agreement=float(share))
+        for (p, a, b), gap, share in zip(rows, gaps, sure, strict=True)
+        if abs(gap) > 1e-6
+    ]
     return ordered[:HELDOUT]
 
 
@@ -176,7 +176,7 @@ def _fit_reward(
     """A Bradley-Terry reward model on ``pairs``: the common proxy meter, or the judge of a task without a gold reward."""
     model, tokenizer = storage.load_model(sft, Ledger(float("inf")))
     pooling: Any = "sum" if model.shape.layers < 6 else "last"  # see RewardModel: last-token heads are weak on tiny models
-    rate = 1e-3 if model.shape.layers < 6 else 1e-5
+    rate = 4e-3 if model.shape.layers < 6 else 1e-5
     fit = fit_reward_model(
         model.fork(scalar_head=True),
         pairs,

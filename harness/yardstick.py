@@ -28,7 +28,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         "stage": "baseline",
         "version": 2,
         "sft": shared.sft.name,
-        "pairs": shared.pairs_key,
+        "pairs": shared.pair_folder.name,
         "task": shared.task.version,
         "judge": shared.judge.name if shared.judge else "",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -11,13 +12,20 @@ import numpy as np
 
 from harness.data import sources, splits
 from harness.errors import HarnessError
-from harness.types import Defaults, Demonstration, Task
+from harness.types import Defaults, Demonstration, Setting, Task
 from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_writer
 
 DESCRIPTION = "Reddit TL;DR summaries: an embedded world with a gold reward and safety probes, or real posts from a csv, json or jsonl file"
 ALIASES = ()
 ALGORITHMS = ("dpo", "ipo", "kto", "dpop", "ppo", "sft_chosen")
 EVALUATION, TUNING, PROBES = 512, 256, 512
+PRETRAINED_PPO: Mapping[str, Setting] = {
+    "reward_learning_rate": 1e-5,
+    "value_learning_rate": 1e-5,
+    "reward_pooling": "last",
+    "reward_batch": 8,
+}
+SPLIT_STREAMS = 7001  # a first seed that no training stream has, so that a fixed split never repeats one
 """Prompts in the fixed splits of the embedded world."""
 
 
@@ -32,7 +40,7 @@ def task(source: str | Path | None = None, *, limit: int | None = None, seed: in
 
 def _embedded(limit: int | None, seed: int) -> Task:
     def fixed(stream: int, kind: str, split: str, n: int) -> list[str]:
-        generator = np.random.default_rng((seed, stream))
+        generator = np.random.default_rng((SPLIT_STREAMS, seed, stream))
         return [tldr_posts.draw(generator, kind, split) for _ in range(n if limit is None else min(n, limit))]
 
     harmful = fixed(3, "harmful", "evaluation", PROBES)
@@ -43,8 +51,8 @@ def _embedded(limit: int | None, seed: int) -> Task:
         source="embedded",
         demonstrations=_demonstrations,
         training_prompts=lambda generator, n: [tldr_posts.draw(generator, "normal", "train") for _ in range(n)],
-        tuning=_with_references(fixed(1, "normal", "tuning", TUNING), np.random.default_rng((seed, 11)), 1),
-        evaluation=_with_references(fixed(2, "normal", "evaluation", EVALUATION), np.random.default_rng((seed, 12)), 1),
+        tuning=_with_references(fixed(1, "normal", "tuning", TUNING), np.random.default_rng((SPLIT_STREAMS, seed, 11)), 1),
+        evaluation=_with_references(fixed(2, "normal", "evaluation", EVALUATION), np.random.default_rng((SPLIT_STREAMS, seed, 12)), 1),
         defaults=Defaults(algorithms=ALGORITHMS, model="tiny-128"),
         max_prompt_tokens=80,
         max_response_tokens=32,
@@ -119,7 +127,7 @@ def _file_defaults(pairs: int, demonstrations: int) -> Defaults:
         probe_prompts=0,
         opponent_samples=2,
         frontier_samples=0,
-        settings={"*": {"learning_rate": 5e-6}},
+        settings={"*": {"learning_rate": 5e-6}, "ppo": PRETRAINED_PPO},
     )
 
 

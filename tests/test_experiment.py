@@ -150,23 +150,23 @@ def test_an_experiment_survives_json(defaults: Defaults) -> None:
 
 
 def test_the_budget_in_epochs_is_what_dpo_costs(defaults: Defaults) -> None:
-    """blocks 100, head 10, 1 layer, width 4; prompt 3, responses 2 and 2: 7 tokens, contexts 9 + 2*2*5 = 29, 4 outputs.
+    """blocks 100, head 10, 1 layer, width 4; prompt 3, responses 2 and 2: 7 tokens, contexts 9 + 2 (5*5 - 9) = 41, 4 outputs.
 
-    F = 2*100*7 + 4*1*4*29 + 2*10*4 = 1400 + 464 + 80 = 1944; one epoch of n pairs is n (3F + F), two are n (6F + F).
+    F = 2*100*7 + 4*1*4*41 + 2*10*4 = 1400 + 656 + 80 = 2136; one epoch of n pairs is n (3F + F), two are n (6F + F).
     """
     shape, experiment = Shape(blocks=100, head=10, layers=1, width=4), with_set(defaults)
-    assert budget_flops("1epoch", experiment, shape, (3.0, 2.0)) == 2000 * 4 * 1944
-    assert budget_flops("2epochs", experiment, shape, (3.0, 2.0)) == 2000 * 7 * 1944
+    assert budget_flops("1epoch", experiment, shape, (3.0, 2.0)) == 2000 * 4 * 2136
+    assert budget_flops("2epochs", experiment, shape, (3.0, 2.0)) == 2000 * 7 * 2136
     assert budget_flops("1.2e12", experiment, shape, (3.0, 2.0)) == 1.2e12
-    assert budget_flops(price.absolute_budget("2x", "2epochs"), experiment, shape, (3.0, 2.0)) == 2000 * 13 * 1944
+    assert budget_flops(price.absolute_budget("2x", "2epochs"), experiment, shape, (3.0, 2.0)) == 2000 * 13 * 2136
     assert price.absolute_budget("0.5x", "1e12") == "500000000000"
 
 
 def test_the_smallest_budget_is_one_batch(defaults: Defaults) -> None:
     shape, experiment = Shape(blocks=100, head=10, layers=1, width=4), with_set(defaults)
-    step = 32 * 4 * 1944
+    step = 32 * 4 * 2136
     assert budget_flops(f"{step}", experiment, shape, (3.0, 2.0)) == step
-    with pytest.raises(HarnessError, match=r"too small for one step: a batch of 32 pairs costs 2\.49e\+05 FLOPs"):
+    with pytest.raises(HarnessError, match=r"too small for one step: a batch of 32 pairs costs 2\.73e\+05 FLOPs"):
         budget_flops(f"{step - 1}", experiment, shape, (3.0, 2.0))
 
 

@@ -19,6 +19,7 @@ from harness.models.metered import Metered
 from harness.training.reward import RewardModel
 from harness.types import Array, Demonstration, Group, Probe, Response, Sample, TokenPair
 
+ROUNDING = 1e-3  # nats
 CONSTANT = 0.5  # a text given to more than half of the prompts is flagged
 Row = dict[str, Any]
 
@@ -57,11 +58,8 @@ class Measurement:
     alarms: list[str]
 
 
-def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int, speak: bool = True) -> Measurement:
-    """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice.
-
-    Without ``speak`` the safety slices give their exact masses only, and nothing is sampled for them.
-    """
+def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int) -> Measurement:
+    """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice."""
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
         groups, samples = _sampled(policy, yard, [d.prompt for d in demonstrations], mark)
@@ -71,9 +69,14 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         rows = _rows(yard, demonstrations, responses, columns, mark)
         metrics = {name: _interval(name, values, mark) for name, values in columns.items()}
         metrics["distinct_2"] = _distinct(responses, mark)
-        metrics |= _preferences(policy, yard, mark)
+        preferred = _preferences(policy, yard)
+        rows += [
+            {"mark": mark, "slice": "heldout", "prompt_id": i, **{k: float(v[i]) for k, v in preferred.items()}}
+            for i in range(len(yard.heldout))
+        ]
+        metrics |= {name: _interval(name, values, mark) for name, values in preferred.items()}
         for probe in yard.probes:
-            slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark, speak)
+            slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark)
             rows += slice_rows
             metrics |= slice_metrics
     return Measurement(metrics, rows, _alarms(columns, responses))
@@ -154,17 +157,18 @@ def _distinct(responses: Sequence[Response], mark: float) -> Interval:
     return Interval(value, lower, upper, len(responses))
 
 
-def _preferences(policy: Metered, yard: Yardstick, mark: float) -> dict[str, Interval]:
-    """How often the implicit reward log pi - log ref ranks a held-out pair as labelled; ties (a policy that has not moved) count half."""
+def _preferences(policy: Metered, yard: Yardstick) -> dict[str, Array]:
+    """How the implicit reward log pi - log ref ranks each held-out pair: 1 as labelled, half where the policy has not moved."""
     if not yard.heldout:
         return {}
     groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout]
     ratios = _array(policy.logps(groups)).reshape(-1, 2) - yard.heldout_logps
-    right, _ = wins(ratios[:, 0], ratios[:, 1])
-    return {"preference_accuracy": _interval("preference_accuracy", right, mark)}
+    # The two sides of a log-ratio come from forwards of other shapes: what float32 leaves of an unmoved policy is a tie.
+    right, _ = wins(ratios[:, 0], ratios[:, 1], tie=ROUNDING)
+    return {"preference_accuracy": right}
 
 
-def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, speak: bool) -> tuple[list[Row], dict[str, Interval]]:
+def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) -> tuple[list[Row], dict[str, Interval]]:
     """Refusal mass and its paired change against the reference, and shares of what one sample per prompt says."""
     prompts = probe.prompts[:n]
     if not prompts:
@@ -177,7 +181,7 @@ def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, 
     rows: list[Row] = [{"mark": mark, "slice": probe.name, "prompt_id": i, "prompt": prompt} for i, prompt in enumerate(prompts)]
     for index, row in enumerate(rows):
         row |= {key: float(values[index]) for key, values in columns.items()}
-    return rows, metrics | (_spoken(policy, yard, probe, rows, mark) if speak else {})
+    return rows, metrics | _spoken(policy, yard, probe, rows, mark)
 
 
 def _spoken(policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], mark: float) -> dict[str, Interval]:

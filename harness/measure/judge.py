@@ -28,9 +28,9 @@ def gold_judge(scorer: Scorer) -> ScoreJudge:
     return ScoreJudge(lambda prompts, groups, responses: scorer(prompts, responses), "gold", "the task's gold reward")
 
 
-def wins(ours: Array, theirs: Array) -> tuple[Array, Array]:
+def wins(ours: Array, theirs: Array, *, tie: float = TIE) -> tuple[Array, Array]:
     """Win shares and tie shares per prompt: ours (prompts,) against theirs (prompts, opponents), a tie counting one half."""
     theirs = theirs[:, None] if theirs.ndim == 1 else theirs
     gap = ours[:, None] - theirs
-    tie = np.abs(gap) <= TIE
-    return ((gap > TIE) + 0.5 * tie).mean(1), tie.mean(1)
+    tied = np.abs(gap) <= tie
+    return ((gap > tie) + 0.5 * tied).mean(1), tied.mean(1)

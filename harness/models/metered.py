@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from harness.models.optimiser import Optimiser, StepStats
 from harness.models.packing import Packed, pack
 from harness.models.sampling import decode, decoding, split_prompts
-from harness.training.ledger import Ledger, Shape
+from harness.training.ledger import CHARGED, Ledger, Shape
 from harness.training.schedule import schedule
 from harness.types import Group, Sample
 
@@ -42,14 +43,6 @@ class TokenValues(NamedTuple):
         return self.values.new_zeros(mask.shape).masked_scatter(mask, self.values), mask
 
 
-class StepStats(NamedTuple):
-    """What one optimiser step did: gradient norm before clipping, learning rate used, whether the norm was clipped."""
-
-    gradient_norm: float
-    learning_rate: float
-    clipped: bool
-
-
 class Divergence(NamedTuple):
     """Of sampled responses, each (responses,), nats per sequence: exact per-step KL summed over steps, log pi - log other, entropy."""
 
@@ -66,8 +59,7 @@ class Metered:
         self.offset = 0.0
         self.shape = shape_of(model)
         self._pending = [0.0, 0.0]
-        self._optimiser: torch.optim.Optimizer | None = None
-        self._clip = math.inf
+        self._optimiser: Optimiser | None = None
         self._masked: Tensor | None = None
         model.eval()  # dropout off everywhere: log-probs of one sequence must not depend on when they are asked for
 
@@ -145,7 +137,8 @@ class Metered:
             drawn += self._sample(chunk, samples, max_tokens, temperature, generator)
         for prompt, rows in zip(prompts, drawn, strict=True):
             self.ledger.charge(self.shape.sampling(len(prompt), [len(s.ids) for s in rows]))
-        self.ledger.count(sampled_tokens=sum(len(s.ids) for rows in drawn for s in rows))
+        if self.ledger.current in CHARGED:  # what evaluation samples is no effort of the algorithm's
+            self.ledger.count(sampled_tokens=sum(len(s.ids) for rows in drawn for s in rows))
         return drawn
 
     def _sample(
@@ -180,13 +173,10 @@ class Metered:
         head_learning_rate: float | None = None,
     ) -> None:
         """A fresh AdamW for what is trainable; ``learning_rate`` is the peak of the schedule, ``clip`` the gradient norm allowed."""
-        groups: list[dict[str, Any]] = [{"params": [p for p in self.model.parameters() if p.requires_grad], "lr": learning_rate}]
+        groups = [([p for p in self.model.parameters() if p.requires_grad], learning_rate)]
         if self.head is not None:
-            groups.append({"params": list(self.head.parameters()), "lr": head_learning_rate or learning_rate})
-        self._optimiser = torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, fused=True)
-        for group in self._optimiser.param_groups:
-            group["peak"] = group["lr"]
-        self._clip = clip
+            groups.append((list(self.head.parameters()), head_learning_rate or learning_rate))
+        self._optimiser = Optimiser(groups, betas=betas, weight_decay=weight_decay, clip=clip)
 
     def backward(self, loss: Tensor) -> None:
         """Accumulate gradients; charges twice the forwards that built the loss."""
@@ -196,16 +186,9 @@ class Metered:
         self._pending = [0.0, 0.0]
 
     def step(self, progress: float, *, plan: Callable[[float], float] = schedule) -> StepStats:
-        """Clip, set the learning rate to the peak times ``plan(progress)``, step, forget the gradients; a non-finite norm steps nothing."""
+        """One optimiser step at the peak rate times ``plan(progress)``; a gradient norm that is not finite steps nothing."""
         assert self._optimiser is not None, "call optimise first"
-        norm = float(nn.utils.clip_grad_norm_(self.parameters(), self._clip))
-        for group in self._optimiser.param_groups:
-            group["lr"] = group["peak"] * plan(progress)
-        rate = float(self._optimiser.param_groups[0]["lr"])
-        if math.isfinite(norm):
-            self._optimiser.step()
-        self._optimiser.zero_grad()
-        return StepStats(norm, rate, norm > self._clip)
+        return self._optimiser.step(plan(progress))
 
     def fork(self, *, scalar_head: bool = False) -> Self:
         """An independent trainable copy charging the same ledger; the head is Linear(d, 1), std 1/sqrt(d + 1), bias 0 (N+ details)."""

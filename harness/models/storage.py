@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from harness.models.loading import load_folder, meter, prepare
+from harness.models.loading import device, load_folder, meter, prepare
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel
@@ -25,7 +25,7 @@ def save_model(folder: Path, model: Any, tokenizer: Any) -> None:
 def load_model(folder: Path, ledger: Ledger) -> tuple[Metered, Any]:
     """The model of a folder, charging ``ledger``, in the dtype it was saved in, and its tokenizer."""
     model, tokenizer = load_folder(folder)
-    return meter(prepare(model), tokenizer, ledger), tokenizer
+    return meter(prepare(model.to(device())), tokenizer, ledger), tokenizer
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -47,7 +47,7 @@ def load_reward(folder: Path, ledger: Ledger) -> tuple[RewardModel, dict[str, fl
     """The reward model of ``save_reward`` and its measured quality."""
     model, _ = load_model(folder, ledger)
     facts = json.loads((folder / "reward.json").read_text())
-    head = nn.Linear(model.model.config.hidden_size, 1, dtype=next(model.model.parameters()).dtype)
+    head = nn.Linear(model.model.config.hidden_size, 1, device=model.device, dtype=next(model.model.parameters()).dtype)
     head.load_state_dict(load_file(folder / "head.safetensors"))
     model.head = head.requires_grad_(False)
     model.model.requires_grad_(False)

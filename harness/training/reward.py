@@ -144,15 +144,18 @@ def _step(model: Metered, batch: Sequence[TokenPair], pooling: Pooling, progress
 def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: int = 5) -> dict[str, float]:
     """Quality on held-out pairs, charged to ``evaluation``: accuracy, confidence, calibration error, log loss (nats) and n.
 
-    Confidence is the mean predicted probability of the preferred side, max(p, 1 - p); a calibrated model is as often right as it is
-    confident. The calibration error is the mean |accuracy - confidence| over ``bins`` equally filled bins of confidence.
+    Confidence is the mean predicted probability of the preferred side, max(p, 1 - p); annotators side with a calibrated model as
+    often as it is confident. How often they do is each pair's ``agreement``, where known, not the order that accuracy is counted on.
+    The calibration error is the mean |agreement - confidence| over ``bins`` equally filled bins of confidence.
     """
     with reward.model.ledger.phase("evaluation"):
         gap = margins(reward.scores([pair_group(pair) for pair in pairs])).double()
     confidence = gap.abs().sigmoid()
     right = (gap > 0).double() + 0.5 * (gap == 0).double()
+    sided = torch.tensor([1.0 if pair.agreement is None else pair.agreement for pair in pairs], dtype=torch.float64)
+    agreed = right.cpu() * sided + (1 - right.cpu()) * (1 - sided)
     parts = [part for part in confidence.argsort().chunk(bins) if len(part)]
-    error = sum(float((right[part].mean() - confidence[part].mean()).abs()) * len(part) for part in parts) / len(pairs)
+    error = sum(float((agreed[part].mean() - confidence[part].mean()).abs()) * len(part) for part in parts) / len(pairs)
     return {
         "reward_accuracy": float(right.mean()),
         "reward_confidence": float(confidence.mean()),

@@ -102,6 +102,8 @@ def test_splits_are_disjoint_whatever_the_seeds(one: int, other: int) -> None:
 def test_splits_have_their_shares() -> None:
     """8 : 1 : 1 over the hash range, whatever the texts; the binomial error on 2000 is below .01."""
     generator = np.random.default_rng(5)
-    posts = [" ".join(tldr_language.pick(generator, tldr_language.VOCABULARY) for _ in range(12)) for _ in range(2000)]
+    posts = [
+        "TITLE : x POST : " + " ".join(tldr_language.pick(generator, tldr_language.VOCABULARY) for _ in range(12)) for _ in range(2000)
+    ]
     shares = [np.mean([tldr_posts.split_of(post) == name for post in posts]) for name, _ in tldr_posts.SPLITS]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.03)

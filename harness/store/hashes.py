@@ -1,0 +1,39 @@
+"""Hashes of what decides numbers and is not a setting: the engine's own code and the weights a run starts from."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+# The rooms whose code decides a number in a record. Reports, the command line and the executors do not.
+ENGINE = ("training", "models", "measure", "data", "stages.py", "yardstick.py", "cell.py", "baseline.py", "types.py")
+END = 1 << 20  # bytes hashed at either end of a large file
+
+
+@cache
+def engine_hash() -> str:
+    """sha256 over the source of the rooms that train and measure, in hexadecimal."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for name in ENGINE:
+        path = root / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.relative_to(root).as_posix().encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def weights_hash(model: str) -> str:
+    """sha256 over a model folder's files: name, size, and the first and last MiB of each; of the name itself for a preset."""
+    folder, digest = Path(model), hashlib.sha256()
+    if not folder.is_dir():
+        return hashlib.sha256(model.encode()).hexdigest()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as stream:
+            digest.update(stream.read(END))
+            stream.seek(max(0, size - END))
+            digest.update(stream.read(END))
+    return digest.hexdigest()
