@@ -51,12 +51,19 @@ class Divergence(NamedTuple):
     entropy: Tensor
 
 
+class TokenReadings(NamedTuple):
+    """Of every response token: its log-prob and the distribution's entropy, nats, and the value of the state that predicts it."""
+
+    logps: TokenValues
+    entropies: TokenValues
+    values: TokenValues
+
+
 class Metered:
     """A causal language model that charges ``ledger``; ids in, tensors out. ``pad`` is masked out of the distribution unless it is EOS."""
 
     def __init__(self, model: Any, *, eos: int, pad: int, ledger: Ledger, head: nn.Linear | None = None) -> None:
         self.model, self.eos, self.pad, self.ledger, self.head = model, eos, pad, ledger, head
-        self.offset = 0.0
         self.shape = shape_of(model)
         self._pending = [0.0, 0.0]
         self._optimiser: Optimiser | None = None
@@ -89,21 +96,32 @@ class Metered:
 
     def token_logps_and_entropies(self, groups: Sequence[Group], *, entropies: bool = True) -> tuple[TokenValues, TokenValues]:
         """Log-probs and entropies from one forward; entropies are detached, and zeros where not asked for."""
-        values, spreads, lengths = [], [], []
+        columns: tuple[list[Tensor], ...] = ([], [], [])
         for packed in self._packs(groups):
-            log_probs = self._log_probs(packed)
-            values.append(log_probs.gather(1, packed.targets.unsqueeze(1)).squeeze(1))
-            detached = log_probs.detach()
-            spreads.append(-(detached.exp() * detached).sum(-1) if entropies else torch.zeros_like(values[-1]).detach())
-            lengths.append(packed.lengths)
-        counts = torch.cat(lengths)
-        return TokenValues(torch.cat(values), counts), TokenValues(torch.cat(spreads), counts)
+            logps, spreads = _chosen(self._log_probs(packed), packed.targets, entropies)
+            for column, value in zip(columns, (logps, spreads, packed.lengths), strict=True):
+                column.append(value)
+        values, spread, lengths = (torch.cat(column) for column in columns)
+        return TokenValues(values, lengths), TokenValues(spread, lengths)
+
+    def token_readings(self, groups: Sequence[Group], *, entropies: bool = True) -> TokenReadings:
+        """Log-probs, entropies and the scalar head's values from one forward of a policy that has a head (``attach_head``)."""
+        assert self.head is not None, "this model has no scalar head"
+        columns: tuple[list[Tensor], ...] = ([], [], [], [])
+        for packed in self._packs(groups, self.shape.valued()):
+            states = self._hidden(packed)[packed.sources]
+            logps, spreads = _chosen(self._logits(states).log_softmax(-1), packed.targets, entropies)
+            values = self.head(states).squeeze(-1).float()
+            for column, value in zip(columns, (logps, spreads, values, packed.lengths), strict=True):
+                column.append(value)
+        *found, lengths = (torch.cat(column) for column in columns)
+        return TokenReadings(*(TokenValues(values, lengths) for values in found))
 
     def scalars(self, groups: Sequence[Group], *, at: str) -> TokenValues:
         """The scalar head at every response token (``at="token"``, rewards) or where it is predicted (``at="state"``, values)."""
         assert self.head is not None, "this model has no scalar head"
         values, lengths = [], []
-        for packed in self._packs(groups, scalar=True):
+        for packed in self._packs(groups, self.shape.scalar()):
             places = packed.own if at == "token" else packed.sources
             values.append(self.head(self._hidden(packed)[places]).squeeze(-1).float())
             lengths.append(packed.lengths)
@@ -115,7 +133,7 @@ class Metered:
         with torch.no_grad():
             for packed in self._packs(groups):
                 mine, theirs = self._log_probs(packed), other._log_probs(packed)
-                other._charge(packed, scalar=False)
+                other._charge(packed, other.shape)
                 probs, target = mine.exp(), packed.targets.unsqueeze(1)
                 tokens = ((probs * (mine - theirs)).sum(-1), (mine - theirs).gather(1, target).squeeze(1), -(probs * mine).sum(-1))
                 for column, value in zip(columns, tokens, strict=True):
@@ -191,18 +209,25 @@ class Metered:
         return self._optimiser.step(plan(progress))
 
     def fork(self, *, scalar_head: bool = False) -> Self:
-        """An independent trainable copy charging the same ledger; the head is Linear(d, 1), std 1/sqrt(d + 1), bias 0 (N+ details)."""
+        """An independent trainable copy charging the same ledger, with a scalar head if asked for (``attach_head``)."""
         model = copy.deepcopy(self.model)
         model.requires_grad_(True)
-        head = copy.deepcopy(self.head)
-        if scalar_head and head is None:
-            width = model.config.hidden_size
-            head = nn.Linear(width, 1, device=self.device, dtype=next(model.parameters()).dtype)
-            nn.init.normal_(head.weight, std=1 / math.sqrt(width + 1), generator=torch.Generator(self.device).manual_seed(0))
-            nn.init.zeros_(head.bias)
-        twin = type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=head)
-        twin.offset = self.offset
+        twin = type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=copy.deepcopy(self.head))
+        if scalar_head:
+            twin.attach_head()
         return twin
+
+    def attach_head(self) -> None:
+        """Give this very model a scalar head, Linear(d, 1), std 1/sqrt(d + 1), bias 0 (N+ details), unless it has one.
+
+        Nothing else of the model changes: only ``scalars`` and ``token_readings`` read the head.
+        """
+        if self.head is not None:
+            return
+        width = self.model.config.hidden_size
+        self.head = nn.Linear(width, 1, device=self.device, dtype=next(self.model.parameters()).dtype)
+        nn.init.normal_(self.head.weight, std=1 / math.sqrt(width + 1), generator=torch.Generator(self.device).manual_seed(0))
+        nn.init.zeros_(self.head.bias)
 
     def frozen(self) -> Self:
         """An independent copy without gradients, charging the same ledger."""
@@ -211,10 +236,6 @@ class Metered:
         if twin.head is not None:
             twin.head.requires_grad_(False)
         return twin
-
-    def centre(self, offset: float) -> None:
-        """Subtract ``offset`` from every pooled score from now on."""
-        self.offset += offset
 
     def micro(self, groups: Sequence[Group]) -> list[slice]:
         """How to cut a batch so that each forward and backward fits in memory; one slice wherever the whole batch fits."""
@@ -233,21 +254,20 @@ class Metered:
         # Measured on a 135M Llama in float32: about 2.3 MB a token with gradients, that is 34 floats a layer and hidden unit.
         return max(64, int(ACTIVATION_BYTES // (self.shape.layers * self.model.config.hidden_size * 34 * 4)))
 
-    def _packs(self, groups: Sequence[Group], *, scalar: bool = False) -> Iterator[Packed]:
-        """The groups packed, in pieces where no gradient is kept, each charged; remembers what a backward will cost."""
+    def _packs(self, groups: Sequence[Group], shape: Shape | None = None) -> Iterator[Packed]:
+        """The groups packed, in pieces where no gradient is kept, each charged by ``shape``; remembers what a backward will cost."""
         remember = torch.is_grad_enabled()
         for piece in [slice(0, len(groups))] if remember else self.micro(groups):
             if piece.stop == piece.start:
                 continue
             packed = pack(groups[piece], self.device)
-            canonical, executed = self._charge(packed, scalar=scalar, groups=groups[piece])
+            canonical, executed = self._charge(packed, shape or self.shape, groups[piece])
             if remember:
                 self._pending[0] += canonical
                 self._pending[1] += executed
             yield packed
 
-    def _charge(self, packed: Packed, *, scalar: bool, groups: Sequence[Group] = ()) -> tuple[float, float]:
-        shape = self.shape.scalar() if scalar else self.shape
+    def _charge(self, packed: Packed, shape: Shape, groups: Sequence[Group] = ()) -> tuple[float, float]:
         executed = shape.forward(packed.ids.numel(), packed.attended, len(packed.targets))
         canonical = shape.scoring(groups) if groups else executed
         self.ledger.charge(canonical, executed)
@@ -274,6 +294,12 @@ class Metered:
 
     def _log_probs(self, packed: Packed) -> Tensor:
         return self._logits(self._hidden(packed)[packed.sources]).log_softmax(-1)
+
+
+def _chosen(log_probs: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
+    """The log-prob of each target and the entropy of its distribution, (tokens,); the latter detached, zeros where not asked for."""
+    logps, detached = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1), log_probs.detach()
+    return logps, -(detached.exp() * detached).sum(-1) if entropies else torch.zeros_like(logps).detach()
 
 
 def shape_of(model: Any) -> Shape:

@@ -38,6 +38,10 @@ class Shape:
         """The same model read through a scalar head instead of its vocabulary."""
         return Shape(self.blocks, self.width, self.layers, self.width)
 
+    def valued(self) -> Shape:
+        """The same model read through its vocabulary and a scalar head, both from one forward."""
+        return Shape(self.blocks, self.head + self.width, self.layers, self.width)
+
     def scoring(self, groups: Sequence[Group]) -> float:
         """FLOPs to score every response of every group: the prompt once, full attention as torch counts it, head on responses."""
         return sum(self.group(len(g.prompt), [len(r) for r in g.responses]) for g in groups)
