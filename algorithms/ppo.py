@@ -2,8 +2,19 @@
 
 First a reward model is fitted on the same pairs that the offline losses see, and charged to this run. Then, until the budget is spent:
 sample responses to fresh prompts, score them, subtract kl_coef (log pi - log ref) at every token, estimate advantages, and take
-``epochs`` x ``minibatches`` optimiser steps on the clipped losses of policy and value function. The value function is a model of its
-own, initialised from the reward model. The mathematics is in harness/training/rollout.py.
+``epochs`` x ``minibatches`` optimiser steps on the clipped losses of policy and value function. The mathematics is in
+harness/training/rollout.py, the two kinds of value function are in harness/training/critic.py.
+
+What choices cost, per processed token of a model of N weights (prompt tokens included, shared prompts once), in forwards of 2 N FLOPs:
+- ``value="separate"``: a model of its own, initialised from the reward model. A rollout costs 5 forwards (sample, old log-probs,
+  reference, values, rewards), each epoch 6 (forward and backward of both models): 10 N + 12 N epochs.
+- ``value="shared"``: a fresh scalar head on the policy. 4 forwards and 3 per epoch: 8 N + 6 N epochs, about 1.6 times the samples of
+  one epoch for the same budget; but it forgoes what the reward model knows, and its loss, times ``value_coef``, moves the policy's trunk
+  and takes its part of the one gradient norm that is clipped, most of it where rewards are large.
+- ``reward="gold"``: a forward less and no reward model to fit, but labels that offline losses do not have.
+- ``score_at="after_eos"``: TRL 1.12's place of the score. Where EOS came before the limit it is a step that has a value and no token,
+  so reading and learning values takes one token more per response, and the score reaches EOS times ``decay``.
+- ``kl`` in the metrics is measured on 64 groups of every rollout and charged to evaluation, not to the run.
 """
 
 from __future__ import annotations
@@ -11,20 +22,21 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from harness import HarnessError
 from harness.training import rollout as on_policy
+from harness.training.critic import Critic, Rollout, Separate, Shared, add_gradients, divided
 from harness.training.reward import RewardModel, fit_reward_model, heldout_quality
 from harness.types import Group, Sample, Setup, Update
 
-if TYPE_CHECKING:
-    from harness.models.metered import Metered
-
 ALIASES = ("ppo_rlhf",)
+COUNTS = ("iterations", "samples_per_prompt", "epochs", "minibatches", "reward_batch")
+KL_GROUPS = 64  # groups of a rollout on which ``kl`` is measured: 256 samples by default
 grid = {"kl_coef": (1.2, 0.45, 0.17)}  # about KL 0.5, 1.5 and 3 on tuning prompts
 family = "online"
 source = "Ouyang et al. 2022, arXiv 2203.02155"
@@ -32,7 +44,7 @@ source = "Ouyang et al. 2022, arXiv 2203.02155"
 
 @dataclass(frozen=True)
 class PPO:
-    """Hyperparameters. Per processed token a rollout costs 10 N FLOPs and its use 12 N ``epochs``; shared prompts are paid once."""
+    """Hyperparameters; what those with a price cost is above."""
 
     name: ClassVar[str] = "ppo"
 
@@ -45,6 +57,9 @@ class PPO:
     reward_epochs: float = 1.0
     reward_learning_rate: float = 4e-3
     reward_batch: int = 32  # pairs
+    value: Literal["separate", "shared"] = "separate"
+    value_coef: float = 0.1  # of the value loss beside the policy's on a shared trunk; plays no role with separate models
+    score_at: Literal["eos", "after_eos"] = "eos"
     iterations: int = 12
     samples_per_prompt: int = 4
     epochs: int = 1
@@ -59,7 +74,7 @@ class PPO:
     clip: float = 1.0  # gradient norm
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "samples_per_prompt", "epochs", "minibatches", "reward_batch", "learning_rate", "value_learning_rate"):
+        for name in (*COUNTS, "learning_rate", "value_learning_rate", "value_coef"):
             if not getattr(self, name) > 0:
                 raise HarnessError(f"ppo.{name} = {getattr(self, name)}: must be above 0.")
         if not self.kl_coef >= 0:
@@ -74,8 +89,14 @@ class PPO:
         if settings.reward == "gold" and setup.score is None:
             raise HarnessError("ppo.reward = 'gold': this task has no gold score; legal here: model.")
         reward = (yield from settings._fit(setup)) if settings.reward == "model" else None
-        critic = reward.model.fork() if reward else setup.policy.fork(scalar_head=True)
-        yield from Run(settings, setup, reward, critic).updates()
+        yield from Run(settings, setup, reward, settings._critic(setup, reward)).updates()
+
+    def _critic(self, setup: Setup, reward: RewardModel | None) -> Critic:
+        """The policy with its value function: a copy of the reward model (of the policy where there is none), or a head on the policy."""
+        limit = setup.max_response_tokens if self.score_at == "after_eos" else 0
+        if self.value == "shared":
+            return Shared(setup.policy, self.value_coef, limit)
+        return Separate(setup.policy, reward.model.fork() if reward else setup.policy.fork(scalar_head=True), limit)
 
     def _fit(self, setup: Setup) -> Generator[Update, None, RewardModel]:
         """Fit the reward model within its share of the budget; one more update carries its quality on held-out pairs."""
@@ -93,25 +114,11 @@ class PPO:
             yield Update("reward", setup.ledger.counts["steps"], heldout_quality(reward, setup.heldout))
         return reward
 
-    def price(self, policy: Metered, group: Group) -> float:
-        """FLOPs of a sampled group until it is used up: four scorings (three on gold), then ``epochs`` updates of policy and critic."""
-        words, scalar = policy.shape.scoring([group]), policy.shape.scalar().scoring([group])
-        scoring = 2 * words + (2 if self.reward == "model" else 1) * scalar  # old and reference log-probs; values and rewards
-        return scoring + 3 * self.epochs * (words + scalar)
-
-
-class Rollout(NamedTuple):
-    """Sampled groups; for each, (4, tokens): old log-probs, old values, whitened advantages, returns; what there is to report."""
-
-    groups: Sequence[Group]
-    tokens: Sequence[Tensor]
-    metrics: dict[str, float]
-
 
 class Run:
     """One run: the models, and what changes from rollout to rollout (the KL coefficient, the expected price of a group)."""
 
-    def __init__(self, settings: PPO, setup: Setup, reward: RewardModel | None, critic: Metered) -> None:
+    def __init__(self, settings: PPO, setup: Setup, reward: RewardModel | None, critic: Critic) -> None:
         self.settings, self.setup, self.reward, self.critic = settings, setup, reward, critic
         self.policy, self.ledger = setup.policy, setup.ledger
         self.start, self.kl_coef = setup.ledger.spent, settings.kl_coef
@@ -121,9 +128,8 @@ class Run:
 
     def updates(self) -> Iterator[Update]:
         """Rollouts and their optimiser steps until not even one group fits into what is left."""
-        self.policy.optimise(learning_rate=self.settings.learning_rate, clip=self.settings.clip)
-        self.critic.optimise(learning_rate=self.settings.value_learning_rate, clip=self.settings.clip)
-        iterations = self.settings.iterations
+        settings, iterations = self.settings, self.settings.iterations
+        self.critic.optimise(learning_rate=settings.learning_rate, value_learning_rate=settings.value_learning_rate, clip=settings.clip)
         while size := self._size(iterations):
             iterations = max(iterations - 1, 1)
             groups, samples = self._sample(size)
@@ -144,7 +150,13 @@ class Run:
         """FLOPs to sample and use up the groups."""
         shape = self.policy.shape
         sampling = sum(shape.sampling(len(group.prompt), [len(response) for response in group.responses]) for group in groups)
-        return sampling + sum(self.settings.price(self.policy, group) for group in groups)
+        return sampling + sum(map(self._use_price, groups))
+
+    def _use_price(self, group: Group) -> float:
+        """FLOPs of a sampled group until it is used up: reference, reward unless it is gold, policy and values, ``epochs`` updates."""
+        shape = self.policy.shape
+        scoring = shape.scoring([group]) + (shape.scalar().scoring([group]) if self.settings.reward == "model" else 0)
+        return scoring + (1 + 3 * self.settings.epochs) * self.critic.price(group)
 
     def _sample(self, size: int) -> tuple[list[Group], list[Sample]]:
         """``size`` sampled groups less those whose use would break the budget, and their samples in order."""
@@ -159,7 +171,7 @@ class Run:
         self.ledger.count(prompts=len(prompts))
         groups = [Group(prompt, tuple(sample.ids for sample in row)) for prompt, row in zip(prompts, drawn, strict=True)]
         self.expected = self._price(groups) / len(groups)
-        costs = accumulate(settings.price(self.policy, group) for group in groups)
+        costs = accumulate(map(self._use_price, groups))
         kept = sum(cost <= self.ledger.remaining for cost in costs)
         return groups[:kept], list(chain(*drawn[:kept]))
 
@@ -170,25 +182,32 @@ class Run:
         with self.ledger.phase("reference"), torch.no_grad():
             reference, mask = self.setup.reference.token_logps(groups).padded()
         with self.ledger.phase("rollout"), torch.no_grad():
-            values = self.critic.scalars(groups, at="state").padded()[0]
-            # the batches of the first epoch, so that its ratios are exactly 1 where nothing has moved yet
-            parts = [self.policy.token_logps_and_entropies(part) for part in on_policy.minibatches(groups, settings.minibatches)]
-        logps, entropy = (torch.zeros_like(reference).masked_scatter(mask, torch.cat([p[i].values for p in parts])) for i in (0, 1))
+            read = self.critic.read(groups, settings.minibatches)
+        values, steps = read.values.padded()
+        reference, mask = (pad(tensor, (0, steps.shape[1] - mask.shape[1])) for tensor in (reference, mask))
+        logps, entropy = (torch.zeros_like(values).masked_scatter(mask, tokens) for tokens in (read.logps, read.entropies))
         finished = torch.tensor([sample.finished for sample in samples], device=scores.device)
         scores = on_policy.penalise_missing_eos(scores, finished, settings.missing_eos_penalty)
-        rewards = on_policy.token_rewards(logps, reference, mask, scores, kl_coef=self.kl_coef)
-        advantages = on_policy.generalised_advantages(rewards, values, mask, gamma=settings.gamma, decay=settings.decay)
+        rewards = on_policy.token_rewards(logps, reference, mask, scores, kl_coef=self.kl_coef, at=settings.score_at)
+        advantages = on_policy.generalised_advantages(rewards, values, steps, gamma=settings.gamma, decay=settings.decay)
         returns = advantages + values
         metrics = judged | {
+            "kl": self._divergence(groups),
             "k1": float((logps - reference).sum(1).mean()),
             "kl_coef": self.kl_coef,
             "entropy": float(entropy.sum(1).mean()),
-            "value_explained_variance": float(on_policy.explained_variance(values, returns, mask)),
+            "value_explained_variance": float(on_policy.explained_variance(values, returns, steps)),
             "length": float(mask.sum(1).float().mean()),
             "eos_rate": float(finished.float().mean()),
         }
-        flat = torch.stack([tensor[mask] for tensor in (logps, values, on_policy.whiten(advantages, mask), returns)])
-        return Rollout(groups, torch.split(flat, [_tokens(group) for group in groups], dim=1), metrics)
+        tokens = torch.stack([logps[mask], on_policy.whiten(advantages, mask)[mask]])
+        states = torch.stack([values[steps], returns[steps]])
+        return Rollout(groups, divided(tokens, groups), divided(states, self.critic.steps(groups)), metrics)
+
+    def _divergence(self, groups: Sequence[Group]) -> float:
+        """The Rao-Blackwellised KL to the reference on some of the groups, mean nats per response; only looked at, so not charged."""
+        with self.ledger.phase("evaluation"):
+            return float(self.policy.divergence(self.setup.reference, groups[:KL_GROUPS]).kl.mean())
 
     def _scores(self, groups: Sequence[Group], samples: Sequence[Sample]) -> tuple[Tensor, dict[str, float]]:
         """What this run maximises, (responses,), and the means of the proxy and of gold; gold is only looked at unless it is the reward."""
@@ -219,30 +238,12 @@ class Run:
             self.kl_coef = on_policy.adapted_coefficient(self.kl_coef, kl, target=target, gain=gain)
 
     def _step(self, rollout: Rollout, part: Sequence[int]) -> dict[str, float]:
-        """One optimiser step of policy and critic on these groups: token means of both clipped losses, in slices that fit memory."""
-        settings, groups = self.settings, [rollout.groups[i] for i in part]
-        tokens = sum(map(_tokens, groups))
-        totals = torch.zeros(4)
-        for piece in self.policy.micro(groups):
-            old, before, advantages, returns = torch.cat([rollout.tokens[i] for i in part[piece]], dim=1)
-            logps = self.policy.token_logps(groups[piece]).values
-            policy_loss = on_policy.policy_loss(logps, old, advantages, clip=settings.ratio_clip).sum() / tokens
-            self.policy.backward(policy_loss)
-            values = self.critic.scalars(groups[piece], at="state").values
-            value_loss = on_policy.value_loss(values, before, returns, clip=settings.value_clip).sum() / tokens
-            self.critic.backward(value_loss)
-            ratio, clipped = on_policy.ratio_statistics(logps, old, clip=settings.ratio_clip)
-            totals += torch.tensor([policy_loss.item(), value_loss.item(), ratio * len(old) / tokens, clipped * len(old) / tokens])
-        progress = (self.ledger.spent - self.start) / (self.ledger.limit - self.start)
-        stats = self.policy.step(progress)
-        self.critic.step(progress)
+        """One optimiser step of policy and critic on these groups."""
+        settings = self.settings
+        metrics = add_gradients(self.critic, rollout, part, ratio_clip=settings.ratio_clip, value_clip=settings.value_clip)
+        stats = self.critic.step((self.ledger.spent - self.start) / (self.ledger.limit - self.start))
         self.ledger.count(steps=1)
-        names = ("policy_loss", "value_loss", "ratio", "clip_fraction")
-        return dict(zip(names, totals.tolist(), strict=True)) | {"gradient_norm": stats.gradient_norm, "learning_rate": stats.learning_rate}
-
-
-def _tokens(group: Group) -> int:
-    return sum(map(len, group.responses))
+        return metrics | {"gradient_norm": stats.gradient_norm, "learning_rate": stats.learning_rate}
 
 
 algorithm = PPO

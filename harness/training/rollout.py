@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
+Place = Literal["eos", "after_eos"]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def penalise_missing_eos(scores: Tensor, finished: Tensor, penalty: float) -> Te
     return torch.where(finished, scores, scores - penalty)
 
 
-def place_scores(scores: Tensor, lengths: Tensor, width: int, *, at: Literal["eos", "after_eos"] = "eos") -> Tensor:
+def place_scores(scores: Tensor, lengths: Tensor, width: int, *, at: Place = "eos") -> Tensor:
     """Each response's score (responses,) at one step of a (responses, width) tensor that is 0 elsewhere.
 
     ``eos`` is the step of the last token, as in Ziegler 2019 and N+. ``after_eos`` is TRL 1.12's place, one step later, or the last
@@ -56,13 +57,13 @@ def place_scores(scores: Tensor, lengths: Tensor, width: int, *, at: Literal["eo
     return torch.zeros(len(scores), width, dtype=scores.dtype, device=scores.device).scatter(1, step[:, None], scores[:, None])
 
 
-def token_rewards(logps: Tensor, reference: Tensor, mask: Tensor, scores: Tensor, *, kl_coef: float) -> Tensor:
-    """-kl_coef (log pi - log ref) at every token, plus the score (responses,) on the last one; 0 on padding.
+def token_rewards(logps: Tensor, reference: Tensor, mask: Tensor, scores: Tensor, *, kl_coef: float, at: Place = "eos") -> Tensor:
+    """-kl_coef (log pi - log ref) at every token, plus the score (responses,) where ``place_scores`` puts it; 0 on other padding.
 
     The sum over a response is score - kl_coef k1, where k1 = log pi(y|x) - log ref(y|x) is the one-sample estimate of the KL.
     """
     penalties = -kl_coef * (logps - reference) * mask
-    return penalties + place_scores(scores, mask.sum(1), mask.shape[1])
+    return penalties + place_scores(scores, mask.sum(1), mask.shape[1], at=at)
 
 
 def generalised_advantages(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float = 1.0, decay: float = 0.95) -> Tensor:

@@ -52,6 +52,30 @@ def test_token_rewards() -> None:
     assert rewards.sum() == 3 - 0.5 * -1
 
 
+@pytest.mark.parametrize(
+    ("at", "rewards", "advantages"),
+    [("eos", (0, 0, 1, 0), (0.82675, 0.765, 0.7, 0)), ("after_eos", (0, 0, 0, 1), (0.799675, 0.7365, 0.67, 0.6))],
+)
+def test_place_of_the_score_by_hand(at: rollout.Place, rewards: tuple[float, ...], advantages: tuple[float, ...]) -> None:
+    """Three tokens, the third EOS, limit 4; score 1, no KL, V = (.1, .2, .3, .4), gamma 1, lambda .95.
+
+    On EOS: delta_3 = 1 - .3 = .7; A_2 = .1 + .95 x .7 = .765; A_1 = .1 + .95 x .765 = .82675.
+    After it: A_4 = 1 - .4 = .6; A_3 = (.4 - .3) + .95 x .6 = .67; A_2 = .1 + .95 x .67 = .7365; A_1 = .1 + .95 x .7365 = .799675.
+    """
+    mask = full(True, True, True, False)
+    steps = mask if at == "eos" else full(True, True, True, True)
+    zeros, score = row(0, 0, 0, 0), torch.ones(1, dtype=torch.float64)
+    found = rollout.token_rewards(zeros, zeros, mask, score, kl_coef=0.5, at=at)
+    same(found, row(*rewards))
+    same(rollout.generalised_advantages(found, row(0.1, 0.2, 0.3, 0.4), steps), row(*advantages))
+
+
+def test_a_response_that_fills_the_limit_is_paid_on_its_last_token() -> None:
+    mask = full(True, True, True)
+    zeros, score = row(0, 0, 0), torch.ones(1, dtype=torch.float64)
+    same(rollout.token_rewards(zeros, zeros, mask, score, kl_coef=0.5, at="after_eos"), row(0, 0, 1))
+
+
 def test_missing_eos_is_subtracted() -> None:
     scores = rollout.penalise_missing_eos(torch.tensor([1.0, 1.0]), torch.tensor([True, False]), 2.0)
     assert scores.tolist() == [1.0, -1.0]
