@@ -102,7 +102,8 @@ def remove(name: str, folder: Path) -> None:
 
 def _rendered(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=DPI, metadata=METADATA[kind], facecolor="white")
+    options: Any = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}  # half the time of the default for 4 % more bytes
+    figure.savefig(buffer, format=kind, dpi=DPI, metadata=METADATA[kind], facecolor="white", **options)
     return buffer.getvalue()
 
 
