@@ -131,7 +131,13 @@ def test_compute_is_matched_and_a_loss_without_a_reference_pays_for_none(line: L
 
 
 def test_no_process_reached_for_a_network(line: Line) -> None:
+    """And the trap is set: a process with the same path that does reach for one is caught."""
     assert not (line.folder / "sockets").exists()
+    environment = {**os.environ, "PYTHONPATH": str(line.folder), "SOCKET_LOG": str(line.folder / "caught")}
+    script = "import socket; socket.socket().connect(('127.0.0.1', 9))"
+    caught = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert "may not open a socket" in caught.stderr
+    assert (line.folder / "caught").read_text() == "('127.0.0.1', 9)\n"
 
 
 def test_a_second_run_does_nothing_and_an_edited_loss_runs_alone(line: Line) -> None:

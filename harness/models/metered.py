@@ -8,13 +8,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from harness.models.optimiser import Optimiser, StepStats
 from harness.models.packing import Packed, pack
+from harness.models.readings import Divergence, TokenReadings, TokenValues, chosen, shape_of
 from harness.models.sampling import decode, decoding, split_prompts
 from harness.training.ledger import CHARGED, Ledger, Shape
 from harness.training.schedule import schedule
@@ -24,39 +25,6 @@ from harness.types import Group, Sample
 ACTIVATION_BYTES = 2_500_000_000
 SAMPLING_BYTES = 500_000_000
 MASKED_LOGIT = -1e9  # finite, so that p log p of a masked token is 0 and not NaN
-
-
-class TokenValues(NamedTuple):
-    """One float per response token, (tokens,), in order of groups and of responses within them; ``lengths`` is (responses,)."""
-
-    values: Tensor
-    lengths: Tensor
-
-    def sums(self) -> Tensor:
-        """Sum over each response, (responses,)."""
-        owner = torch.arange(len(self.lengths), device=self.lengths.device).repeat_interleave(self.lengths)
-        return self.values.new_zeros(len(self.lengths)).index_add(0, owner, self.values)
-
-    def padded(self) -> tuple[Tensor, Tensor]:
-        """(responses, longest) values with 0 where absent, and the mask of what is present."""
-        mask = torch.arange(int(self.lengths.max()), device=self.lengths.device) < self.lengths.unsqueeze(1)
-        return self.values.new_zeros(mask.shape).masked_scatter(mask, self.values), mask
-
-
-class Divergence(NamedTuple):
-    """Of sampled responses, each (responses,), nats per sequence: exact per-step KL summed over steps, log pi - log other, entropy."""
-
-    kl: Tensor
-    log_ratio: Tensor
-    entropy: Tensor
-
-
-class TokenReadings(NamedTuple):
-    """Of every response token: its log-prob and the distribution's entropy, nats, and the value of the state that predicts it."""
-
-    logps: TokenValues
-    entropies: TokenValues
-    values: TokenValues
 
 
 class Metered:
@@ -98,7 +66,7 @@ class Metered:
         """Log-probs and entropies from one forward; entropies are detached, and zeros where not asked for."""
         columns: tuple[list[Tensor], ...] = ([], [], [])
         for packed in self._packs(groups):
-            logps, spreads = _chosen(self._log_probs(packed), packed.targets, entropies)
+            logps, spreads = chosen(self._log_probs(packed), packed.targets, entropies)
             for column, value in zip(columns, (logps, spreads, packed.lengths), strict=True):
                 column.append(value)
         values, spread, lengths = (torch.cat(column) for column in columns)
@@ -110,7 +78,7 @@ class Metered:
         columns: tuple[list[Tensor], ...] = ([], [], [], [])
         for packed in self._packs(groups, self.shape.valued()):
             states = self._hidden(packed)[packed.sources]
-            logps, spreads = _chosen(self._logits(states).log_softmax(-1), packed.targets, entropies)
+            logps, spreads = chosen(self._logits(states).log_softmax(-1), packed.targets, entropies)
             values = self.head(states).squeeze(-1).float()
             for column, value in zip(columns, (logps, spreads, values, packed.lengths), strict=True):
                 column.append(value)
@@ -294,18 +262,3 @@ class Metered:
 
     def _log_probs(self, packed: Packed) -> Tensor:
         return self._logits(self._hidden(packed)[packed.sources]).log_softmax(-1)
-
-
-def _chosen(log_probs: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
-    """The log-prob of each target and the entropy of its distribution, (tokens,); the latter detached, zeros where not asked for."""
-    logps, detached = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1), log_probs.detach()
-    return logps, -(detached.exp() * detached).sum(-1) if entropies else torch.zeros_like(logps).detach()
-
-
-def shape_of(model: Any) -> Shape:
-    """What FLOPs depend on, read from the weights: matmul weights of the blocks, the output head, layers and attention width."""
-    config, head = model.config, model.get_output_embeddings()
-    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)} | {id(head.weight)}
-    blocks = sum(p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings)
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return Shape(blocks, head.weight.numel(), config.num_hidden_layers, config.num_attention_heads * size)

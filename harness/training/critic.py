@@ -19,8 +19,9 @@ from harness.training import rollout as on_policy
 from harness.types import Group
 
 if TYPE_CHECKING:
-    from harness.models.metered import Metered, TokenValues
+    from harness.models.metered import Metered
     from harness.models.optimiser import StepStats
+    from harness.models.readings import TokenValues
 
 Loss = Callable[[Tensor], Tensor]
 

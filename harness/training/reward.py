@@ -19,7 +19,8 @@ from harness.training.batches import cycle
 from harness.types import Group, TokenPair, Update
 
 if TYPE_CHECKING:
-    from harness.models.metered import Metered, TokenValues
+    from harness.models.metered import Metered
+    from harness.models.readings import TokenValues
     from harness.training.ledger import Shape
 
 Pooling = Literal["last", "sum"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from harness.models.metered import shape_of
+from harness.models.readings import shape_of
 from harness.training.ledger import Ledger, Shape
 from harness.types import Group
 from tests.models.toys import LAYOUTS, metered, plain_model

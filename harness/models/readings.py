@@ -1,0 +1,58 @@
+"""What a model's forward is read into: values per response token, a divergence, and the shape that prices it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from harness.training.ledger import Shape
+
+
+class TokenValues(NamedTuple):
+    """One float per response token, (tokens,), in order of groups and of responses within them; ``lengths`` is (responses,)."""
+
+    values: Tensor
+    lengths: Tensor
+
+    def sums(self) -> Tensor:
+        """Sum over each response, (responses,)."""
+        owner = torch.arange(len(self.lengths), device=self.lengths.device).repeat_interleave(self.lengths)
+        return self.values.new_zeros(len(self.lengths)).index_add(0, owner, self.values)
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """(responses, longest) values with 0 where absent, and the mask of what is present."""
+        mask = torch.arange(int(self.lengths.max()), device=self.lengths.device) < self.lengths.unsqueeze(1)
+        return self.values.new_zeros(mask.shape).masked_scatter(mask, self.values), mask
+
+
+class Divergence(NamedTuple):
+    """Of sampled responses, each (responses,), nats per sequence: exact per-step KL summed over steps, log pi - log other, entropy."""
+
+    kl: Tensor
+    log_ratio: Tensor
+    entropy: Tensor
+
+
+class TokenReadings(NamedTuple):
+    """Of every response token: its log-prob and the distribution's entropy, nats, and the value of the state that predicts it."""
+
+    logps: TokenValues
+    entropies: TokenValues
+    values: TokenValues
+
+
+def chosen(log_probs: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
+    """The log-prob of each target and the entropy of its distribution, (tokens,); the latter detached, zeros where not asked for."""
+    logps, detached = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1), log_probs.detach()
+    return logps, -(detached.exp() * detached).sum(-1) if entropies else torch.zeros_like(logps).detach()
+
+
+def shape_of(model: Any) -> Shape:
+    """What FLOPs depend on, read from the weights: matmul weights of the blocks, the output head, layers and attention width."""
+    config, head = model.config, model.get_output_embeddings()
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)} | {id(head.weight)}
+    blocks = sum(p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings)
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return Shape(blocks, head.weight.numel(), config.num_hidden_layers, config.num_attention_heads * size)
