@@ -87,7 +87,9 @@ def cautions(study: Study) -> list[str]:
     said.append(f"Intervals: {interval_line(found)}")
     if (relative := spread(found)) is not None and relative > MATCHED:
         said.append(matching(found) + " Differences between algorithms may be differences of compute.")
-    said.append("Untuned: each knob's values are the declared defaults, learning rates too; a tuned comparison may come out otherwise.")
+    said.append(
+        "Untuned: knobs and learning rates are declared defaults, not found with equal effort; a tuned comparison may come out otherwise."
+    )
     said += unfinished_learning(found)
     lost = counts(study)
     if lost.diverged or lost.failed or lost.unfinished:
