@@ -55,7 +55,7 @@ class PPO:
     reward_pooling: Literal["sum", "last"] = "sum"
     reward_share: float = 0.3  # of the budget, at most
     reward_epochs: float = 1.0
-    reward_learning_rate: float = 4e-3
+    reward_learning_rate: float = 2e-3
     reward_batch: int = 32  # pairs
     value: Literal["separate", "shared"] = "separate"
     value_coef: float = 0.1  # of the value loss beside the policy's on a shared trunk; plays no role with separate models

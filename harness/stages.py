@@ -79,7 +79,7 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     }
     pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report))
     train, heldout = read_pairs(pairs / "pairs.jsonl"), read_pairs(pairs / "heldout.jsonl")
-    reward_key = {"stage": "reward", "version": 2, "pairs": key_of(pairs_key)}
+    reward_key = {"stage": "reward", "version": 3, "pairs": key_of(pairs_key)}
     proxy = judge = None
     if task.score is not None:
         proxy = stage("reward", reward_key, lambda folder: _fit_reward(folder, "proxy", train, heldout, sft, seed, report))
@@ -176,7 +176,7 @@ def _fit_reward(
     """A Bradley-Terry reward model on ``pairs``: the common proxy meter, or the judge of a task without a gold reward."""
     model, tokenizer = storage.load_model(sft, Ledger(float("inf")))
     pooling: Any = "sum" if model.shape.layers < 6 else "last"  # see RewardModel: last-token heads are weak on tiny models
-    rate = 4e-3 if model.shape.layers < 6 else 1e-5
+    rate = 2e-3 if model.shape.layers < 6 else 1e-5
     fit = fit_reward_model(
         model.fork(scalar_head=True),
         pairs,

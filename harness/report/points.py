@@ -19,6 +19,26 @@ from harness.training.ledger import CHARGED
 
 SHOWN = "finished"
 
+# What a metric can be, by how its name begins: shares and masses, divergences, lengths.
+SHARE = (0.0, 1.0)
+NAMES_OF_SHARES = (
+    "win_",
+    "tie_",
+    "eos_rate",
+    "repetition",
+    "refusal_mass",
+    "over_refusal_mass",
+    "harmful_",
+    "borderline_",
+    "preference_accuracy",
+)
+POSSIBLE = (
+    *((name, SHARE) for name in NAMES_OF_SHARES),
+    ("kl", (0.0, math.inf)),
+    ("length", (0.0, math.inf)),
+    ("entropy", (0.0, math.inf)),
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Point:
@@ -83,7 +103,7 @@ class Point:
         table = self._table(key, mark)
         if table is None:
             return Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
-        return two_way_interval(table, generator=generator_for(self.algorithm, self.setting, key))
+        return within(key, two_way_interval(table, generator=generator_for(self.algorithm, self.setting, key)))
 
     def value(self, key: str, mark: float | None = None) -> float | None:
         """The mean over seeds of a metric at a mark, without bounds; None where it is not defined."""
@@ -109,6 +129,14 @@ class Point:
             return None
         generator = generator_for(self.algorithm, self.setting, "rises")
         return paired_difference([late[p] for p in common], [early[p] for p in common], generator=generator)
+
+
+def within(key: str, interval: Interval) -> Interval:
+    """The interval cut to what the metric can be: with two seeds the t-factor of 12.7 / 1.96 reaches beyond 0 and 1."""
+    lowest, highest = next(
+        (bounds for prefix, bounds in POSSIBLE if key.startswith(prefix) and not key.endswith("_delta")), (-math.inf, math.inf)
+    )
+    return interval._replace(lower=max(interval.lower, lowest), upper=min(interval.upper, highest))
 
 
 def _number(row: Row, key: str) -> Any:

@@ -84,6 +84,9 @@ def fit_reward_model(
     sample = pairs[:CENTRING_PAIRS]
     shape = model.shape.scalar()
     affordable = min(budget - shape.scoring([pair_group(pair) for pair in sample]), _training_cost(shape, pairs) * epochs)
+    if pooling == "sum" and model.head is not None:
+        # A sum over tokens of the usual random head is noise of many nats that training would first have to undo (results/LOG.md).
+        torch.nn.init.zeros_(model.head.weight)
     model.optimise(learning_rate=learning_rate, weight_decay=weight_decay)
     fresh = len(pairs)
     for step, batch in enumerate(_batches(pairs, batch_pairs, affordable, shape, generator), 1):
