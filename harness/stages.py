@@ -177,22 +177,24 @@ def _fit_reward(
     model, tokenizer = storage.load_model(sft, Ledger(float("inf")))
     pooling: Any = "sum" if model.shape.layers < 6 else "last"  # see RewardModel: last-token heads are weak on tiny models
     rate = 2e-3 if model.shape.layers < 6 else 1e-5
+    batch = min(32, max(4, len(pairs) // 20))
     fit = fit_reward_model(
         model.fork(scalar_head=True),
         pairs,
         generator=torch.Generator().manual_seed(seed * 1000 + 4),
         pooling=pooling,
         learning_rate=rate,
-        batch_pairs=min(32, max(4, len(pairs) // 20)),
+        batch_pairs=batch,
     )
-    reward = _followed(fit, name, len(pairs), report)
+    reward = _followed(fit, name, batch / max(1, len(pairs)), report)
     storage.save_reward(folder, reward, tokenizer, heldout_quality(reward, heldout) if heldout else {})
 
 
-def _followed(fit: Any, name: str, pairs: int, report: Report) -> RewardModel:
+def _followed(fit: Any, name: str, step: float, report: Report) -> RewardModel:
+    """The fit's reward model; each of its updates is ``step`` of the whole."""
     while True:
         try:
             update: Update = next(fit)
-            report(f"{name} reward model", min(1.0, update.step * 32 / max(1, pairs)), update.metrics["loss"])
+            report(f"{name} reward model", min(1.0, update.step * step), update.metrics["loss"])
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]

@@ -192,10 +192,14 @@ def by_algorithm(found: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def reference_metric(references: Sequence[Reference], key: str) -> Interval | None:
-    """A metric of the SFT reference: its mean over seeds; bounds only where there is one seed."""
+    """A metric of the SFT reference: one seed's recorded interval, over several the mean with the two-way interval where prompts agree."""
     found = [each for each in (interval_of(metrics(r.record, None).get(key)) for r in references) if each is not None]
     if len(found) < 2:
         return found[0] if found else None
+    columns = [per_prompt(by_mark(r.samples()), key, 0.0) for r in references]
+    if len(found) == len(columns) and all(column and list(column) == list(columns[0]) for column in columns):
+        table = np.array([list(column.values()) for column in columns])
+        return within(key, two_way_interval(table, generator=generator_for("reference", "", key)))
     return Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
 
 
@@ -226,7 +230,8 @@ def by_mark(rows: Sequence[Row]) -> dict[tuple[float, str], list[Row]]:
 def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: float) -> dict[int, float]:
     """Means of a metric by prompt, in order of the prompts, from the sample rows of one mark; empty where a value is missing."""
     borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
-    chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else "evaluation"), ())
+    heldout = "heldout" if key == "preference_accuracy" else "evaluation"
+    chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else heldout), ())
     values = [_number(row, key) for row in chosen]
     if not chosen or any(not isinstance(value, int | float) for value in values):
         return {}
