@@ -102,3 +102,12 @@ def test_same_generator_same_model() -> None:
     groups = [pair_group(pair) for pair in toy_pairs(5, seed=3)]
     first, second = (fit(policy(), toy_pairs(64), epochs=1).scores(groups) for _ in range(2))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("pooling", "at_ignorance"), [("sum", True), ("last", False)])
+def test_a_summed_score_starts_at_ignorance_and_a_last_token_score_at_its_random_head(pooling: str, at_ignorance: bool) -> None:
+    """A head of zeros gives every pair the gap 0, so the first loss is log 2; the head that pretrained models use does not."""
+    first = next(
+        fit_reward_model(policy().fork(scalar_head=True), toy_pairs(8), generator=torch.Generator().manual_seed(0), pooling=pooling)  # type: ignore[arg-type]
+    )
+    assert (abs(first.metrics["loss"] - math.log(2)) < 1e-6) is at_ignorance
