@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Setting = int | float | str | bool
+ROUNDING = 1e-3  # nats: what float32 forwards of other shapes leave of equal log-probs; nearer than this is a tie
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from harness.measure.kl import cross_check
 from harness.measure.statistics import Interval, paired_difference, prompt_interval
 from harness.models.metered import Metered
 from harness.training.reward import RewardModel
-from harness.types import Array, Demonstration, Group, Probe, Response, Sample, TokenPair
+from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample, TokenPair
 
-ROUNDING = 1e-3  # nats
 CONSTANT = 0.5  # a text given to more than half of the prompts is flagged
 Row = dict[str, Any]
 

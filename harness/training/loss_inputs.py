@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.errors import HarnessError
 from harness.training.batches import Example
 from harness.training.loss_signature import BatchStatistics, LossSignature
-from harness.types import TokenPair
+from harness.types import ROUNDING, TokenPair
 
 
 def loss_inputs(
@@ -78,5 +78,5 @@ def metrics(examples: Sequence[Example], logps: Tensor, reference: Tensor) -> di
         chosen, rejected = changes[sides == 0], changes[sides == 1]
         gaps = chosen - rejected if sides.shape[1] == 2 else (chosen[:, None] - rejected[None]).flatten()
         found["gap"] = found["chosen_change"] - found["rejected_change"]
-        found["accuracy"] = float((gaps > 0).double().mean() + 0.5 * (gaps == 0).double().mean())
+        found["accuracy"] = float((gaps > ROUNDING).double().mean() + 0.5 * (gaps.abs() <= ROUNDING).double().mean())
     return found

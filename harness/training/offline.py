@@ -58,14 +58,13 @@ class _Run:
     tokens: int = 0
 
     def batch_size(self) -> int:
-        """Rows per optimiser step: pairs, or twice as many single responses; never more than the data hold."""
+        """Rows per optimiser step: pairs, or as many single responses (what TRL counts as well); never more than the data hold."""
         signature, pairs = self.algorithm.signature, self.setup.pairs
         check_annotations(pairs, signature, self.algorithm.name)
-        if min(self.setup.batch_pairs, len(pairs)) < signature.least:
-            raise HarnessError(
-                f"algorithm '{self.algorithm.name}' compares rows of a batch: it needs at least {signature.least} pairs per batch."
-            )
-        return min(self.setup.batch_pairs, len(pairs)) * (2 if signature.unpaired else 1)
+        size = min(self.setup.batch_pairs, len(pairs) * (2 if signature.unpaired else 1))
+        if size < signature.least:
+            raise HarnessError(f"algorithm '{self.algorithm.name}' compares rows of a batch, so it needs at least {signature.least}.")
+        return size
 
     def update(self, batch: Batch) -> dict[str, float]:
         """One optimiser step on this batch, charged as it runs; its metrics."""

@@ -226,7 +226,7 @@ def test_a_budget_that_pays_for_no_step_is_an_error() -> None:
 
 
 def test_batch_statistics_of_one_row_are_an_error() -> None:
-    with pytest.raises(HarnessError, match=r"'kto' compares rows of a batch: it needs at least 2 pairs per batch"):
+    with pytest.raises(HarnessError, match=r"'kto' compares rows of a batch, so it needs at least 2"):
         next(load("kto").updates(toy_setup(batch_pairs=1)))
 
 
