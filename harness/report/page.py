@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,12 @@ from harness.report.examples import examples
 from harness.report.figure_safety import DELTAS
 from harness.report.methods import METHODS
 from harness.report.palette import looks
-from harness.report.points import Point, interval_of, load, points
+from harness.report.points import Loaded, Point, interval_of, load, points
+from harness.report.section import Make
 from harness.store.records import RECORD, Study, write_bytes
+
+# The rooms of the page after Results, in order; each returns a section or None where a study has nothing for it.
+SECTIONS: tuple[Make, ...] = ()
 
 LEFT_OUT = {
     "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",
@@ -34,10 +38,21 @@ def write(study: Path) -> Path:
     found = points(loaded)
     with drawing.style():
         figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in _drawings(loaded, found)]
+        sections = list(_sections(loaded, found, folder))
     write_bytes(folder / "table.csv", tables.csv(loaded).encode())
     page = folder / "index.html"
-    write_bytes(page, render(loaded, found, figures).encode())
+    write_bytes(page, render(loaded, found, figures, sections).encode())
     return page
+
+
+def _sections(study: Loaded, found: list[Point], folder: Path) -> Iterator[dict[str, Any]]:
+    """Every room that has something to say, its figures saved and ready for the template."""
+    shown, mark = looks([(point.algorithm, point.control) for point in found]), findings.watermark(study)
+    for make in SECTIONS:
+        section = make(study, found, shown)
+        if section is not None:
+            texts = {"name": section.name, "title": section.title, "paragraphs": section.paragraphs, "tables": section.tables}
+            yield texts | {"figures": [figure(drawn, drawn.name, folder, mark) for drawn in section.figures]}
 
 
 def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[str, str]:
@@ -51,14 +66,15 @@ def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[st
     return {key: visible(each) for key, each in text.items()} | {"svg": drawing.inline(svg, name, visible(drawn.alternative))}
 
 
-def render(study: Study, found: list[Point], figures: list[dict[str, str]]) -> str:
+def render(study: Study, found: list[Point], figures: list[dict[str, str]], sections: Sequence[Mapping[str, Any]] = ()) -> str:
     """The page's HTML. Everything but the figures' SVG is escaped by the template."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("harness.report", "")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["visible"] = visible
-    return environment.get_template("template.html").render(**_context(study, found), figures={each["name"]: each for each in figures})
+    drawn = {each["name"]: each for each in [*figures, *(each for section in sections for each in section["figures"])]}
+    return environment.get_template("template.html").render(**_context(study, found), figures=drawn, sections=sections)
 
 
 def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing | None]]:
