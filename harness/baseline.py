@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.cell import checkpoint, model_facts, run_times, task_facts
 from harness.experiment import Experiment, study_key
+from harness.facts import checkpoint, judge_facts, model_facts, run_times, task_facts
 from harness.measure.evaluate import Yardstick, generator_for, measure
 from harness.measure.frontier import reference_tilt
 from harness.stages import Report, Shared, shared
@@ -62,6 +62,7 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
             "sft": _sft_facts(both.sft),
             "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
             **task_facts(experiment),
+            "judge": judge_facts(yard),
             "model": model_facts(experiment, reference.model),
         }
         times = run_times(ledger, experiment)

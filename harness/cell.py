@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import platform
-import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,8 @@ import torch
 
 from harness import registry, settings
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
-from harness.measure.evaluate import Measurement, measure
+from harness.facts import checkpoint, forget_peak, judge_facts, model_facts, run_times, task_facts
+from harness.measure.evaluate import measure
 from harness.stages import Report, Shared, shared
 from harness.store.records import CellWriter
 from harness.training.ledger import Ledger
@@ -25,7 +22,6 @@ from harness.types import Array, Response, Sample, Setup, Update
 from harness.yardstick import yardstick
 
 DRAWS = 50  # draws for one batch of prompts before what fits has to do
-VERSIONS = ("preference-harness", "torch", "transformers", "numpy")
 
 
 @dataclass(frozen=True)
@@ -116,23 +112,13 @@ class _Run:
             "checkpoints": self.checkpoints,
             "diagnostics": self.diagnostics,
             "model": model_facts(self.plan.experiment, self.setup.policy.model),
+            "judge": judge_facts(self.yard),
         }
 
 
 def _decides(metric: str) -> bool:
     """Whether a run is over when this metric is not finite: any loss (a policy's, a critic's), or the gradient that stepped nothing."""
     return metric == "gradient_norm" or metric.endswith("loss")
-
-
-def checkpoint(found: Measurement) -> dict[str, Any]:
-    """A measurement as a record holds it."""
-    return {"alarms": found.alarms, "metrics": {name: interval._asdict() for name, interval in found.metrics.items()}}
-
-
-def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:
-    """Name, number of parameters and dtype of a model."""
-    parameters = sum(p.numel() for p in model.parameters())
-    return {"name": Path(experiment.model).name, "parameters": parameters, "dtype": str(model.dtype).removeprefix("torch.")}
 
 
 def resolved_settings(entry: registry.Entry, setting: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +145,7 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
 
     def score(ids: Any, samples: Any) -> Array:
         assert task.score is not None
-        return task.score([texts[p] for p in ids], [_response(tokens.text(s.ids), s) for s in samples])["gold"]
+        return task.score([texts[p] for p in ids], [_response(tokens.text(s.ids), s) for s in samples])[task.judges[0]]
 
     policy = shared.reference(ledger)
     return Setup(
@@ -203,47 +189,3 @@ def _blank(plan: Plan) -> dict[str, Any]:
         "checkpoints": [],
         **task_facts(experiment),
     }
-
-
-def task_facts(experiment: Experiment) -> dict[str, Any]:
-    """What cells and references alike record of the experiment."""
-    task = {"name": experiment.task, "version": experiment.task_version, "source": experiment.source or "embedded"}
-    return {
-        "task": task,
-        "quick": experiment.quick,
-        "trial": experiment.source is not None or experiment.limit is not None,
-        "model": {"name": Path(experiment.model).name},
-        "versions": {name: _version(name) for name in VERSIONS} | {"python": platform.python_version()},
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except ModuleNotFoundError:
-        return "not installed"
-
-
-def peak_memory() -> int:
-    """Most bytes of memory this process held since ``forget_peak``; since its start where the system keeps no such mark."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def forget_peak() -> None:
-    """Let ``peak_memory`` begin anew, so that one worker's earlier cells do not count against this one (Linux only)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def run_times(ledger: Ledger, experiment: Experiment) -> dict[str, Any]:
-    """Seconds by phase, device, threads and peak memory: what depends on the machine, kept in a file of its own."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    peak = peak_memory()
-    total = sum(ledger.wall_seconds.values())
-    seconds = {"wall": dict(ledger.wall_seconds), "cpu": dict(ledger.cpu_seconds), "total_wall": total}
-    return {**seconds, "device": device, "threads": experiment.threads, "peak_memory_bytes": peak}

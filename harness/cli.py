@@ -43,6 +43,7 @@ def compare(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A preset such as tiny-128, or a transformers folder.")] = None,
     data: Annotated[str | None, typer.Option(help="A file of real rows instead of the task's own.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Which of the task's judges decides; the others are recorded beside it.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
     results: Results = RESULTS,
@@ -54,7 +55,7 @@ def compare(
 ) -> None:
     """Run algorithms on a task with the same compute each, and write a report."""
     given: dict[str, Any] = {"task": task, "algorithms": _words(algorithms), "seeds": seeds, "budget": budget, "set": settings}
-    given |= {"model": model, "data": data, "dtype": dtype, "quick": quick or None, "limit": limit}
+    given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
     flags = {name: value for name, value in given.items() if value is not None}
     resolved, world = _resolve(flags, experiment)
     preview = _preview(resolved, world, jobs)  # raises where the model is unusable or the budget too small
@@ -127,7 +128,8 @@ def _resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task
     world: Task = registry.load_entry(entry).task(chosen.get("data"))
     named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path)}
     pairs = None if world.pairs is None else len(world.pairs)
-    return experiment.resolve(named, file, world.defaults, task_version=world.version, available_pairs=pairs), world
+    facts: dict[str, Any] = {"task_version": world.version, "available_pairs": pairs, "judges": world.judge_names}
+    return experiment.resolve(named, file, world.defaults, **facts), world
 
 
 def _preview(resolved: Experiment, world: Task, jobs: int | None) -> str:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveF
 from harness.errors import HarnessError, near
 from harness.plan import AlgorithmPlan, Frozen, plans
 from harness.price import absolute_budget, budget_flops
+from harness.registry import canonical
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
 
@@ -64,6 +65,7 @@ class Experiment(Frozen):
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: str
+    judge: str = "gold"  # the column that decides; the task's other judges are recorded beside it
     pairs: PositiveInt
     agreement: Annotated[float, Field(gt=0.5, lt=1)]
     sft_steps: PositiveInt
@@ -130,12 +132,19 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def resolve(
-    flags: Mapping[str, Any], file: Path | None, defaults: Defaults, *, task_version: str = "", available_pairs: int | None = None
+    flags: Mapping[str, Any],
+    file: Path | None,
+    defaults: Defaults,
+    *,
+    task_version: str = "",
+    available_pairs: int | None = None,
+    judges: Sequence[str] = ("gold",),
 ) -> Experiment:
     """The experiment: defaults < ``--quick`` < file < flags.
 
     ``flags`` holds only what was given, under the flags' names (``set`` is a list of ``NAME.beta=0.1``); ``available_pairs`` caps the
-    pairs where they come from a file. Raises HarnessError naming the value, its origin and what is legal.
+    pairs where they come from a file; ``judges`` are the task's, the first of them the default. Raises HarnessError naming the value,
+    its origin and what is legal.
     """
     written = read(file) if file else {}
     values = _plain(defaults)
@@ -147,6 +156,7 @@ def resolve(
         raise HarnessError("No model named, and this data proposes none; give --model FOLDER, a local transformers folder.")
     values["seeds"] = _seeds(values.get("seeds", 1))
     values["budget"] = absolute_budget(str(values["budget"]), defaults.budget)
+    values["judge"] = _judge(str(values.get("judge", judges[0])), judges)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
     experiment = _validated({**values, "task_version": task_version}, flags, file)
     return _capped(experiment, available_pairs)
@@ -197,6 +207,14 @@ def _seeds(given: Any) -> tuple[Any, ...]:
     if not words or not all(word.isdecimal() for word in words) or words == ["0"]:
         raise HarnessError(f"Seeds {given!r}: a number of seeds (3 means 0,1,2) or a list (0,4) is wanted.")
     return tuple(range(int(words[0]))) if len(words) == 1 and "," not in str(given) else tuple(map(int, words))
+
+
+def _judge(name: str, judges: Sequence[str]) -> str:
+    """The judge that a name means; dashes equal underscores."""
+    found = canonical(name)
+    if found not in judges:
+        raise HarnessError(f"Unknown judge {name!r}.{near(found, judges)} This task has: {', '.join(judges)}.")
+    return found
 
 
 def _validated(values: Mapping[str, Any], flags: Mapping[str, Any], file: Path | None) -> Experiment:

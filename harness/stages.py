@@ -149,7 +149,7 @@ def _sampled(experiment: Experiment, task: Task, tokens: Tokens, reference: Mete
         return [(p, *(Response(tokens.text(s.ids), s.ids, s.finished) for s in row)) for p, row in zip(prompts, rows, strict=True)]  # type: ignore[misc]
 
     def gold(prompts: Sequence[str], responses: Sequence[Response]) -> Array:
-        return scorer(prompts, responses)["gold"]
+        return scorer(prompts, responses)[task.judges[0]]
 
     pairs = sampled_pairs(draw, gold, experiment.pairs, experiment.agreement, np.random.default_rng((seed, 3)))
     return tokens.pairs(pairs), tokens.pairs(_ordered(draw, gold, experiment.agreement))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Setting = int | float | str | bool
+FITTED_JUDGE = "judge"  # the column of a reward model that judges a task without a score
 ROUNDING = 1e-3  # nats: what float32 forwards of other shapes leave of equal log-probs; nearer than this is a tie
 
 
@@ -50,10 +51,10 @@ class Pair:
 
 
 class Scorer(Protocol):
-    """Scores responses: one array of shape (responses,) per named component; the key ``gold`` is the reward itself, higher is better."""
+    """Scores responses: one array of shape (responses,) per name; those that the task's ``judges`` name are rewards, higher is better."""
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[Response]) -> Mapping[str, Array]:
-        """The components by name."""
+        """The judging scores and their components by name."""
         ...
 
 
@@ -103,7 +104,9 @@ class Task:
     ``demonstrations(generator, n)`` and ``training_prompts(generator, n)`` return n rows of the training split (fresh ones where the
     task can make them, else drawn in reshuffled epochs). ``pairs`` is None where pairs are to be sampled from the SFT reference and
     labelled by a Bradley-Terry draw from ``score``. ``judge_pairs`` are pairs disjoint from all others on which a reward model is
-    fitted to judge a task that has no ``score``. ``typical_tokens`` prices a pair before any pair exists: (prompt, response) tokens.
+    fitted to judge a task that has no ``score``. ``judges`` names the columns of ``score`` that may judge: the first is the reward that
+    labels pairs and judges where nobody says otherwise, the others are second opinions that are always recorded beside it.
+    ``typical_tokens`` prices a pair before any pair exists: (prompt, response) tokens.
     """
 
     name: str
@@ -118,12 +121,18 @@ class Task:
     max_response_tokens: int
     vocabulary: tuple[str, ...] = ()
     score: Scorer | None = None
+    judges: tuple[str, ...] = ("gold",)
     pairs: Sequence[Pair] | None = None
     judge_pairs: Sequence[Pair] = ()
     heldout_pairs: Sequence[Pair] = ()
     probes: Sequence[Probe] = ()
     typical_tokens: tuple[float, float] = (0.0, 0.0)
     notes: tuple[str, ...] = ()
+
+    @property
+    def judge_names(self) -> tuple[str, ...]:
+        """What may judge this task: the rewards of ``score``, or the one reward model that is fitted where there is none."""
+        return self.judges if self.score is not None else (FITTED_JUDGE,)
 
 
 class Group(NamedTuple):

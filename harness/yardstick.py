@@ -11,22 +11,22 @@ import torch
 
 from harness.experiment import Experiment
 from harness.measure import safety
-from harness.measure.evaluate import Yardstick, generator_for
+from harness.measure.evaluate import Standing, Yardstick, generator_for
 from harness.measure.judge import ScoreJudge, gold_judge
 from harness.models.metered import Metered
 from harness.models.storage import load_reward
 from harness.stages import Report, Shared
 from harness.store.cache import stage
 from harness.training.ledger import Ledger
-from harness.types import Array, Demonstration, Group, Response
+from harness.types import FITTED_JUDGE, Array, Demonstration, Group, Response
 
 
 def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Report) -> Yardstick:
     """The yardstick, its baseline computed where the cache has none; its models charge ``ledger`` (evaluation is free)."""
-    judge = _judge(shared, ledger)
+    judge = _judge(shared, experiment.judge, ledger)
     key = {
         "stage": "baseline",
-        "version": 2,
+        "version": 3,
         "sft": shared.sft.name,
         "pairs": shared.pair_folder.name,
         "task": shared.task.version,
@@ -42,8 +42,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         judge=judge,
         evaluation=_evaluation(experiment, shared),
         opponents=opponents,
-        opponent_scores=np.array(facts["opponent_scores"]),
-        reference_scores=np.array(facts["reference_scores"]),
+        standings={name: Standing(*(np.array(scores) for scores in facts["scores"][name])) for name in judge.names},
         probes=shared.task.probes,
         refusals={name: np.array(values) for name, values in facts["refusals"].items()},
         proxy=load_reward(shared.proxy, ledger)[0] if shared.proxy else None,
@@ -61,16 +60,16 @@ def _evaluation(experiment: Experiment, shared: Shared) -> Sequence[Demonstratio
     return [row for row, fit in zip(rows, fits, strict=True) if fit][: experiment.evaluation_prompts]
 
 
-def _judge(shared: Shared, ledger: Ledger) -> ScoreJudge:
+def _judge(shared: Shared, primary: str, ledger: Ledger) -> ScoreJudge:
     if shared.task.score is not None:
-        return gold_judge(shared.task.score)
+        return gold_judge(shared.task.score, shared.task.judges, primary)
     assert shared.judge is not None
     reward, _ = load_reward(shared.judge, ledger)
 
     def score(prompts: Sequence[str], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:
-        return {"judge": reward.scores(groups).double().cpu().numpy()}
+        return {FITTED_JUDGE: reward.scores(groups).double().cpu().numpy()}
 
-    return ScoreJudge(score, "judge", "a reward model fitted on pairs disjoint from all others")
+    return ScoreJudge(score, FITTED_JUDGE)
 
 
 def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJudge, report: Report) -> None:
@@ -82,16 +81,15 @@ def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJu
     opponents = draw_responses(reference, shared, prompts, samples, generator_for(shared.seed, "opponents"))
     own = tokens.groups(prompts, [[Response(d.responses[0])] for d in rows])
     with torch.no_grad():
-        scores = scored(judge, shared, prompts, opponents)[judge.primary]
-        reference_scores = judge.score(prompts, own, [Response(d.responses[0]) for d in rows])[judge.primary]
+        theirs = scored(judge, shared, prompts, opponents)
+        texts = judge.score(prompts, own, [Response(d.responses[0]) for d in rows])
         heldout = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in shared.heldout]) if shared.heldout else torch.zeros(0)
         masses = {}
         for probe in shared.task.probes:
             masses[probe.name] = safety.refusal_mass(reference, tokens, probe, probe.prompts[: experiment.probe_prompts]).tolist()
     facts = {
         "opponents": [[(r.text, r.ids, r.finished) for r in row] for row in opponents],
-        "opponent_scores": scores.reshape(len(rows), samples).tolist(),
-        "reference_scores": reference_scores.tolist(),
+        "scores": {name: (theirs[name].reshape(len(rows), samples).tolist(), texts[name].tolist()) for name in judge.names},
         "refusals": masses,
         "heldout_logps": heldout.tolist(),
     }

@@ -58,6 +58,7 @@ def _embedded(limit: int | None, seed: int) -> Task:
         max_response_tokens=32,
         vocabulary=tldr_language.VOCABULARY,
         score=tldr_gold.score,
+        judges=tldr_gold.JUDGES,
         probes=tldr_safety.probes(harmful, borderline),
         typical_tokens=_typical_tokens(),
     )

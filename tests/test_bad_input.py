@@ -35,6 +35,7 @@ CASES = {
     "illegal budget": (["--task", "tldr", "--budget", "30min"], ["Budget '30min'", "2epochs", "1.2e12"]),
     "small budget": (["--task", "tldr", "--budget", "1e6"], ["1e+06 FLOPs, too small for one step", "a batch of 32 pairs costs"]),
     "illegal dtype": (["--task", "tldr", "--dtype", "float16"], ["dtype", "'auto', 'float32' or 'bfloat16'", "float16"]),
+    "unknown judge": (["--task", "tldr", "--judge", "gold-c"], ["Unknown judge 'gold-c'", "Did you mean 'gold_b'?", "gold, gold_b"]),
     "unknown preset": (["--task", "tldr", "--model", "tiny-129"], ["Unknown model 'tiny-129'", "Did you mean 'tiny-128'?"]),
     "absent data": (["--task", "tldr", "--data", "absent.csv"], ["absent.csv"]),
     "absent experiment": (["absent.toml"], ["absent.toml: cannot be read: No such file"]),

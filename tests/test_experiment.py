@@ -56,6 +56,14 @@ def toml(tmp_path: Path, text: str) -> Path:
     return path
 
 
+def test_the_first_judge_decides_unless_another_is_named_and_it_is_part_of_the_study(defaults: Defaults) -> None:
+    first, second = (resolve({"task": "t", **flag}, None, defaults, judges=("gold", "gold_b")) for flag in ({}, {"judge": "gold-b"}))
+    assert (first.judge, second.judge) == ("gold", "gold_b")
+    assert study_key(first) != study_key(second)
+    with pytest.raises(HarnessError, match=r"Unknown judge 'gold'.*has: judge"):
+        resolve({"task": "t", "judge": "gold"}, None, defaults, judges=("judge",))
+
+
 def test_defaults_are_the_task_s_and_the_grid_is_the_algorithm_s(defaults: Defaults) -> None:
     experiment = with_set(defaults)
     assert (experiment.pairs, experiment.model, experiment.seeds, experiment.budget) == (2000, "tiny-128", (0,), "2epochs")

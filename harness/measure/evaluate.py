@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +23,19 @@ CONSTANT = 0.5  # a text given to more than half of the prompts is flagged
 Row = dict[str, Any]
 
 
+class Standing(NamedTuple):
+    """What one judge scored those whom a policy meets: ``opponents`` (prompts, samples) and the data's own ``references`` (prompts,)."""
+
+    opponents: Array
+    references: Array
+
+
 @dataclass(frozen=True)
 class Yardstick:
     """What every policy of one seed is measured against: the same prompts, opponents, judge, reference and probes.
 
-    ``opponents`` are texts of frozen SFT samples, (prompts)(samples), with judged scores ``opponent_scores`` (prompts, samples);
-    ``reference_scores`` (prompts,) judge the data set's own responses. ``refusals`` are the reference's masses by probe,
+    ``opponents`` are texts of frozen SFT samples, (prompts)(samples); ``standings`` hold what each column of the judge scored them and
+    the data set's own responses. ``refusals`` are the reference's masses by probe,
     ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs.
     """
 
@@ -37,8 +44,7 @@ class Yardstick:
     judge: ScoreJudge
     evaluation: Sequence[Demonstration]
     opponents: Sequence[Sequence[Response]]
-    opponent_scores: Array
-    reference_scores: Array
+    standings: Mapping[str, Standing]
     probes: Sequence[Probe]
     refusals: Mapping[str, Array]
     proxy: RewardModel | None
@@ -46,6 +52,16 @@ class Yardstick:
     heldout_logps: Array
     gold: bool
     seed: int
+
+    @property
+    def opponent_scores(self) -> Array:
+        """The primary judge's scores of the frozen opponents, (prompts, samples)."""
+        return self.standings[self.judge.primary].opponents
+
+    @property
+    def reference_scores(self) -> Array:
+        """The primary judge's scores of the data set's own responses, (prompts,)."""
+        return self.standings[self.judge.primary].references
 
 
 @dataclass(frozen=True)
@@ -108,15 +124,23 @@ def _array(values: torch.Tensor) -> Array:
 
 
 def _judged(yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:
-    """Scores and wins; a task without gold has no gold column, only the judge's own."""
+    """Scores, and wins under every judging column; a task without gold has no gold column, only the judge's own."""
     scores = dict(yard.judge.score([d.prompt for d in rows], groups, responses))
-    ours, n = scores[yard.judge.primary], len(rows)
     columns = {name: values for name, values in scores.items() if name != "length"}
-    columns["win_sft"], columns["tie_sft"] = wins(ours, yard.opponent_scores[:n])
-    columns["win_reference"], columns["tie_reference"] = wins(ours, yard.reference_scores[:n])
+    for name in yard.judge.names:
+        columns |= _outcomes(scores[name], yard.standings[name], yard.judge.suffix(name))
     if yard.proxy is not None:
         columns["proxy"] = _array(yard.proxy.scores(groups))
     return columns
+
+
+def _outcomes(ours: Array, theirs: Standing, suffix: str) -> dict[str, Array]:
+    """Win and tie shares per prompt against the opponents and the data's own responses, as one judge sees them."""
+    n = len(ours)
+    win_sft, tie_sft = wins(ours, theirs.opponents[:n])
+    win_reference, tie_reference = wins(ours, theirs.references[:n])
+    found = {"win_sft": win_sft, "tie_sft": tie_sft, "win_reference": win_reference, "tie_reference": tie_reference}
+    return {f"{name}{suffix}": values for name, values in found.items()}
 
 
 def _texts(responses: Sequence[Response], samples: Sequence[Sample]) -> dict[str, Array]:

@@ -16,16 +16,30 @@ ScoreResponses = Callable[[Sequence[str], Sequence[Group], Sequence[Response]], 
 
 @dataclass(frozen=True)
 class ScoreJudge:
-    """A judge by score. ``score`` returns named arrays (responses,), ``primary`` names the one that decides, ``lineage`` its origin."""
+    """A judge by score. ``score`` returns named arrays (responses,); ``primary`` names the one that decides.
+
+    ``others`` name second opinions among the same arrays: asked of the same responses, recorded beside the primary, never deciding.
+    """
 
     score: ScoreResponses
     primary: str
-    lineage: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All judging columns, the primary first."""
+        return (self.primary, *self.others)
+
+    def suffix(self, name: str) -> str:
+        """What follows a metric's name when this column judged it: nothing for the primary."""
+        return "" if name == self.primary else f"_{name}"
 
 
-def gold_judge(scorer: Scorer) -> ScoreJudge:
-    """The judge that a task's own gold reward makes; it reads texts, not ids."""
-    return ScoreJudge(lambda prompts, groups, responses: scorer(prompts, responses), "gold", "the task's gold reward")
+def gold_judge(scorer: Scorer, names: Sequence[str] = ("gold",), primary: str = "") -> ScoreJudge:
+    """The judge that a task's own scores make; it reads texts, not ids. Without a ``primary`` the first name decides."""
+    chosen = primary or names[0]
+    others = tuple(name for name in names if name != chosen)
+    return ScoreJudge(lambda prompts, groups, responses: scorer(prompts, responses), chosen, others)
 
 
 def wins(ours: Array, theirs: Array, *, tie: float = TIE) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""The gold reward of the embedded TL;DR world: a pure function of post, response and whether EOS ended it; no algorithm sees it."""
+"""The two gold rewards of the embedded TL;DR world: a pure function of post, response and whether EOS ended it; no algorithm sees them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from harness.types import Array, Response
 from tasks.worlds.tldr_language import CATEGORY_OF, MARKS, SLOTS, WORLD
 from tasks.worlds.tldr_posts import Story, read
 
-_WEIGHTS: Mapping[str, float] = WORLD["gold"]
+_WEIGHTS: Mapping[str, Mapping[str, float]] = {name: WORLD[name] for name in ("gold", "gold_b")}
+JUDGES = tuple(_WEIGHTS)
+"""Rewards over the same components: ``gold`` labels the pairs and wants the facts told, ``gold_b`` wants nothing wrong and few words."""
 _FILLER = frozenset(WORLD["summary"]["filler"])
 _CONFIDENCE = frozenset(WORLD["summary"]["confidence"])
 _BEFORE = {"relation": {"my"}, "object": {"my"}, "cause": {"of", "to"}, "feeling": {"feel", "am"}, "action": {"i"}}
@@ -20,20 +22,20 @@ COMPONENTS = (*_FACTS, "repetition_gold", "filler", "ending", "length", "confide
 
 
 def score(prompts: Sequence[str], responses: Sequence[Response]) -> dict[str, Array]:
-    """Returns the gold reward and its components, one array of shape (responses,) each; a perfect summary earns 6.75."""
+    """Returns both gold rewards and their components, one array of shape (responses,) each; a perfect summary earns 6.75 of ``gold``."""
     rows = [parts(read(prompt), response.text, response.finished) for prompt, response in zip(prompts, responses, strict=True)]
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(COMPONENTS))
     columns = {name: table[:, index] for index, name in enumerate(COMPONENTS)}
-    return {"gold": _gold(columns), **columns}
+    return {**{name: _gold(columns, weights) for name, weights in _WEIGHTS.items()}, **columns}
 
 
-def _gold(columns: Mapping[str, Array]) -> Array:
+def _gold(columns: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
     excess = {
         "excess_confidence": np.maximum(0.0, columns["confidence"] - 1),
-        "excess_length": np.maximum(0.0, columns["length"] - _WEIGHTS["free_words"]),
+        "excess_length": np.maximum(0.0, columns["length"] - weights["free_words"]),
     }
     terms = {**columns, **excess}
-    return np.asarray(sum(weight * terms[name] for name, weight in _WEIGHTS.items() if name != "free_words"), dtype=np.float64)
+    return np.asarray(sum(weight * terms[name] for name, weight in weights.items() if name != "free_words"), dtype=np.float64)
 
 
 def parts(story: Story, text: str, finished: bool) -> tuple[float, ...]:

@@ -44,9 +44,30 @@ def test_gold_equals_the_hand_count(text: str, finished: bool, gold: float, comp
     assert {name: columns[name][0] for name in components} == components
 
 
+# The second opinion: coverage .6 x 6 + ending .75 - .15 x 4 words over 14; a wrong fact costs .6 + 2.5, a filler .4 and a word.
+SECOND = [
+    (PERFECT, 3.6 + 0.75 - 0.6),
+    (PERFECT.replace("camera", "piano"), 3.0 - 2.5 + 0.75 - 0.6),
+    ("lol " + PERFECT, 3.6 - 0.4 + 0.75 - 0.75),
+    ("my boss hid my camera .", 3 * 0.6 + 0.75),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SECOND)
+def test_the_second_gold_equals_its_hand_count(text: str, expected: float) -> None:
+    assert score([POST], [Response(text)])["gold_b"] == pytest.approx([expected], abs=1e-12)
+
+
+def test_the_two_golds_disagree_on_some_comparison() -> None:
+    """Two facts and a wrong one more: the first gold prefers the longer summary, the second the shorter one."""
+    short, long = "my boss hid my camera .", "my boss hid my camera because of debt , now i am sad , should i quit ?"
+    columns = score([POST] * 2, [Response(short), Response(long)])
+    assert columns["gold"][0] < columns["gold"][1] and columns["gold_b"][0] > columns["gold_b"][1]
+
+
 def test_every_column_has_one_value_per_response() -> None:
     columns = score([POST] * 3, [Response(PERFECT)] * 3)
-    assert set(columns) == {"gold", *COMPONENTS}
+    assert set(columns) == {"gold", "gold_b", *COMPONENTS}
     assert all(column.shape == (3,) for column in columns.values())
     assert all(column.shape == (0,) for column in score([], []).values())
 

@@ -1,0 +1,79 @@
+"""What a record says of the world it was made in: task, judge, model, versions, and what depends on the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import resource
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.experiment import Experiment
+from harness.measure.evaluate import Measurement, Yardstick
+from harness.training.ledger import Ledger
+
+VERSIONS = ("preference-harness", "torch", "transformers", "numpy")
+
+
+def checkpoint(found: Measurement) -> dict[str, Any]:
+    """A measurement as a record holds it."""
+    return {"alarms": found.alarms, "metrics": {name: interval._asdict() for name, interval in found.metrics.items()}}
+
+
+def judge_facts(yard: Yardstick) -> dict[str, Any]:
+    """What judged, as a record holds it: the column that decides and the second opinions beside it."""
+    return {"primary": yard.judge.primary, "others": list(yard.judge.others)}
+
+
+def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:
+    """Name, number of parameters and dtype of a model."""
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"name": Path(experiment.model).name, "parameters": parameters, "dtype": str(model.dtype).removeprefix("torch.")}
+
+
+def task_facts(experiment: Experiment) -> dict[str, Any]:
+    """What cells and references alike record of the experiment."""
+    task = {"name": experiment.task, "version": experiment.task_version, "source": experiment.source or "embedded"}
+    return {
+        "task": task,
+        "quick": experiment.quick,
+        "judge": {"primary": experiment.judge},
+        "trial": experiment.source is not None or experiment.limit is not None,
+        "model": {"name": Path(experiment.model).name},
+        "versions": {name: _version(name) for name in VERSIONS} | {"python": platform.python_version()},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ModuleNotFoundError:
+        return "not installed"
+
+
+def peak_memory() -> int:
+    """Most bytes of memory this process held since ``forget_peak``; since its start where the system keeps no such mark."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget_peak() -> None:
+    """Let ``peak_memory`` begin anew, so that one worker's earlier cells do not count against this one (Linux only)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def run_times(ledger: Ledger, experiment: Experiment) -> dict[str, Any]:
+    """Seconds by phase, device, threads and peak memory: what depends on the machine, kept in a file of its own."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    peak = peak_memory()
+    total = sum(ledger.wall_seconds.values())
+    seconds = {"wall": dict(ledger.wall_seconds), "cpu": dict(ledger.cpu_seconds), "total_wall": total}
+    return {**seconds, "device": device, "threads": experiment.threads, "peak_memory_bytes": peak}
