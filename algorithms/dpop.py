@@ -15,6 +15,10 @@ ALIASES = ("dpo_positive",)
 # About KL 0.5, 1.5 and 2.1 on tuning prompts; 3 is beyond DPO at beta 0.3, so no penalty reaches it.
 grid = {"penalty": (2.0, 0.3, 0.03)}
 optimiser = {"learning_rate": 1e-3, "clip": 1.0}
+search = {
+    "learning_rate": (2.5e-4, 4e-3, "log", "a factor 4 around the default, at which the embedded model trains"),
+    "clip": (0.25, 4.0, "log", "a factor 4 around the default"),
+}
 
 
 @preference_loss(source="arXiv:2402.13228v2 L_DPOP", knob="penalty", positive=("beta",), conventions={"reduction": "sum"})

@@ -13,6 +13,10 @@ from harness import preference_loss
 
 grid = {"beta": (2.0, 0.5, 0.1)}  # KL 1.5, 2.0, 3.8 on tuning prompts: it rises again above beta 2, so 0.5 cannot be reached
 optimiser = {"learning_rate": 1e-3, "clip": 1.0}
+search = {
+    "learning_rate": (2.5e-4, 4e-3, "log", "a factor 4 around the default, at which the embedded model trains"),
+    "clip": (0.25, 4.0, "log", "a factor 4 around the default"),
+}
 
 
 @preference_loss(source="arXiv:2402.01306 L_KTO", knob="beta", positive=("beta",), conventions={"reduction": "sum", "kl_scope": "global"})

@@ -38,6 +38,11 @@ ALIASES = ("ppo_rlhf",)
 COUNTS = ("iterations", "samples_per_prompt", "epochs", "minibatches", "reward_batch")
 KL_GROUPS = 64  # groups of a rollout on which ``kl`` is measured: 256 samples by default
 grid = {"kl_coef": (1.0, 0.2, 0.08)}  # KL 0.50, 1.61 and 2.44 on tuning prompts of seed 0
+search = {
+    "learning_rate": (2.5e-4, 4e-3, "log", "a factor 4 around the default, at which the embedded model trains"),
+    "value_learning_rate": (7.5e-4, 1.2e-2, "log", "a factor 4 around the default: a value function may learn faster than its policy"),
+    "clip": (0.25, 4.0, "log", "a factor 4 around the default"),
+}
 family = "online"
 source = "Ouyang et al. 2022, arXiv 2203.02155"
 

@@ -44,6 +44,9 @@ def compare(
     model: Annotated[str | None, typer.Option(help="A preset such as tiny-128, or a transformers folder.")] = None,
     data: Annotated[str | None, typer.Option(help="A file of real rows instead of the task's own.")] = None,
     judge: Annotated[str | None, typer.Option(help="Which of the task's judges decides; the others are recorded beside it.")] = None,
+    tune: Annotated[int | None, typer.Option(help="Trials drawn for every grid value of every algorithm; 0: declared defaults.")] = None,
+    kl_targets: Annotated[str | None, typer.Option(help="Such as .5,1,2,4: the knob is searched until KL is there.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="last, or best: the mark that the tuning judge prefers.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
     results: Results = RESULTS,
@@ -56,6 +59,7 @@ def compare(
     """Run algorithms on a task with the same compute each, and write a report."""
     given: dict[str, Any] = {"task": task, "algorithms": _words(algorithms), "seeds": seeds, "budget": budget, "set": settings}
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
+    given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint}
     flags = {name: value for name, value in given.items() if value is not None}
     resolved, world = _resolve(flags, experiment)
     preview = _preview(resolved, world, jobs)  # raises where the model is unusable or the budget too small

@@ -7,13 +7,15 @@ parameters are the hyperparameters, or a class whose annotated fields with defau
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, near
 
+SCALES = ("linear", "log")
 METADATA = ("family", "source", "control", "conventions")
 
 
@@ -27,6 +29,15 @@ class Hyperparameter:
     choices: tuple[Any, ...] = ()
 
 
+class Range(NamedTuple):
+    """Where a setting is searched when algorithms are tuned: its bounds, ``linear`` or ``log`` between them, and where that comes from."""
+
+    low: float
+    high: float
+    scale: str
+    source: str
+
+
 @dataclass(frozen=True)
 class Declaration:
     """Everything literal that a file says about the object it binds; ``bound`` is False where it binds none, ``loss`` says a function."""
@@ -36,6 +47,7 @@ class Declaration:
     summary: str = ""
     hyperparameters: tuple[Hyperparameter, ...] = ()
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    search: Mapping[str, Range] = field(default_factory=dict)
     optimiser: Mapping[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +77,7 @@ def read(path: Path, name: str) -> Declaration:
         summary=_first_line(tree) or _first_line(node),
         hyperparameters=tuple(_hyperparameters(node)),
         grid={knob: _as_tuple(values) for knob, values in _mapping(literals, "grid", path).items()},
+        search={name: _range(name, value, path) for name, value in _mapping(literals, "search", path).items()},
         optimiser=_mapping(literals, "optimiser", path),
         aliases=_as_tuple(literals.get("ALIASES", ())),
         metadata={**{key: literals[key] for key in METADATA if key in literals}, **_keywords(node)},
@@ -114,6 +127,23 @@ def _mapping(literals: Mapping[str, Any], name: str, path: Path) -> Mapping[str,
     if not isinstance(value, dict):
         raise HarnessError(f"{path}: {name} must be a literal dictionary, found {type(value).__name__}.")
     return value
+
+
+def _range(name: str, value: Any, path: Path) -> Range:
+    """One declared range of the search; HarnessError that says what of it is not legal."""
+    where = f"{path}: search: {name}: "
+    if not isinstance(value, tuple | list) or len(value) != 4:
+        raise HarnessError(f"{where}(low, high, 'linear' or 'log', source) is wanted, found {value!r}.")
+    low, high, scale, source = value
+    if any(isinstance(bound, bool) or not isinstance(bound, int | float) for bound in (low, high)) or not low < high < math.inf:
+        raise HarnessError(f"{where}two numbers, the lower first, are wanted, found {low!r} and {high!r}.")
+    if scale not in SCALES:
+        raise HarnessError(f"{where}{scale!r} is not one of {', '.join(SCALES)}.{near(str(scale), SCALES)}")
+    if scale == "log" and low <= 0:
+        raise HarnessError(f"{where}a log range must lie above 0, found {low!r}.")
+    if not isinstance(source, str) or not source.strip():
+        raise HarnessError(f"{where}the fourth entry says where the range comes from, found {source!r}.")
+    return Range(float(low), float(high), scale, source.strip())
 
 
 def _hyperparameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[Hyperparameter]:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -20,6 +19,7 @@ from harness.price import absolute_budget, budget_flops
 from harness.registry import canonical
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
+from harness.written import Rising, written_in
 
 __all__ = ["QUICK", "AlgorithmPlan", "Cell", "Experiment", "budget_flops", "cells", "fingerprint", "read", "resolve", "study_key"]
 
@@ -31,11 +31,12 @@ QUICK: Mapping[str, Any] = {
     "evaluation_prompts": 128,
     "mark_prompts": 64,
     "tuning_prompts": 64,
+    "tuning_pairs": 600,
     "probe_prompts": 128,
     "marks": (0.5,),
     "frontier_samples": 16,
 }
-LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "probe_prompts")
+LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "tuning_pairs", "probe_prompts")
 SFT_ROWS = 3  # demonstrations that SFT sees for each row of --limit
 # Paths as typed are not part of it: what they hold is, through the task's version and the weights' hash.
 OUTSIDE_STUDY = {"source", "model", "algorithms", "seeds", "task_path", "threads"}
@@ -74,7 +75,12 @@ class Experiment(Frozen):
     batch_pairs: PositiveInt
     evaluation_prompts: PositiveInt
     mark_prompts: PositiveInt
+    tune: NonNegativeInt = 0  # trials drawn per grid value, beside the declared default
+    tuning_seed: NonNegativeInt | None = None  # None: the first of the seeds
     tuning_prompts: PositiveInt
+    tuning_pairs: PositiveInt = 2000
+    kl_targets: Rising = ()
+    checkpoint: Literal["last", "best"] = "last"
     probe_prompts: NonNegativeInt
     marks: Annotated[tuple[float, ...], AfterValidator(_ascending)]
     opponent_samples: PositiveInt
@@ -109,26 +115,7 @@ FILE_KEYS = (set(Experiment.model_fields) - {"task_path", "task_version", "sourc
 
 def read(path: Path) -> dict[str, Any]:
     """An experiment file's top-level keys and tables, unknown keys refused; paths in it are relative to the file."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        message = str(error).partition(" (at ")[0]
-        raise HarnessError(f"{path}{f':{line[1]}' if line else ''}: malformed TOML: {message}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise HarnessError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    for key in values:
-        if key not in FILE_KEYS:
-            raise HarnessError(f"{path}: {key}: unknown key.{near(key, FILE_KEYS)} Legal keys: {', '.join(sorted(FILE_KEYS))}.")
-    for key in ("data", "model", "task"):
-        if isinstance(values.get(key), str):
-            values[key] = _beside(path, values[key])
-    named = values.get("algorithms", [])
-    if not isinstance(named, dict | list) or not all(isinstance(name, str) for name in named):
-        raise HarnessError(f"{path}: algorithms: a list of names or tables [algorithms.NAME] are wanted, found {named!r}.")
-    if named:
-        values["algorithms"] = {_beside(path, name): named[name] if isinstance(named, dict) else {} for name in named}
-    return values
+    return written_in(path, FILE_KEYS)
 
 
 def resolve(
@@ -235,8 +222,3 @@ def _capped(experiment: Experiment, available_pairs: int | None) -> Experiment:
     if available_pairs is not None:
         sizes["pairs"] = min(sizes["pairs"], available_pairs)
     return experiment.model_copy(update=sizes)
-
-
-def _beside(file: Path, word: str) -> str:
-    """A relative path in a file, relative to that file; a plain name stays."""
-    return str(file.parent / word) if "/" in word and not Path(word).is_absolute() else word

@@ -29,9 +29,10 @@ def _about(entry: Entry, check: bool) -> str:
         return f"cannot be used: {problem}"
     declared = entry.declaration
     grid = "; ".join(f"{knob} = {', '.join(map(str, values))}" for knob, values in declared.grid.items())
+    searched = f"searched: {', '.join(declared.search)}" if declared.search else ""
     also = f"also {', '.join(declared.aliases)}" if declared.aliases else ""
     origin = "" if entry.module.partition(".")[0] == entry.kind else f"from {entry.module or entry.path}"
-    return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", also, origin]))
+    return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", searched, also, origin]))
 
 
 def _counts(study: records.Study) -> str:

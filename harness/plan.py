@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from harness import registry, settings
+from harness.declaration import Range
 from harness.errors import HarnessError, near
 from harness.registry import Entry
 from harness.types import Defaults, Setting
@@ -21,13 +22,17 @@ class Frozen(BaseModel):
 
 
 class AlgorithmPlan(Frozen):
-    """One algorithm and its grid cells. ``settings`` hold what differs from the file's declared defaults; ``sha256`` is of its code."""
+    """One algorithm and its grid cells. ``settings`` hold what differs from the file's declared defaults; ``sha256`` is of its code.
+
+    ``search`` says where the settings that the grid leaves alone are searched when the comparison is tuned.
+    """
 
     name: str
     path: str | None = None
     sha256: str
     knob: str | None = None
     settings: tuple[dict[str, Setting], ...]
+    search: dict[str, Range] = {}
 
 
 def plans(flags: Mapping[str, Any], written: Mapping[str, Any], defaults: Defaults, *, quick: bool, origin: str) -> list[AlgorithmPlan]:
@@ -87,4 +92,13 @@ def _plan(entry: Entry, layers: Sequence[tuple[Mapping[str, Any], str]], quick: 
     for asked, where in layers:
         chosen |= settings.choices(entry, asked, where)
     path = str(entry.path) if entry.path and not entry.module else None
-    return AlgorithmPlan(name=entry.name, path=path, sha256=entry.sha256, knob=entry.declaration.knob, settings=settings.spread(chosen))
+    proposed = {name: values[0] for name, values in settings.choices(entry, layers[0][0], layers[0][1]).items() if len(values) == 1}
+    fixed = {*entry.declaration.grid, *(name.replace("-", "_") for asked, _ in layers[1:] for name in asked)}
+    return AlgorithmPlan(
+        name=entry.name,
+        path=path,
+        sha256=entry.sha256,
+        knob=entry.declaration.knob,
+        settings=settings.spread(chosen),
+        search=settings.search(entry, fixed, proposed),
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from harness.declaration import Hyperparameter
+from harness.declaration import Hyperparameter, Range
 from harness.errors import HarnessError, near
 from harness.registry import Entry
+from harness.training.schedule import OPTIMISER
 from harness.types import Setting
 
 # The shared loop understands these for every loss, whether its file mentions them or not.
@@ -20,6 +21,8 @@ SHARED = (
     Hyperparameter("weight_decay", "float", None),
     Hyperparameter("batch_pairs", "int", None),
 )
+SEARCHED = ("learning_rate", "clip")  # searched for every algorithm that takes them, whatever its file declares
+AROUND = 4.0  # a default that declares no range of its own is searched from a quarter of it to four times it
 POSITIVE = frozenset({"beta", "tau", "learning_rate", "clip", "batch_pairs"})
 TRUTH = {"true": True, "false": False}
 
@@ -96,6 +99,50 @@ def around_default(entry: Entry) -> dict[str, tuple[Setting, ...]]:
         if isinstance(each.default, float) and each.default > 0:
             return {each.name: (each.default * 4, each.default, each.default / 4)}
     return {}
+
+
+def search(entry: Entry, taken: Collection[str], proposed: Mapping[str, Setting]) -> dict[str, Range]:
+    """Where an algorithm's settings are searched: its file's ranges, and around the defaults of rate and clip where it gives none.
+
+    ``taken`` names what the grid or the user has set, which is not searched; ``proposed`` are defaults that a task moves, and the ranges
+    with them. Raises HarnessError for a range of no legal setting.
+    """
+    known, declared = legal(entry), entry.declaration.search
+    positive = POSITIVE | set(entry.declaration.metadata.get("positive", ()))
+    for name, found in declared.items():
+        where = f"{entry.path}: search: {name}"
+        if name not in known or _kind(known[name]) not in ("int", "float"):
+            numbers = sorted(each for each, parameter in known.items() if _kind(parameter) in ("int", "float"))
+            raise HarnessError(f"{where}: not a number among the settings.{near(name, numbers)} {entry.name} takes: {', '.join(numbers)}.")
+        if name in entry.declaration.grid:
+            raise HarnessError(f"{where}: the grid moves it already; a setting is in one of the two.")
+        if name in positive and found.low <= 0:
+            raise HarnessError(f"{where}: {found.low:g} is not positive; {name} must be above 0.")
+    defaults = {**(OPTIMISER if entry.declaration.loss else {}), **entry.defaults}
+    every = {**_around(defaults), **declared}
+    return {name: _recentred(each, defaults.get(name), proposed.get(name)) for name, each in every.items() if name not in taken}
+
+
+def _around(defaults: Mapping[str, Any]) -> dict[str, Range]:
+    """Ranges of what is always searched, around the defaults; an algorithm that has no such setting has no such range."""
+    found = {name: float(defaults[name]) for name in SEARCHED if isinstance(defaults.get(name), float | int) and defaults[name] > 0}
+    return {name: Range(value / AROUND, value * AROUND, "log", f"a factor {AROUND:g} around the default") for name, value in found.items()}
+
+
+def _recentred(found: Range, default: Any, proposed: Setting | None) -> Range:
+    """A log range moved as far as a task moves the default: what is searched lies around what the task proposes. Others stay."""
+    if found.scale != "log" or not (isinstance(default, float) and isinstance(proposed, float) and default > 0 and proposed > 0):
+        return found
+    ratio, moved = proposed / default, f"{found.source}; moved with the default that the task proposes, {proposed:g}"
+    return Range(found.low * ratio, found.high * ratio, found.scale, moved)
+
+
+def drawn(parameter: Hyperparameter, share: float, found: Range) -> Setting:
+    """The setting at ``share`` in [0, 1] of a range, to three significant digits, whole where the setting is."""
+    low, high = (math.log(bound) if found.scale == "log" else bound for bound in (found.low, found.high))
+    value = low + share * (high - low)
+    number = float(f"{math.exp(value) if found.scale == 'log' else value:.3g}")
+    return round(number) if _kind(parameter) == "int" else number
 
 
 def middle(grid: Choices) -> dict[str, tuple[Setting, ...]]:

@@ -90,6 +90,7 @@ class Defaults:
     evaluation_prompts: int = 384
     mark_prompts: int = 128
     tuning_prompts: int = 128
+    tuning_pairs: int = 2000
     probe_prompts: int = 512
     marks: tuple[float, ...] = (0.25, 0.5, 0.75)
     opponent_samples: int = 4

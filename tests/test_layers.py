@@ -117,6 +117,7 @@ def test_the_parent_process_needs_no_torch() -> None:
         "registry",
         "settings",
         "types",
+        "written",
     )
     files = (*(f"harness/{name}.py" for name in names), "harness/data/shapes.py")
     assert [each for each in room(*files) if within(each.module, "torch", "transformers", "peft", "accelerate", "harness.models")] == []

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from harness.errors import HarnessError, near
 from harness.training.loss_signature import LossSignature, read_signature
+from harness.training.schedule import OPTIMISER
 from harness.types import Setting, Setup, Update
-
-OPTIMISER: Mapping[str, float] = {"learning_rate": 1e-3, "clip": 1.0, "weight_decay": 0.0}
 
 Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+# What the shared loop trains with where a file says nothing: peak learning rate, clipped gradient norm, weight decay.
+OPTIMISER: Mapping[str, float] = {"learning_rate": 1e-3, "clip": 1.0, "weight_decay": 0.0}
 WARM_UP = 0.03
 FLOOR = 0.1
 

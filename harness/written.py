@@ -1,0 +1,51 @@
+"""An experiment as a file: its keys and tables read from TOML, with one line for whatever is wrong, and types of its values."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, PositiveFloat
+
+from harness.errors import HarnessError, near
+
+
+def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("numbers in ascending order, each once, are wanted")
+    return values
+
+
+Rising = Annotated[tuple[PositiveFloat, ...], AfterValidator(_rising)]
+
+
+def written_in(path: Path, legal: Collection[str]) -> dict[str, Any]:
+    """The top-level keys and tables of an experiment file, keys that are not legal refused; paths in it are relative to the file."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        message = str(error).partition(" (at ")[0]
+        raise HarnessError(f"{path}{f':{line[1]}' if line else ''}: malformed TOML: {message}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    for key in values:
+        if key not in legal:
+            raise HarnessError(f"{path}: {key}: unknown key.{near(key, legal)} Legal keys: {', '.join(sorted(legal))}.")
+    for key in ("data", "model", "task"):
+        if isinstance(values.get(key), str):
+            values[key] = _beside(path, values[key])
+    named = values.get("algorithms", [])
+    if not isinstance(named, dict | list) or not all(isinstance(name, str) for name in named):
+        raise HarnessError(f"{path}: algorithms: a list of names or tables [algorithms.NAME] are wanted, found {named!r}.")
+    if named:
+        values["algorithms"] = {_beside(path, name): named[name] if isinstance(named, dict) else {} for name in named}
+    return values
+
+
+def _beside(file: Path, word: str) -> str:
+    """A relative path in a file, relative to that file; a plain name stays."""
+    return str(file.parent / word) if "/" in word and not Path(word).is_absolute() else word
