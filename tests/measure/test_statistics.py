@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.measure.statistics import Interval, label, paired_difference, prompt_interval, prompt_means, two_way_interval
+from harness.measure.statistics import (
+    Interval,
+    label,
+    paired_difference,
+    paired_two_way,
+    prompt_interval,
+    prompt_means,
+    replicated,
+    reweighted,
+    two_way_interval,
+    two_way_intervals,
+)
 
 
 def covers(interval: Interval, truth: float) -> bool:
@@ -82,7 +93,7 @@ def test_bad_values_are_refused(values: list[float], words: str) -> None:
 def test_blocks_do_not_change_the_interval_much(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(size=300)
     whole = prompt_interval(values, generator=np.random.default_rng(2))
-    monkeypatch.setattr("harness.measure.statistics.BLOCK", 1000)
+    monkeypatch.setattr("harness.measure.statistics.resampling.BLOCK", 1000)
     assert prompt_interval(values, generator=np.random.default_rng(2)) == pytest.approx(whole)
 
 
@@ -120,3 +131,54 @@ def test_two_way_interval_covers_the_truth(seeds: int, spread: tuple[float, floa
     tables = (simulated(generator, seeds, 100, spread) for _ in range(400))
     hits = [covers(two_way_interval(table, generator=generator, resamples=500), 0.0) for table in tables]
     assert np.mean(hits) > 0.89
+
+
+def test_a_mean_replicated_is_the_two_way_interval_and_one_resample_weighs_all_tables() -> None:
+    """A mean is linear, so both ways to its replicates agree; a table less itself has no width, as paired tables must not."""
+    generator = np.random.default_rng(11)
+    table = simulated(generator, 3, 60, (0.1, 0.3, 0.4))
+    draw = lambda: np.random.default_rng(12)  # noqa: E731
+    assert replicated([table], lambda m: m, generator=draw()) == pytest.approx(two_way_interval(table, generator=draw()))
+    assert replicated([table, table], lambda a, b: a - b, generator=draw())[:3] == pytest.approx((0, 0, 0))
+    assert two_way_intervals([table, 2 * table], generator=draw())[0] == pytest.approx(two_way_interval(table, generator=draw()))
+    other = simulated(generator, 3, 60, (0.1, 0.3, 0.4))
+    both = replicated([table, other], lambda a, b: a - b, generator=draw())
+    assert both == pytest.approx(paired_two_way(table, other, generator=draw()))
+
+
+def test_a_reweighted_mean_is_the_two_way_interval() -> None:
+    table = simulated(np.random.default_rng(13), 4, 50, (0.1, 0.3, 0.4))
+    mean = two_way_interval(table, generator=np.random.default_rng(14), resamples=300)
+    fitted = reweighted(lambda w: float((w * table).sum() / w.sum()), table.shape, generator=np.random.default_rng(14), resamples=300)
+    assert fitted == pytest.approx(mean)
+
+
+def test_a_ratio_s_interval_is_that_of_the_delta_method() -> None:
+    """One seed, 400 prompts, y = 2x + noise of sd .5, x of mean 3: the ratio is 2 with standard error .5 / (3 sqrt 400) = .0083."""
+    generator = np.random.default_rng(15)
+    x = generator.normal(3, 1, size=(1, 400))
+    y = 2 * x + generator.normal(0, 0.5, size=(1, 400))
+    ratio = replicated([y, x], lambda a, b: a / b, generator=generator)
+    assert ratio.value == pytest.approx(y.mean() / x.mean())
+    assert (ratio.upper - ratio.lower) / (2 * 1.96) == pytest.approx(0.5 / (3 * 20), rel=0.12)
+
+
+def test_what_cannot_be_bounded_has_no_bounds() -> None:
+    """A single prompt, and a ratio over a mean that many resamples make 0."""
+    one = two_way_interval([[0.2], [0.4], [0.6]], generator=np.random.default_rng(0))
+    assert one.value == pytest.approx(0.4)
+    assert np.isnan([one.lower, one.upper]).all()
+    rare = np.array([[1.0, 0, 0, 0]])
+    with np.errstate(divide="ignore"):
+        assert np.isnan(replicated([np.ones((1, 4)), rare], lambda a, b: a / b, generator=np.random.default_rng(0)).lower)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [([[1.0, 2]], [[1.0]], "same seeds and prompts"), ([[1.0]], [[np.nan]], "1 of 1 values not finite"), ([1.0], [1.0], "seeds, prompts")],
+)
+def test_unpaired_or_broken_tables_are_refused(a: list[float], b: list[float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        paired_two_way(a, b, generator=np.random.default_rng(0))
+    with pytest.raises(ValueError, match=f"{words}|same seeds|finite"):
+        replicated([a, b], lambda x, y: x - y, generator=np.random.default_rng(0))

@@ -1,0 +1,62 @@
+"""Resamples of seeds and prompts: weights drawn in blocks that bound the memory, and what they make of tables (seeds, prompts)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+BLOCK = 4_000_000  # numbers drawn at once: 32 MB
+
+
+def two_way_replicates(stack: Array, generator: np.random.Generator, resamples: int, level: float) -> Array:
+    """Two-way replicates of the grand mean of each table, (tables, resamples)."""
+    factor = seed_factor(stack.shape[1], level)
+    means = stack.mean((1, 2))[:, None]
+    found = [
+        both + (factor - 1) * (alone - means)
+        for both, alone in (resampled(stack, *drawn) for drawn in draws(stack.shape[1:], generator, resamples))
+    ]
+    return np.concatenate(found, axis=1)
+
+
+def resampled(stack: Array, seed_weights: Array, prompt_weights: Array) -> tuple[Array, Array]:
+    """Means of each table with seeds and prompts resampled, and with the seeds alone; each (tables, resamples)."""
+    tables, seeds, prompts = stack.shape
+    by_seed = (prompt_weights @ stack.reshape(tables * seeds, prompts).T).reshape(-1, tables, seeds)
+    return np.einsum("bs,bts->tb", seed_weights, by_seed), stack.mean(2) @ seed_weights.T
+
+
+def draws(shape: tuple[int, ...], generator: np.random.Generator, resamples: int) -> Iterator[tuple[Array, Array]]:
+    """Weights of seeds and of prompts, (some, seeds) and (some, prompts), in blocks that bound the memory, ``resamples`` in all."""
+    seeds, prompts = shape
+    rows = max(1, BLOCK // prompts)
+    for start in range(0, resamples, rows):
+        some = min(rows, resamples - start)
+        yield weights(seeds, generator, some), weights(prompts, generator, some)
+
+
+def weights(size: int, generator: np.random.Generator, resamples: int) -> Array:
+    """Shares of each of ``size`` items in bootstrap samples, (resamples, size); counted draws, 20 times faster than multinomials."""
+    drawn = generator.integers(0, size, size=(resamples, size)) + size * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size) / size
+
+
+def seed_factor(seeds: int, level: float) -> float:
+    """What the seeds' part of a two-way replicate is multiplied by; 1 for a single seed, which has no such part."""
+    if seeds == 1:
+        return 1.0
+    from scipy.special import ndtri, stdtrit  # lazily: scipy.special is light, scipy.stats costs 0.8 s
+
+    tail = 0.5 + level / 2
+    few = float(stdtrit(seeds - 1, tail) / ndtri(tail)) if seeds < 5 else 1.0
+    return few * float(np.sqrt(seeds / (seeds - 1)))
+
+
+def percentiles(replicates: Array, level: float) -> tuple[float, float]:
+    """The lower and upper bound that leave (1 - level) / 2 of the replicates outside on either side."""
+    lower, upper = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    return float(lower), float(upper)
