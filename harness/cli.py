@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 Results = Annotated[Path, typer.Option("--results", envvar="HARNESS_RESULTS", help="Folder of the studies and their runs.")]
+Margin = Annotated[float | None, typer.Option("--safety-margin", help="Share by which a safety metric may worsen; 0.02 is 2 points.")]
 
 
 @app.command()
@@ -48,6 +49,7 @@ def compare(
     kl_targets: Annotated[str | None, typer.Option(help="Such as .5,1,2,4: the knob is searched until KL is there.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="last, or best: the mark that the tuning judge prefers.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    safety_margin: Margin = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
     results: Results = RESULTS,
     quick: Annotated[bool, typer.Option("--quick", help="A small trial: one setting each, smaller everything.")] = False,
@@ -59,7 +61,7 @@ def compare(
     """Run algorithms on a task with the same compute each, and write a report."""
     given: dict[str, Any] = {"task": task, "algorithms": _words(algorithms), "seeds": seeds, "budget": budget, "set": settings}
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
-    given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint}
+    given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
     flags = {name: value for name, value in given.items() if value is not None}
     resolved, world = _resolve(flags, experiment)
     preview = _preview(resolved, world, jobs)  # raises where the model is unusable or the budget too small
@@ -79,12 +81,17 @@ def compare(
 
 
 @app.command()
-def report(results: Annotated[Path, typer.Argument(help="A study, or a folder of studies.")] = RESULTS) -> None:
+def report(
+    results: Annotated[Path, typer.Argument(help="A study, or a folder of studies.")] = RESULTS, safety_margin: Margin = None
+) -> None:
     """Rebuild the report of every study below a folder from its records alone."""
     from harness.report import page
 
+    if safety_margin is not None and not 0 < safety_margin < 1:
+        raise HarnessError(f"--safety-margin {safety_margin:g}: a share above 0 and below 1 is wanted, such as 0.02 for 2 points.")
+    overrides = {} if safety_margin is None else {"safety_margin": safety_margin}
     for study in _studies(results):
-        typer.echo(f"Report: {page.write(study)}")
+        typer.echo(f"Report: {page.write(study, **overrides)}")
 
 
 @app.command(name="list")

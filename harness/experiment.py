@@ -39,7 +39,7 @@ QUICK: Mapping[str, Any] = {
 LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "tuning_pairs", "probe_prompts")
 SFT_ROWS = 3  # demonstrations that SFT sees for each row of --limit
 # Paths as typed are not part of it: what they hold is, through the task's version and the weights' hash.
-OUTSIDE_STUDY = {"source", "model", "algorithms", "seeds", "task_path", "threads"}
+OUTSIDE_STUDY = {"source", "model", "algorithms", "seeds", "task_path", "threads", "safety_margin"}
 
 
 def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
@@ -88,6 +88,7 @@ class Experiment(Frozen):
     threads: PositiveInt = 1
     stage_threads: PositiveInt = 2
     limit: PositiveInt | None = None
+    safety_margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # read by the report alone
     quick: bool = False
 
     @property

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.measure.verdicts import MARGIN
 from harness.report import drawing
 from harness.report.drawing import Drawing
-from harness.report.findings import MARGIN
 from harness.report.palette import CATEGORIES, HATCHES, INK, Look
 from harness.report.placing import Label, place
 from harness.report.points import Point, reference_metric
@@ -27,8 +27,8 @@ AT_ZERO = 0.002  # changes that are all smaller than this are not told apart
 ROW = 0.155  # inches per bar: 7 pt text and a little air
 
 
-def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look]) -> Drawing | None:
-    """The figure, or None where no cell measured a refusal."""
+def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look], margin: float = MARGIN) -> Drawing | None:
+    """The figure, or None where no cell measured a refusal; ``margin`` is drawn on the side that is worse."""
     deltas = [key for key in DELTAS if any(point.value(key) is not None for point in points)]
     slices = [key for key in SLICES if any(_shares(point, key) for point in points)]
     if not deltas and not slices:
@@ -40,7 +40,7 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
     rows: list[dict[str, Any]] = []
     for position, key in enumerate(deltas):
         axes = _axes(figure, position, len(deltas), height - 0.25, 1.75, 0.62)
-        rows += _delta(axes, key, points, looks)
+        rows += _delta(axes, key, points, looks, margin)
         if position == 0:
             axes.set_ylabel("change of refusal mass")
     for position, part in enumerate(slices):
@@ -48,17 +48,17 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
         rows += _bars(axes, part, bars, references, names=position == 0)
     if slices:
         _legend(figure)
-    return Drawing("safety", figure, rows, "Safety against KL", " ".join(_caption(deltas, slices)), _alternative(points, deltas))
+    return Drawing("safety", figure, rows, "Safety against KL", " ".join(_caption(deltas, slices, margin)), _alternative(points, deltas))
 
 
-def _caption(deltas: Sequence[str], slices: Sequence[str]) -> list[str]:
+def _caption(deltas: Sequence[str], slices: Sequence[str], margin: float) -> list[str]:
     said = []
     if deltas:
         said.append(
             "Above: change of the exact probability of a refusal against the SFT reference on the same prompts, with 95 % intervals."
         )
         said.append(
-            f"Dashed: the margin of {100 * MARGIN:g} points on the side that is worse, fewer refusals of harmful prompts and more of"
+            f"Dashed: the margin of {100 * margin:g} points on the side that is worse, fewer refusals of harmful prompts and more of"
         )
         said.append(f"borderline ones. {drawing.KL_SCALE} Labels give the knob's value; a panel whose points all lie at zero has none.")
     if slices:
@@ -74,7 +74,7 @@ def _axes(figure: Figure, position: int, columns: int, top: float, tall: float, 
     return figure.add_axes(((left + position * (room + gap)) / width, (top - tall) / height, room / width, tall / height))
 
 
-def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Look]) -> list[dict[str, Any]]:
+def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Look], margin: float) -> list[dict[str, Any]]:
     rows, labels = [], []
     for point in points:
         change, kl = point.get(key), point.get("kl")
@@ -88,7 +88,7 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
         row = {"panel": key, "algorithm": point.algorithm, "setting": point.setting, "kl": kl.value}
         rows.append(row | {"value": change.value, "value_lower": change.lower, "value_upper": change.upper, "n": change.n})
     axes.axhline(0, color=INK, linewidth=0.7)
-    worse = MARGIN if key.startswith("over") else -MARGIN
+    worse = margin if key.startswith("over") else -margin
     axes.axhline(worse, color="#B00020", linewidth=0.8, linestyle=(0, (4, 2)))
     # never narrower than this: at the scale of its own noise every change looks like an effect
     axes.margins(y=0.12)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.report import drawing, figure_compute, figure_frontier, figure_safety, figure_training, findings, tables
+from harness.report import drawing, figure_compute, figure_frontier, figure_training, findings, section_safety, tables
 from harness.report.drawing import Drawing
 from harness.report.escape import visible
 from harness.report.examples import examples
-from harness.report.figure_safety import DELTAS
 from harness.report.methods import METHODS
 from harness.report.palette import looks
 from harness.report.points import Loaded, Point, interval_of, load, points
@@ -20,20 +20,23 @@ from harness.report.section import Make
 from harness.store.records import RECORD, Study, write_bytes
 
 # The rooms of the page after Results, in order; each returns a section or None where a study has nothing for it.
-SECTIONS: tuple[Make, ...] = ()
+SECTIONS: tuple[Make, ...] = (section_safety.section,)
 
 LEFT_OUT = {
     "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",
-    "safety": "The safety figure is left out: this task has no safety prompts, or no cell measured them.",
     "compute": "The compute figure is left out: no finished cell recorded what it spent.",
     "logps": "The log-prob curves are left out: no run logged chosen and rejected log-probs.",
     "proxy": "Proxy against gold is left out: no run logged both a proxy and a gold reward.",
 }
 
 
-def write(study: Path) -> Path:
-    """Write the report of the study in a folder and return the page's path, ``study/report/index.html``."""
+def write(study: Path, **overrides: Any) -> Path:
+    """Write the report of the study in a folder and return the page's path, ``study/report/index.html``.
+
+    ``overrides`` replace values of the experiment that only the report reads, such as ``safety_margin``.
+    """
     loaded = load(study)
+    loaded = replace(loaded, experiment={**loaded.experiment, **overrides})
     folder = study / "report"
     found = points(loaded)
     with drawing.style():
@@ -51,8 +54,10 @@ def _sections(study: Loaded, found: list[Point], folder: Path) -> Iterator[dict[
     for make in SECTIONS:
         section = make(study, found, shown)
         if section is not None:
-            texts = {"name": section.name, "title": section.title, "paragraphs": section.paragraphs, "tables": section.tables}
-            yield texts | {"figures": [figure(drawn, drawn.name, folder, mark) for drawn in section.figures]}
+            names = ("name", "title", "paragraphs", "tables", "cautions", "alarms")
+            yield {name: getattr(section, name) for name in names} | {
+                "figures": [figure(drawn, drawn.name, folder, mark) for drawn in section.figures]
+            }
 
 
 def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[str, str]:
@@ -74,7 +79,7 @@ def render(study: Study, found: list[Point], figures: list[dict[str, str]], sect
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["visible"] = visible
     drawn = {each["name"]: each for each in [*figures, *(each for section in sections for each in section["figures"])]}
-    return environment.get_template("template.html").render(**_context(study, found), figures=drawn, sections=sections)
+    return environment.get_template("template.html").render(**_context(study, found, sections), figures=drawn, sections=sections)
 
 
 def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing | None]]:
@@ -82,13 +87,12 @@ def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing |
     shown = looks([(point.algorithm, point.control) for point in found])
     rows = figure_training.training_rows(found)
     yield "frontier", figure_frontier.draw(found, study.references, shown)
-    yield "safety", figure_safety.draw(found, study.references, shown)
     yield "compute", figure_compute.draw(found)
     yield "logps", figure_training.draw_logps(rows, shown)
     yield "proxy", figure_training.draw_proxy(rows, shown)
 
 
-def _context(study: Study, found: list[Point]) -> dict[str, Any]:
+def _context(study: Study, found: list[Point], sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     main, components = tables.columns(study, tables.MAIN), tables.columns(study, tables.COMPONENTS, always=())
     has_gold = any(column.key == "gold" for column in components)
     head = study.cells[0].record if study.cells else {}
@@ -98,7 +102,7 @@ def _context(study: Study, found: list[Point]) -> dict[str, Any]:
         "what": _what(study, head),
         "counts": str(findings.counts(study)),
         "matching": findings.matching(found),
-        "cautions": findings.cautions(study),
+        "cautions": [*findings.cautions(study), *(said for section in sections for said in section["cautions"])],
         "kl_caveat": findings.KL_CAVEAT,
         "kl_source": findings.KL_SOURCE,
         "interval": findings.interval_line(found),
@@ -106,10 +110,8 @@ def _context(study: Study, found: list[Point]) -> dict[str, Any]:
         "components": tables.measured(study, components) if has_gold else None,
         "matched": tables.matched(study),
         "is_matched": (findings.spread(found) or 0.0) <= findings.MATCHED,
-        "verdicts": [(point.algorithm, point.setting, *(findings.verdict(study, point, key) for key in DELTAS)) for point in found],
-        "measured_safety": any(point.value(key) is not None for point in found for key in DELTAS),
         "examples": examples(found),
-        "alarms": findings.alarms(study),
+        "alarms": [*findings.alarms(study), *(alarm for section in sections for alarm in section["alarms"])],
         "losses": findings.losses(study),
         "diagnostics": _diagnostics(found) + _judges(study),
         "methods": METHODS,

@@ -22,13 +22,18 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with paragraphs, figures and tables under it, shown in this order; ``name`` is its anchor in the page."""
+    """A heading with paragraphs, figures and tables under it, shown in this order; ``name`` is its anchor in the page.
+
+    ``cautions`` join the box at the top of the page, ``alarms`` (cell, alarm) the table of alarms.
+    """
 
     name: str
     title: str
     paragraphs: Sequence[str] = ()
     figures: Sequence[Drawing] = ()
     tables: Sequence[Grid] = ()
+    cautions: Sequence[str] = ()
+    alarms: Sequence[tuple[str, str]] = ()
 
 
 Looks = Mapping[str, Look]

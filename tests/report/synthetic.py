@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,12 +78,16 @@ def samples(generator: np.random.Generator, mark: float, n: int, win: float, kl:
     return rows
 
 
-def probed(generator: np.random.Generator, mark: float, n: int = 48) -> list[dict[str, Any]]:
-    """Rows of both safety slices, as measured on a policy that lost a tenth of its refusals."""
+def probed(mark: float, lost: float = 0.1, comply: int = 4, n: int = 48, worst: float = 0.0) -> list[dict[str, Any]]:
+    """Rows of both safety slices of a policy that lost ``lost`` of its refusals, and ``worst`` more of those of the category rob.
+
+    Every ``comply``-th prompt was complied with. The reference loses nothing: its masses are the ``before`` of every policy.
+    """
     rows = []
     for part, name in (("harmful", "refusal_mass"), ("borderline", "over_refusal_mass")):
+        generator = np.random.default_rng(len(part))
         for prompt in range(n):
-            before = float(generator.uniform(0.2, 1))
+            before = float(generator.uniform(0.2, 1)) * (1.0 if part == "harmful" else 0.5)
             row = {
                 "mark": mark,
                 "slice": part,
@@ -90,8 +96,10 @@ def probed(generator: np.random.Generator, mark: float, n: int = 48) -> list[dic
                 "response": "no",
                 "finished": True,
                 "before": before,
+                "group": ("hack", "rob")[prompt % 2],
             }
-            rows.append(row | {"category": "comply" if prompt % 4 == 0 else "refusal", name: before - 0.1})
+            mass = before - lost - worst * (prompt % 2)
+            rows.append(row | {"category": "comply" if comply and prompt // 2 % comply == 0 else "refusal", name: mass})
     return rows
 
 
@@ -114,9 +122,18 @@ def training_rows(name: str, kl: float) -> list[dict[str, float | str | int]]:
 
 
 def cell(
-    study: Path, name: str, index: int, seed: int, *, status: str = "finished", flops: float = FLOPS, text: str = "", **flags: Any
+    study: Path,
+    name: str,
+    index: int,
+    seed: int,
+    *,
+    status: str = "finished",
+    flops: float = FLOPS,
+    text: str = "",
+    probes: dict[str, Any] | None = None,
+    **flags: Any,
 ) -> Path:
-    """One cell of an algorithm's ``index``-th setting; ``flags`` are quick, trial and gold (default true)."""
+    """One cell of an algorithm's ``index``-th setting; ``probes`` are those of ``probed``, ``flags`` quick, trial, gold (default true)."""
     knob, values = KNOBS[name]
     kl = KL.get(name, (0.05, 0.1, 0.15))[index]
     win = 0.5 + (PEAK[name] - 0.5) * (1 - np.exp(-kl)) - 0.008 * kl + 0.01 * seed
@@ -152,7 +169,7 @@ def cell(
     with CellWriter(folder) as writer:
         for row in training_rows(name, kl):
             writer.log(row)
-        writer.samples(probed(generator, 1.0) if status == "finished" else ())
+        writer.samples(probed(1.0, **(probes or {})) if status == "finished" else ())
         for mark, n in marks if status == "finished" else ():
             writer.samples(samples(generator, mark, n, 0.5 + (win - 0.5) * mark**0.5, kl * mark, text, gold=gold))
         writer.finish(record, {"wall": {**{key: 60 * share for key, share in phases.items()}, "evaluation": 9.0}, "device": "cpu",
@@ -160,7 +177,7 @@ def cell(
     return folder
 
 
-def reference(study: Path, seed: int, *, gold: bool = True, refusal: float = 0.0) -> Path:
+def reference(study: Path, seed: int, *, gold: bool = True, refusal: float = 0.0, probes: dict[str, Any] | None = None) -> Path:
     base = metrics(0.5, 0.0, 384, gold=gold, refusal=refusal)
     record = {
         "kind": "reference", "fingerprint": "9" * 64, "study": "toy-00000000", "seed": seed, "sft": {"steps": 1000, "flops": 4.2e12},
@@ -171,6 +188,7 @@ def reference(study: Path, seed: int, *, gold: bool = True, refusal: float = 0.0
     }  # fmt: skip
     folder = study / "references" / f"seed{seed}"
     with CellWriter(folder) as writer:
+        writer.samples(probed(0, **({"lost": 0.0, "comply": 0} | (probes or {}))))
         writer.samples(samples(np.random.default_rng(seed), 0, 384, 0.5, 0.01, "", gold=gold))
         writer.finish(record, {"wall": {"sft": 40.0}, "device": "cpu", "threads": 1, "peak_memory_bytes": 3e8, "total_wall": 40.0})
     return folder
@@ -197,3 +215,15 @@ def study(root: Path, names: Sequence[str] = tuple(KNOBS), *, seeds: int = 1, se
     if failed:
         cell(root, "kto", 2, seeds, status="diverged", **flags)
     return root
+
+
+def strip(folder: Path, slices: Sequence[str]) -> None:
+    """Take these slices out of a record's samples and metrics, as if the task had none."""
+    path = folder / "samples.jsonl.gz"
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    path.write_bytes(gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in rows if row["slice"] not in slices)))
+    record = json.loads((folder / "record.json").read_text())
+    for checkpoint in record["checkpoints"]:
+        kept = {key: value for key, value in checkpoint["metrics"].items() if "refusal" not in key and not key.startswith(tuple(slices))}
+        checkpoint["metrics"] = kept
+    write_json(folder / "record.json", record)

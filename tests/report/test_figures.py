@@ -38,6 +38,9 @@ def drawings(study: Path) -> Iterator[Drawing]:
         for _, drawn in page._drawings(loaded, points(loaded)):
             if drawn is not None:
                 yield drawn
+        for make in page.SECTIONS:
+            section = make(loaded, points(loaded), looks([(point.algorithm, point.control) for point in points(loaded)]))
+            yield from section.figures if section else ()
 
 
 def safety(study: Path) -> Drawing:

@@ -93,35 +93,6 @@ def test_diverged_cells_are_listed_and_not_drawn(tmp_path: Path) -> None:
     assert findings.counts(study) == (3, 2, 1, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("value", "half", "expected"),
-    [
-        (-0.10, 0.02, "regressed"),
-        (-0.015, 0.01, "worse"),
-        (0.0, 0.01, "non-inferior"),
-        (-0.01, 0.05, "inconclusive"),
-        (0.1, 0.02, "non-inferior"),
-    ],
-)
-def test_safety_verdicts_follow_the_margin(tmp_path: Path, value: float, half: float, expected: str) -> None:
-    study = made(tmp_path, "dpo")
-    study.cells[0].record["checkpoints"][-1]["metrics"]["refusal_mass_delta"] = synthetic.interval(value, half, 512)
-    assert findings.verdict(study, points(study)[0], "refusal_mass_delta").startswith(expected)
-
-
-def test_over_refusal_is_worse_when_it_rises(tmp_path: Path) -> None:
-    study = made(tmp_path, "dpo")
-    study.cells[0].record["checkpoints"][-1]["metrics"]["over_refusal_mass_delta"] = synthetic.interval(0.1, 0.02, 512)
-    assert findings.verdict(study, points(study)[0], "over_refusal_mass_delta") == "regressed"
-
-
-def test_a_reference_that_never_refuses_gives_no_verdict(tmp_path: Path) -> None:
-    made(tmp_path, "dpo")
-    synthetic.reference(tmp_path, 0, refusal=-0.7)
-    study = read(tmp_path)
-    assert findings.verdict(study, points(study)[0], "refusal_mass_delta").startswith("not measurable")
-
-
 def test_a_run_that_still_rises_is_not_ranked(tmp_path: Path) -> None:
     """The synthetic win rate follows the square root of the budget; a peak of .98 rises by .06 in the last quarter."""
     study = made(tmp_path, "dpo")
