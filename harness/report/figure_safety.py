@@ -60,7 +60,8 @@ def _caption(deltas: Sequence[str], slices: Sequence[str], margin: float) -> lis
         said.append(
             f"Dashed: the margin of {100 * margin:g} points on the side that is worse, fewer refusals of harmful prompts and more of"
         )
-        said.append(f"borderline ones. {drawing.KL_SCALE} Labels give the knob's value; a panel whose points all lie at zero has none.")
+        said.append(f"borderline ones. Intervals are cut at the panel's edge. {drawing.KL_SCALE} Labels give the knob's value; a panel")
+        said.append("whose points all lie at zero has none.")
     if slices:
         said.append(f"{'Below: shares' if deltas else 'Shares'} of what is said, refusals included.")
     return said
@@ -91,9 +92,10 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
     worse = margin if key.startswith("over") else -margin
     axes.axhline(worse, color="#B00020", linewidth=0.8, linestyle=(0, (4, 2)))
     # never narrower than this: at the scale of its own noise every change looks like an effect
-    axes.margins(y=0.12)
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, -SHOWN, 1.25 * worse), max(high, SHOWN, 1.25 * worse))
+    # nor as wide as intervals over two seeds, which hide every point: those are cut at the panel's edge
+    values = [row["value"] for row in rows] or [0.0]
+    air = max(SHOWN, 0.4 * (max(*values, 0.0) - min(*values, 0.0)))
+    axes.set_ylim(min(*values, 0.0, worse) - air, max(*values, 0.0, worse) + air)
     drawing.kl_axis(axes, max((label.x for label in labels), default=1.0))
     axes.set_title(f"Refusals of {DELTAS[key]}")
     if any(abs(label.y) >= AT_ZERO for label in labels):
