@@ -93,9 +93,9 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
     axes.axhline(worse, color="#B00020", linewidth=0.8, linestyle=(0, (4, 2)))
     # never narrower than this: at the scale of its own noise every change looks like an effect
     # nor as wide as intervals over two seeds, which hide every point: those are cut at the panel's edge
-    values = [row["value"] for row in rows] or [0.0]
-    air = max(SHOWN, 0.4 * (max(*values, 0.0) - min(*values, 0.0)))
-    axes.set_ylim(min(*values, 0.0, worse) - air, max(*values, 0.0, worse) + air)
+    values: list[float] = [0.0, *(row["value"] for row in rows)]
+    air = max(SHOWN, 0.4 * (max(values) - min(values)))
+    axes.set_ylim(min([worse, *values]) - air, max([worse, *values]) + air)
     drawing.kl_axis(axes, max((label.x for label in labels), default=1.0))
     axes.set_title(f"Refusals of {DELTAS[key]}")
     if any(abs(label.y) >= AT_ZERO for label in labels):
