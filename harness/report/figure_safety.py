@@ -76,7 +76,8 @@ def _axes(figure: Figure, position: int, columns: int, top: float, tall: float, 
 
 
 def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Look], margin: float) -> list[dict[str, Any]]:
-    rows, labels = [], []
+    rows: list[dict[str, Any]] = []
+    labels: list[Label] = []
     for point in points:
         change, kl = point.get(key), point.get("kl")
         if change is None or kl is None:
@@ -93,7 +94,7 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
     axes.axhline(worse, color="#B00020", linewidth=0.8, linestyle=(0, (4, 2)))
     # never narrower than this: at the scale of its own noise every change looks like an effect
     # nor as wide as intervals over two seeds, which hide every point: those are cut at the panel's edge
-    values: list[float] = [0.0, *(row["value"] for row in rows)]
+    values = [0.0, *(row["value"] for row in rows)]
     air = max(SHOWN, 0.4 * (max(values) - min(values)))
     axes.set_ylim(min([worse, *values]) - air, max([worse, *values]) + air)
     drawing.kl_axis(axes, max((label.x for label in labels), default=1.0))
