@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import registry, settings
+from harness import kept, registry, settings
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, forget_peak, judge_facts, model_facts, run_times, task_facts
 from harness.measure.evaluate import measure
@@ -48,6 +48,8 @@ def run_cell(plan: Plan, report: Report) -> str:
             run = _Run(plan, times, writer, report)
             status, failure = run.train()
             record |= run.result()
+            if status == "finished":
+                run.keep()
         except Exception as error:
             import traceback
 
@@ -102,6 +104,12 @@ class _Run:
         self.writer.samples(found.rows)
         where = {"mark": mark, "share": self.ledger.share, "step": self.step, "final": final, "started": self.started}
         self.checkpoints.append({**where, **checkpoint(found)})
+
+    def keep(self) -> None:
+        """Save the policy beside the record where the experiment says so."""
+        policy = self.setup.policy
+        if kept.keeps(self.plan.experiment, sum(p.numel() for p in policy.model.parameters())):
+            kept.keep(policy, self.shared.tokens.tokenizer, self.plan.folder)
 
     def result(self) -> dict[str, Any]:
         """What the record says of the run beyond its plan."""

@@ -48,6 +48,7 @@ def compare(
     tune: Annotated[int | None, typer.Option(help="Trials drawn for every grid value of every algorithm; 0: declared defaults.")] = None,
     kl_targets: Annotated[str | None, typer.Option(help="Such as .5,1,2,4: the knob is searched until KL is there.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="last, or best: the mark that the tuning judge prefers.")] = None,
+    keep_policies: Annotated[str | None, typer.Option(help="Save trained policies: auto (below 5M weights), all or none.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
     safety_margin: Margin = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
@@ -62,6 +63,7 @@ def compare(
     given: dict[str, Any] = {"task": task, "algorithms": _words(algorithms), "seeds": seeds, "budget": budget, "set": settings}
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
+    given |= {"keep_policies": keep_policies}
     flags = {name: value for name, value in given.items() if value is not None}
     resolved, world = _resolve(flags, experiment)
     preview = _preview(resolved, world, jobs)  # raises where the model is unusable or the budget too small

@@ -39,7 +39,16 @@ QUICK: Mapping[str, Any] = {
 LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "tuning_pairs", "probe_prompts")
 SFT_ROWS = 3  # demonstrations that SFT sees for each row of --limit
 # Paths as typed are not part of it: what they hold is, through the task's version and the weights' hash.
-OUTSIDE_STUDY = {"source", "model", "algorithms", "seeds", "task_path", "threads", "safety_margin"}
+OUTSIDE_STUDY = {
+    "source",
+    "model",
+    "algorithms",
+    "seeds",
+    "task_path",
+    "threads",
+    "safety_margin",
+    "keep_policies",
+}
 
 
 def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
@@ -87,6 +96,7 @@ class Experiment(Frozen):
     frontier_samples: NonNegativeInt
     threads: PositiveInt = 1
     stage_threads: PositiveInt = 2
+    keep_policies: Literal["auto", "all", "none"] = "auto"  # auto: small models only (harness/kept.py)
     limit: PositiveInt | None = None
     safety_margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # read by the report alone
     quick: bool = False

@@ -12,7 +12,7 @@ import torch
 
 from harness.data.tokenise import Tokens
 from harness.measure import safety, text
-from harness.measure.judge import ScoreJudge, wins
+from harness.measure.judge import ScoreJudge, outcomes, wins
 from harness.measure.kl import cross_check
 from harness.measure.statistics import Interval, paired_difference, prompt_interval
 from harness.models.metered import Metered
@@ -81,7 +81,8 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
         columns = {**_kl(policy, yard, groups), **_judged(yard, demonstrations, groups, responses), **_texts(responses, samples)}
         columns |= _descriptive(yard, demonstrations, responses)
-        rows = _rows(yard, demonstrations, responses, columns, mark)
+        met = _opponents(yard, columns[yard.judge.primary])
+        rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
         metrics = {name: _interval(name, values, mark) for name, values in columns.items()}
         metrics["distinct_2"] = _distinct(responses, mark)
         preferred = _preferences(policy, yard)
@@ -141,6 +142,13 @@ def _outcomes(ours: Array, theirs: Standing, suffix: str) -> dict[str, Array]:
     win_reference, tie_reference = wins(ours, theirs.references[:n])
     found = {"win_sft": win_sft, "tie_sft": tie_sft, "win_reference": win_reference, "tie_reference": tie_reference}
     return {f"{name}{suffix}": values for name, values in found.items()}
+
+
+def _opponents(yard: Yardstick, ours: Array) -> list[Row]:
+    """For each prompt what happened against every single frozen opponent, and its length in tokens without EOS: lists of a row."""
+    each = outcomes(ours, yard.opponent_scores[: len(ours)]).tolist()
+    lengths = [[len(r.ids) - r.finished for r in row] for row in yard.opponents[: len(ours)]]
+    return [{"wins_each": row, "opponent_lengths": long} for row, long in zip(each, lengths, strict=True)]
 
 
 def _texts(responses: Sequence[Response], samples: Sequence[Sample]) -> dict[str, Array]:

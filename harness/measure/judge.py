@@ -42,9 +42,13 @@ def gold_judge(scorer: Scorer, names: Sequence[str] = ("gold",), primary: str = 
     return ScoreJudge(lambda prompts, groups, responses: scorer(prompts, responses), chosen, others)
 
 
+def outcomes(ours: Array, theirs: Array, *, tie: float = TIE) -> Array:
+    """1 for a win, 0.5 for a tie, 0 for a loss: ours (prompts,) against theirs (prompts, opponents), (prompts, opponents)."""
+    gap = ours[:, None] - (theirs[:, None] if theirs.ndim == 1 else theirs)
+    return np.asarray((gap > tie) + 0.5 * (np.abs(gap) <= tie), dtype=np.float64)
+
+
 def wins(ours: Array, theirs: Array, *, tie: float = TIE) -> tuple[Array, Array]:
-    """Win shares and tie shares per prompt: ours (prompts,) against theirs (prompts, opponents), a tie counting one half."""
-    theirs = theirs[:, None] if theirs.ndim == 1 else theirs
-    gap = ours[:, None] - theirs
-    tied = np.abs(gap) <= tie
-    return ((gap > tie) + 0.5 * tied).mean(1), tied.mean(1)
+    """Win shares and tie shares per prompt: the means of ``outcomes`` and of its ties over a prompt's opponents."""
+    each = outcomes(ours, theirs, tie=tie)
+    return each.mean(1), (each == 0.5).mean(1)

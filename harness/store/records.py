@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import shutil
 import tempfile
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from harness.errors import HarnessError
 
 SCHEMA = 1
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
-TIMES, LOG, EXPERIMENT = "times.json", "log.txt", "experiment.json"
+TIMES, LOG, EXPERIMENT, POLICY = "times.json", "log.txt", "experiment.json", "policy"
 KINDS = ("cell", "reference")
 STATUSES = ("finished", "diverged", "failed")
 
@@ -97,6 +98,7 @@ class CellWriter:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (RECORD, SAMPLES, TIMES):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / POLICY, ignore_errors=True)
         _sync_folder(folder)
         self._metrics = (folder / METRICS).open("w", encoding="utf-8", newline="\n")
         self._log = (folder / LOG).open("w", encoding="utf-8", newline="\n")
