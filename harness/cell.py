@@ -15,6 +15,7 @@ from harness import kept, registry, settings
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, forget_peak, judge_facts, model_facts, run_times, task_facts
 from harness.measure.evaluate import measure
+from harness.price import Budget
 from harness.stages import Report, Shared, shared
 from harness.store.records import CellWriter
 from harness.training.ledger import Ledger
@@ -26,24 +27,24 @@ DRAWS = 50  # draws for one batch of prompts before what fits has to do
 
 @dataclass(frozen=True)
 class Plan:
-    """A cell with what it needs to run anywhere: the experiment, the budget in canonical FLOPs, and its folder."""
+    """A cell with what it needs to run anywhere: the experiment, the resolved budget, and its folder."""
 
     experiment: Experiment
     cell: Cell
-    budget: float
+    budget: Budget
     folder: Path
 
     @property
     def fingerprint(self) -> str:
         """Of the study, the budget, the algorithm's file, the setting and the seed (``cell_fingerprint``)."""
-        return cell_fingerprint(self.experiment, self.cell, self.budget)
+        return cell_fingerprint(self.experiment, self.cell, self.budget.limit)
 
 
 def run_cell(plan: Plan, report: Report) -> str:
     """Train, measure and record; returns the status. An error inside is recorded as a failed cell with its traceback, not raised."""
     forget_peak()
     with CellWriter(plan.folder) as writer:
-        record, times = _blank(plan), Ledger(plan.budget)
+        record, times = _blank(plan), Ledger(plan.budget.limit)
         try:
             run = _Run(plan, times, writer, report)
             status, failure = run.train()
@@ -193,7 +194,7 @@ def _blank(plan: Plan) -> dict[str, Any]:
         "algorithm": algorithm,
         "setting": dict(cell.setting),
         "seed": cell.seed,
-        "budget": {"spec": experiment.budget, "flops": plan.budget},
+        "budget": plan.budget._asdict(),
         "checkpoints": [],
         **task_facts(experiment),
     }

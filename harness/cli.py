@@ -38,7 +38,7 @@ def compare(
     task: Annotated[str | None, typer.Option(help="A task's name or file, such as tldr.")] = None,
     algorithms: Annotated[str | None, typer.Option(help="Names or files, such as dpo,./mine.py.")] = None,
     seeds: Annotated[str | None, typer.Option(help="A number (3 is 0,1,2) or a list (0,4).")] = None,
-    budget: Annotated[str | None, typer.Option(help="2epochs, 2x (of the task's default) or FLOPs (1.2e12).")] = None,
+    budget: Annotated[str | None, typer.Option(help="2epochs, 2x (of the task's default) or FLOPs (1.2e12); several as 1x,2x,4x.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME.SETTING=VALUES", help="Such as dpo.beta=0.05,0.1; may be repeated.")
     ] = None,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.data.shapes import shape
 from harness.execute.local import Job, run_jobs
-from harness.experiment import AlgorithmPlan, Cell, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, study_key
+from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
+from harness.price import Budget, budgets
 from harness.progress import GridView
 from harness.store import records
 from harness.types import Task
@@ -21,19 +23,25 @@ MEMORY_SHARE = 0.6
 def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None = None, force: bool = False, verbose: bool = False) -> Path:
     """Run what is not finished yet, write the report, return the study's folder. Parents import no torch: workers do the work."""
     size = shape(experiment.model, len(task.vocabulary))
-    budget = budget_flops(experiment.budget, experiment, size, task.typical_tokens)
+    spending = budgets(experiment, size, task.typical_tokens)
     study = results / f"{experiment.task}-{study_key(experiment)[:8]}"
-    note = {"fingerprint": fingerprint(experiment), "study": study_key(experiment), "budget_flops": budget, "notes": list(task.notes)}
-    records.write_json(study / records.EXPERIMENT, {**experiment.model_dump(mode="json"), **note})
+    records.write_json(study / records.EXPERIMENT, {**experiment.model_dump(mode="json"), **_note(experiment, spending, task)})
     for plan in experiment.algorithms:
         _supersede(study, plan)
-    todo = list(_jobs(experiment, study, budget, force))
+    todo = list(_jobs(experiment, study, spending, force))
     if todo:
         _execute(experiment, todo, jobs or processes(size.blocks + size.head, experiment.threads), verbose)
     from harness.report import page
 
     page.write(study)
     return study
+
+
+def _note(experiment: Experiment, spending: Mapping[str, Budget], task: Task) -> dict[str, Any]:
+    """What experiment.json says beside the experiment; ``budget_flops`` is the largest budget."""
+    largest = max((budget.flops or 0.0 for budget in spending.values()), default=0.0)
+    amounts = {"budgets": [budget._asdict() for budget in spending.values()], "budget_flops": largest or None}
+    return {"fingerprint": fingerprint(experiment), "study": study_key(experiment), "notes": list(task.notes), **amounts}
 
 
 def failures(study: Path) -> list[str]:
@@ -46,10 +54,10 @@ def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: boo
         run_jobs(todo, workers=workers, threads=experiment.threads, verbose=verbose, heard=view.update, done=view.finish)
 
 
-def _jobs(experiment: Experiment, study: Path, budget: float, force: bool) -> Iterator[Job]:
+def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], force: bool) -> Iterator[Job]:
     """What is left to do: for each seed its shared stages first, then the reference and the cells that wait for them."""
     for seed in experiment.seeds:
-        left = [*_reference_job(experiment, study, seed, force), *_cell_jobs(experiment, study, budget, seed, force)]
+        left = [*_reference_job(experiment, study, seed, force), *_cell_jobs(experiment, study, spending, seed, force)]
         if left:
             first = f"reference-seed{seed}"
             yield Job(first, _prepare, (experiment, seed))
@@ -65,13 +73,20 @@ def _reference_job(experiment: Experiment, study: Path, seed: int, force: bool) 
         yield f"measure-reference-seed{seed}", _measure_reference, (experiment, seed, folder)
 
 
-def _cell_jobs(experiment: Experiment, study: Path, budget: float, seed: int, force: bool) -> Iterator[Call]:
+def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], seed: int, force: bool) -> Iterator[Call]:
     for cell in cells(experiment):
         if cell.seed != seed:
             continue
-        folder = study / "cells" / f"{cell.label}-{cell_fingerprint(experiment, cell, budget)[:8]}"
+        budget = spending[cell.budget]
+        folder = _folder(study, cell, cell_fingerprint(experiment, cell, budget.limit)[:8])
         if force or not _settled(folder):
             yield cell.label, _run_cell, (experiment, cell, budget, folder)
+
+
+def _folder(study: Path, cell: Cell, mark: str) -> Path:
+    """The cell's folder: the one that ends in its fingerprint, whatever its label was when the grid had another number of budgets."""
+    known = sorted(study.glob(f"cells/*-seed{cell.seed}-{mark}"))
+    return known[0] if known else study / "cells" / f"{cell.label}-{mark}"
 
 
 def _settled(folder: Path) -> bool:
@@ -119,7 +134,7 @@ def _measure_reference(experiment: Experiment, seed: int, folder: Path, report: 
     return measure_reference(experiment, seed, folder, report)
 
 
-def _run_cell(experiment: Experiment, cell: Cell, budget: float, folder: Path, report: Callable[..., None]) -> str:
+def _run_cell(experiment: Experiment, cell: Cell, budget: Budget, folder: Path, report: Callable[..., None]) -> str:
     from harness.cell import Plan, run_cell
 
     return run_cell(Plan(experiment, cell, budget, folder), report)

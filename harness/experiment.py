@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, ValidationInfo
 
 from harness.errors import HarnessError, near
 from harness.plan import AlgorithmPlan, Frozen, plans
-from harness.price import absolute_budget, budget_flops
+from harness.price import absolute_budget, budget_flops, budget_specs
 from harness.registry import canonical
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
@@ -39,16 +39,7 @@ QUICK: Mapping[str, Any] = {
 LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "tuning_pairs", "probe_prompts")
 SFT_ROWS = 3  # demonstrations that SFT sees for each row of --limit
 # Paths as typed are not part of it: what they hold is, through the task's version and the weights' hash.
-OUTSIDE_STUDY = {
-    "source",
-    "model",
-    "algorithms",
-    "seeds",
-    "task_path",
-    "threads",
-    "safety_margin",
-    "keep_policies",
-}
+OUTSIDE_STUDY = {"source", "model", "algorithms", "seeds", "budget", "task_path", "threads", "safety_margin", "keep_policies"}
 
 
 def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
@@ -57,10 +48,10 @@ def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
     return marks
 
 
-def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(seeds)) != len(seeds):
-        raise ValueError("every seed once is wanted")
-    return seeds
+def _distinct(values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError(f"every {str(info.field_name).removesuffix('s')} once is wanted")
+    return values
 
 
 class Experiment(Frozen):
@@ -74,7 +65,7 @@ class Experiment(Frozen):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
-    budget: str
+    budget: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
     judge: str = "gold"  # the column that decides; the task's other judges are recorded beside it
     pairs: PositiveInt
     agreement: Annotated[float, Field(gt=0.5, lt=1)]
@@ -103,21 +94,23 @@ class Experiment(Frozen):
 
     @property
     def cell_count(self) -> int:
-        """Algorithms' settings times seeds."""
-        return len(self.seeds) * sum(len(plan.settings) for plan in self.algorithms)
+        """Algorithms' settings times seeds times budgets."""
+        return len(self.seeds) * len(self.budget) * sum(len(plan.settings) for plan in self.algorithms)
 
 
 class Cell(NamedTuple):
-    """One run: an algorithm with one setting and one seed."""
+    """One run: an algorithm with one setting, one seed and one budget; ``several`` says that the grid has other budgets as well."""
 
     algorithm: AlgorithmPlan
     setting: Mapping[str, Setting]
     seed: int
+    budget: str
+    several: bool = False
 
     @property
     def label(self) -> str:
-        """``dpo-beta=0.1-seed0``: what a reader sees and, with a fingerprint behind it, the folder's name."""
-        values = [f"{name}={value}" for name, value in self.setting.items()]
+        """``dpo-beta=0.1-seed0``, with ``4epochs`` before the seed where budgets differ: what a reader sees and a folder's name."""
+        values = [f"{name}={value}" for name, value in self.setting.items()] + [self.budget] * self.several
         return re.sub(r"[^\w.=+-]", "_", "-".join([self.algorithm.name, *values, f"seed{self.seed}"]))
 
 
@@ -153,7 +146,7 @@ def resolve(
     if not values["model"]:
         raise HarnessError("No model named, and this data proposes none; give --model FOLDER, a local transformers folder.")
     values["seeds"] = _seeds(values.get("seeds", 1))
-    values["budget"] = absolute_budget(str(values["budget"]), defaults.budget)
+    values["budget"] = tuple(absolute_budget(spec, defaults.budget) for spec in budget_specs(values["budget"]))
     values["judge"] = _judge(str(values.get("judge", judges[0])), judges)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
     experiment = _validated({**values, "task_version": task_version}, flags, file)
@@ -161,11 +154,12 @@ def resolve(
 
 
 def cells(experiment: Experiment) -> Iterator[Cell]:
-    """Every run of the grid: by seed, then by algorithm, then by setting."""
+    """Every run of the grid: by seed, then by algorithm, then by setting, then by budget."""
+    several = len(experiment.budget) > 1
     for seed in experiment.seeds:
         for plan in experiment.algorithms:
             for setting in plan.settings:
-                yield Cell(plan, setting, seed)
+                yield from (Cell(plan, setting, seed, budget, several) for budget in experiment.budget)
 
 
 def fingerprint(value: Any) -> str:
@@ -175,13 +169,13 @@ def fingerprint(value: Any) -> str:
 
 
 def study_key(experiment: Experiment) -> str:
-    """The fingerprint of what cells must share to be compared: all but algorithms, seeds, the task's path and the threads of cells."""
+    """The fingerprint of what cells must share to be compared: all but algorithms, seeds, budgets, paths and the threads of cells."""
     shared = experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY)
     return fingerprint({**shared, "weights": weights_hash(experiment.model), "engine": engine_hash()})
 
 
 def cell_fingerprint(experiment: Experiment, cell: Cell, budget: float) -> str:
-    """sha256 of the study, the budget, the algorithm's name and file, the setting, seed and threads; the code of harness/ is not in it."""
+    """sha256 of the study, the budget's limit, the algorithm's name and file, the setting, seed and threads; no label is in it."""
     plan = {"algorithm": cell.algorithm.name, "file": cell.algorithm.sha256, "setting": dict(cell.setting), "seed": cell.seed}
     return fingerprint({"study": study_key(experiment), "budget": budget, "threads": experiment.threads, **plan})
 

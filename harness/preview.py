@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.experiment import Experiment, cells, study_key
-from harness.price import THROUGHPUT, budget_flops, estimate
+from harness.price import THROUGHPUT, budgets, estimate
 
 if TYPE_CHECKING:
     from harness.training.ledger import Shape
@@ -29,8 +29,8 @@ def seconds(amount: float) -> str:
 
 
 def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float], jobs: int) -> Iterator[str]:
-    flops = budget_flops(experiment.budget, experiment, shape, typical_tokens)
-    guess = estimate(experiment, shape, typical_tokens, flops, jobs)
+    spending = budgets(experiment, shape, typical_tokens)
+    guess = estimate(experiment, shape, typical_tokens, spending, jobs)
     for name, value in experiment.model_dump(mode="json", exclude={"algorithms"}).items():
         if value is not None:
             yield f"{name} = {json.dumps(value)}"
@@ -38,10 +38,11 @@ def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, fl
     every = list(cells(experiment))
     width = max(len(cell.label) for cell in every)
     for cell in every:
-        yield f"{cell.label:<{width}}  {flops:.3g} FLOPs  about {seconds(guess.cell)}"
+        yield f"{cell.label:<{width}}  {spending[cell.budget].limit:.3g} FLOPs  about {seconds(guess.cells[cell.budget])}"
     yield ""
-    total = len(every) * flops
-    yield f"Study {experiment.task}-{study_key(experiment)[:8]}: {len(every)} cells at {experiment.budget}, {total:.3g} FLOPs together."
+    total = sum(spending[cell.budget].limit for cell in every)
+    at = ", ".join(experiment.budget)
+    yield f"Study {experiment.task}-{study_key(experiment)[:8]}: {len(every)} cells at {at}, {total:.3g} FLOPs together."
     yield (
         f"Estimate: {seconds(guess.total)} with {jobs} process{'es' if jobs > 1 else ''}, of it {seconds(guess.stage)} per seed "
         f"for the shared reference; assumes {THROUGHPUT / 1e9:g} GFLOP/s per process: an order of magnitude. Nothing was run."

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import HarnessError
 
@@ -21,11 +22,20 @@ LEGAL_BUDGETS = "2epochs (what DPO costs for two epochs of the pairs), 2x (twice
 SPEC = re.compile(r"(?P<amount>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<unit>epochs?|x)?", re.IGNORECASE)
 
 
+class Budget(NamedTuple):
+    """What a cell may spend: as written, what is matched, its amount in that unit, and canonical FLOPs where they are what is matched."""
+
+    spec: str
+    match: str
+    limit: float
+    flops: float | None
+
+
 class Estimate(NamedTuple):
-    """Seconds at the declared throughput: one seed's SFT and references, one cell with its evaluation, and the whole grid."""
+    """Seconds at the declared throughput: one seed's SFT and references, one cell of each budget with its evaluation, the whole grid."""
 
     stage: float
-    cell: float
+    cells: Mapping[str, float]
     total: float
 
 
@@ -37,6 +47,15 @@ def parse_budget(spec: str) -> tuple[float, str]:
         raise HarnessError(f"Budget {spec!r} is not one; legal are {LEGAL_BUDGETS}.")
     unit = (match["unit"] or "flops").lower()
     return amount, "epochs" if unit.startswith("epoch") else unit
+
+
+def budget_specs(given: Any) -> list[str]:
+    """Budgets as written, one or several: ``1x,2x`` and ``["1x", "2x"]`` are the same two; HarnessError where there is none."""
+    words = given if isinstance(given, list | tuple) else str(given).split(",")
+    specs = [str(word).strip() for word in words if str(word).strip()]
+    if not specs:
+        raise HarnessError(f"Budget {given!r} is not one; legal are {LEGAL_BUDGETS}, or several of them, as 1x,2x,4x.")
+    return specs
 
 
 def absolute_budget(spec: str, default: str) -> str:
@@ -68,14 +87,27 @@ def budget_flops(spec: str, experiment: Experiment, shape: Shape, typical_tokens
     return flops
 
 
+def budgets(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float]) -> dict[str, Budget]:
+    """Every budget of the experiment by its spec; HarnessError where two are the same amount or one pays for no step."""
+    found: dict[str, Budget] = {}
+    for spec in experiment.budget:
+        flops = budget_flops(spec, experiment, shape, typical_tokens)
+        if same := [other.spec for other in found.values() if other.limit == flops]:
+            raise HarnessError(f"Budgets {same[0]!r} and {spec!r} are the same {flops:.3g} FLOPs; give each once.")
+        found[spec] = Budget(spec, "flops", flops, flops)
+    return found
+
+
 def pair_forward(shape: Shape, typical_tokens: tuple[float, float], responses: int = 2) -> float:
     """FLOPs of one forward over a prompt and its responses at typical lengths."""
     prompt, response = (round(tokens) for tokens in typical_tokens)
     return shape.group(prompt, [response] * responses)
 
 
-def estimate(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float], budget: float, jobs: int) -> Estimate:
-    """A guess at seconds: SFT, evaluation and budget at ``THROUGHPUT``, cells spread over ``jobs`` processes after their seed's SFT."""
+def estimate(
+    experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float], spending: Mapping[str, Budget], jobs: int
+) -> Estimate:
+    """A guess at seconds: SFT, evaluation and budgets at ``THROUGHPUT``, cells spread over ``jobs`` processes after their seed's SFT."""
     prompt, response = (round(tokens) for tokens in typical_tokens)
     sft = 3 * experiment.sft_steps * experiment.sft_batch * pair_forward(shape, typical_tokens, responses=3)
     sampled = shape.sampling(prompt, [response])
@@ -84,6 +116,6 @@ def estimate(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, 
     prompts = experiment.evaluation_prompts + len(experiment.marks) * experiment.mark_prompts + 2 * experiment.probe_prompts
     frontier = experiment.evaluation_prompts * experiment.frontier_samples * measured
     stage = (sft + pairs + frontier) / THROUGHPUT
-    cell = (budget + prompts * measured) / THROUGHPUT
-    seeds, cells = len(experiment.seeds), experiment.cell_count
-    return Estimate(stage, cell, math.ceil(seeds / jobs) * stage + math.ceil(cells / jobs) * cell)
+    cells = {spec: (budget.limit + prompts * measured) / THROUGHPUT for spec, budget in spending.items()}
+    seeds, rounds = len(experiment.seeds), math.ceil(experiment.cell_count / len(cells) / jobs)
+    return Estimate(stage, cells, math.ceil(seeds / jobs) * stage + rounds * sum(cells.values()))

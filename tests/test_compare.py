@@ -8,18 +8,20 @@ import pytest
 
 from harness import compare
 from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, resolve
+from harness.price import Budget
 from harness.store import records
 from harness.types import Defaults
 
-BUDGET = 1e12
+BUDGET = Budget("2epochs", "flops", 1e12, 1e12)
+SPENDING = {"2epochs": BUDGET, "4epochs": Budget("4epochs", "flops", 2e12, 2e12)}
 
 
-def experiment(*names: str) -> Experiment:
-    return resolve({"task": "toy", "algorithms": list(names)}, None, Defaults(algorithms=("dpo",), model="tiny-64"))
+def experiment(*names: str, **flags: str) -> Experiment:
+    return resolve({"task": "toy", "algorithms": list(names), **flags}, None, Defaults(algorithms=("dpo",), model="tiny-64"))
 
 
 def folder_of(study: Path, given: Experiment, cell: Cell) -> Path:
-    return study / "cells" / f"{cell.label}-{cell_fingerprint(given, cell, BUDGET)[:8]}"
+    return study / "cells" / f"{cell.label}-{cell_fingerprint(given, cell, SPENDING[cell.budget].limit)[:8]}"
 
 
 def recorded(folder: Path, status: str, plan: AlgorithmPlan | None = None) -> Path:
@@ -32,7 +34,7 @@ def recorded(folder: Path, status: str, plan: AlgorithmPlan | None = None) -> Pa
 def left(given: Experiment, study: Path, *, force: bool = False) -> set[str]:
     for plan in given.algorithms:
         compare._supersede(study, plan)
-    return {name for name, _, _ in compare._cell_jobs(given, study, BUDGET, 0, force)}
+    return {name for name, _, _ in compare._cell_jobs(given, study, SPENDING, 0, force)}
 
 
 def test_what_finished_or_diverged_is_skipped_and_what_failed_is_tried_again(tmp_path: Path) -> None:
@@ -42,6 +44,18 @@ def test_what_finished_or_diverged_is_skipped_and_what_failed_is_tried_again(tmp
         recorded(folder_of(tmp_path, given, cell), status)
     assert left(given, tmp_path) == {third.label}
     assert left(given, tmp_path, force=True) == {first.label, second.label, third.label}
+
+
+def test_a_budget_added_to_a_finished_grid_runs_alone(tmp_path: Path) -> None:
+    """The finished cells keep their folders, whose names say no budget because there was one; taking it away again runs nothing."""
+    before, after = experiment("dpo"), experiment("dpo", budget="1x,2x")
+    for cell in cells(before):
+        recorded(folder_of(tmp_path, before, cell), "finished")
+    assert left(after, tmp_path) == {cell.label for cell in cells(after) if cell.budget == "4epochs"}
+    for cell in cells(after):
+        if cell.budget == "4epochs":
+            recorded(folder_of(tmp_path, after, cell), "finished")
+    assert left(after, tmp_path) == left(before, tmp_path) == left(experiment("dpo", budget="2x"), tmp_path) == set()
 
 
 def test_an_edit_that_is_undone_finds_its_old_record_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

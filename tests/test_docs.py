@@ -52,8 +52,8 @@ def test_the_worked_price_is_the_default_budget() -> None:
     text, forward = page("docs/compute.md"), pair_forward(size, world.typical_tokens)
     prompt, response = map(round, world.typical_tokens)
     assert f"B = {size.blocks:,}, H = {size.head:,}, L = {size.layers}, d = {size.width}, p = {prompt}, r = {response}" in text
-    assert f"F = {forward:,.0f} and {given.pairs} pairs at `{given.budget}` are" in text
-    assert f"are {budget_flops(given.budget, given, size, world.typical_tokens):.4g} FLOPs".replace("e+", "e") in text
+    assert f"F = {forward:,.0f} and {given.pairs} pairs at `{given.budget[0]}` are" in text
+    assert f"are {budget_flops(given.budget[0], given, size, world.typical_tokens):.4g} FLOPs".replace("e+", "e") in text
 
 
 def test_the_loss_of_the_contributing_page_loads_and_keeps_the_laws(tmp_path: Path) -> None:

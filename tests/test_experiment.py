@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness import price
 from harness.errors import HarnessError
-from harness.experiment import QUICK, Experiment, budget_flops, cells, fingerprint, read, resolve, study_key
+from harness.experiment import QUICK, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, read, resolve, study_key
 from harness.training.ledger import Shape
 from harness.types import Defaults
 
@@ -66,7 +66,7 @@ def test_the_first_judge_decides_unless_another_is_named_and_it_is_part_of_the_s
 
 def test_defaults_are_the_task_s_and_the_grid_is_the_algorithm_s(defaults: Defaults) -> None:
     experiment = with_set(defaults)
-    assert (experiment.pairs, experiment.model, experiment.seeds, experiment.budget) == (2000, "tiny-128", (0,), "2epochs")
+    assert (experiment.pairs, experiment.model, experiment.seeds, experiment.budget) == (2000, "tiny-128", (0,), ("2epochs",))
     assert settings_of(experiment) == [{"beta": 0.5}, {"beta": 0.1}, {"beta": 0.03}]
     assert settings_of(experiment, "plain") == [{}]
     assert experiment.cell_count == 4
@@ -127,6 +127,28 @@ def test_cells_are_every_setting_with_every_seed_and_their_labels_differ(default
     assert every[0].label == "alpha-beta=0.5-seed0"
 
 
+def test_several_budgets_are_cells_of_one_grid_whose_labels_name_them(defaults: Defaults) -> None:
+    experiment = with_set(defaults, budget="1x,2x,1e13")
+    assert experiment.budget == ("2epochs", "4epochs", "1e+13")
+    every = list(cells(experiment))
+    assert len({cell.label for cell in every}) == len(every) == experiment.cell_count == 12
+    assert [cell.label for cell in every[:3]] == [f"alpha-beta=0.5-{spec}-seed0" for spec in experiment.budget]
+    prints = [cell_fingerprint(experiment, cell, limit) for cell in every[:1] for limit in (1.0, 2.0)]
+    assert len(set(prints)) == 2
+
+
+@pytest.mark.parametrize("given_", ["1x,1x", ["2epochs", "1x"]])
+def test_one_budget_given_twice_is_refused(defaults: Defaults, given_: Any) -> None:
+    with pytest.raises(HarnessError, match=r"budget: .*every budget once is wanted"):
+        with_set(defaults, budget=given_)
+
+
+def test_two_names_of_one_amount_are_refused(defaults: Defaults) -> None:
+    shape = Shape(blocks=100, head=10, layers=1, width=4)
+    with pytest.raises(HarnessError, match=r"Budgets '2epochs' and '29904000' are the same 2\.99e\+07 FLOPs"):
+        price.budgets(with_set(defaults, budget="2epochs,29904000"), shape, (3.0, 2.0))
+
+
 def test_the_fingerprint_is_of_the_value_and_not_of_its_order() -> None:
     assert fingerprint({"a": 1, "b": [1.5, None]}) == fingerprint({"b": [1.5, None], "a": 1})
     # printf '{"a":1}' | sha256sum
@@ -141,8 +163,8 @@ def test_different_values_have_different_fingerprints(left: dict[str, float], ri
 
 def test_the_study_is_what_cells_share(defaults: Defaults, alpha: str) -> None:
     key = study_key(with_set(defaults))
-    assert key == study_key(with_set(defaults, "alpha.beta=9", seeds="5", algorithms=[alpha]))
-    for change in ({"pairs": 10}, {"budget": "3epochs"}, {"model": "tiny-64"}, {"dtype": "bfloat16"}, {"quick": True}):
+    assert key == study_key(with_set(defaults, "alpha.beta=9", seeds="5", algorithms=[alpha], budget="1x,3epochs"))
+    for change in ({"pairs": 10}, {"model": "tiny-64"}, {"dtype": "bfloat16"}, {"quick": True}):
         assert key != study_key(with_set(defaults, **change)), change
 
 

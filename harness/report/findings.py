@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.measure.statistics import label
-from harness.report.points import Point, by_algorithm, charged, metrics, points
+from harness.report.points import Point, by_algorithm, charged, every_point, metrics, points
 from harness.store.records import Row, Study
 
 MATCHED = 0.02  # largest relative spread of charged FLOPs that is still called matched
@@ -39,7 +39,7 @@ class Counts(NamedTuple):
 def counts(study: Study) -> Counts:
     """How many cells were run, shown, and lost."""
     found = Counter(cell.record["status"] for cell in study.cells)
-    shown = sum(len(point.cells) for point in points(study))
+    shown = sum(len(point.cells) for point in every_point(study))
     return Counts(len(study.cells), shown, found["diverged"], found["failed"], len(study.unfinished))
 
 

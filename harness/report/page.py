@@ -15,7 +15,7 @@ from harness.report.escape import visible
 from harness.report.examples import examples
 from harness.report.methods import METHODS
 from harness.report.palette import looks
-from harness.report.points import Loaded, Point, interval_of, load, points
+from harness.report.points import Loaded, Point, interval_of, limit_of, load, points
 from harness.report.section import Make
 from harness.store.records import RECORD, Study, write_bytes
 
@@ -123,20 +123,24 @@ def _context(study: Study, found: list[Point], sections: Sequence[Mapping[str, A
 
 def _what(study: Study, head: dict[str, Any]) -> list[tuple[str, str]]:
     """What was run, as name and text."""
-    task, model, budget = (head.get(key) or {} for key in ("task", "model", "budget"))
+    task, model = (head.get(key) or {} for key in ("task", "model"))
     seeds = sorted({cell.record.get("seed", 0) for cell in study.cells})
-    flops = budget.get("flops") or study.experiment.get("budget_flops")
     return [
         ("Task", f"{task.get('name', '?')}, version {task.get('version', '?')}, source {task.get('source', '?')}"),
         *(("Note", str(note)) for note in study.experiment.get("notes") or task.get("notes", ())),
         ("Model", f"{model.get('name', '?')}, {model.get('parameters', 0):,} parameters, {model.get('dtype', '?')}"),
         ("Algorithms", ", ".join(sorted({cell.record["algorithm"]["name"] for cell in study.cells})) or "none"),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
-        (
-            "Budget",
-            f"{budget.get('spec', study.experiment.get('budget', '?'))}" + (f" = {flops:.4g} canonical FLOPs per cell" if flops else ""),
-        ),
+        ("Budget", _budgets(study)),
     ]
+
+
+def _budgets(study: Study) -> str:
+    """Every budget that cells were given; where there are several, which of them the page shows."""
+    given = {limit_of(cell.record): cell.record.get("budget") or {} for cell in study.cells}
+    said = [f"{given[limit].get('spec', '?')} = {limit:.4g} canonical FLOPs per cell" for limit in sorted(given)]
+    shown = "; tables and figures show the largest, curves show all" if len(said) > 1 else ""
+    return ", ".join(said) + shown or f"{study.experiment.get('budget', '?')}"
 
 
 def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:

@@ -1,4 +1,4 @@
-"""What a report shows of a study: one point per algorithm and setting, its seeds together, each number with its interval and its n."""
+"""What a report shows of a study: one point per algorithm, setting and budget, its seeds together, each number with interval and n."""
 
 from __future__ import annotations
 
@@ -12,41 +12,52 @@ from typing import Any
 
 import numpy as np
 
-from harness.measure.statistics import Array, Interval, paired_difference, prompt_means, two_way_interval
+from harness.measure.statistics import Array, Interval, paired_difference, two_way_interval
 from harness.report.escape import deeply
+from harness.report.numbers import by_mark, charged, interval_of, limit_of, metrics, per_prompt, setting_label, short, within
 from harness.store.records import Cell, Reference, Row, Study, read
-from harness.training.ledger import CHARGED
+
+# What other rooms import from here.
+__all__ = [
+    "Loaded",
+    "Point",
+    "by_algorithm",
+    "by_mark",
+    "charged",
+    "every_point",
+    "generator_for",
+    "interval_of",
+    "largest",
+    "limit_of",
+    "load",
+    "metrics",
+    "per_prompt",
+    "points",
+    "reference_metric",
+    "setting_label",
+    "within",
+]
 
 SHOWN = "finished"
-
-# What a metric can be, by how its name begins: shares and masses, divergences, lengths.
-SHARE = (0.0, 1.0)
-NAMES_OF_SHARES = (
-    "win_",
-    "tie_",
-    "eos_rate",
-    "repetition",
-    "refusal_mass",
-    "over_refusal_mass",
-    "harmful_",
-    "borderline_",
-    "preference_accuracy",
-)
-POSSIBLE = (
-    *((name, SHARE) for name in NAMES_OF_SHARES),
-    ("kl", (0.0, math.inf)),
-    ("length", (0.0, math.inf)),
-    ("entropy", (0.0, math.inf)),
-)
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """The finished cells of one algorithm at one setting, one per seed, in order of the seeds."""
+    """The finished cells of one algorithm at one setting and one budget, one per seed, in order of the seeds."""
 
     algorithm: str
     setting: str
     cells: tuple[Cell, ...]
+
+    @property
+    def budget(self) -> str:
+        """The budget as it was written, such as ``4epochs``."""
+        return str((self.head.get("budget") or {}).get("spec", ""))
+
+    @property
+    def limit(self) -> float:
+        """The budget in the unit that was matched (FLOPs where nothing else is said)."""
+        return limit_of(self.head)
 
     @property
     def head(self) -> Row:
@@ -61,7 +72,7 @@ class Point:
     @property
     def knob(self) -> str:
         """The setting's value alone, for a label beside a point."""
-        return ", ".join(_short(value) for value in self.head.get("setting", {}).values()) or "default"
+        return ", ".join(short(value) for value in self.head.get("setting", {}).values()) or "default"
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -131,31 +142,19 @@ class Point:
         return paired_difference([late[p] for p in common], [early[p] for p in common], generator=generator)
 
 
-def within(key: str, interval: Interval) -> Interval:
-    """The interval cut to what the metric can be: with two seeds the t-factor of 12.7 / 1.96 reaches beyond 0 and 1."""
-    lowest, highest = next(
-        (bounds for prefix, bounds in POSSIBLE if key.startswith(prefix) and not key.endswith("_delta")), (-math.inf, math.inf)
-    )
-    return interval._replace(lower=max(interval.lower, lowest), upper=min(interval.upper, highest))
-
-
-def _number(row: Row, key: str) -> Any:
-    """A row's value of a metric: a paired change is its mass less the reference's, a category's share is 1 where it was given."""
-    if key.endswith("_delta"):
-        after, before = row.get(key.removesuffix("_delta")), row.get("before")
-        return None if after is None or before is None else after - before
-    part, _, category = key.partition("_")
-    return float(row["category"] == category) if part == row.get("slice") and "category" in row else row.get(key)
-
-
 @dataclass(frozen=True)
 class Loaded(Study):
     """A study whose points are made once: whoever asks for them shares the samples they read and the numbers they computed."""
 
     @cached_property
-    def points(self) -> list[Point]:
-        """The points, as ``points`` gives them."""
+    def every_point(self) -> list[Point]:
+        """The points of all budgets, as ``every_point`` gives them."""
         return _points(self.cells)
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """The points of the largest budget, as ``points`` gives them."""
+        return largest(self.every_point)
 
 
 def load(folder: Path) -> Loaded:
@@ -167,20 +166,32 @@ def load(folder: Path) -> Loaded:
 
 
 def points(study: Study) -> list[Point]:
-    """The points of a study: controls last, algorithms by name, settings along their own KL."""
-    return study.points if isinstance(study, Loaded) else _points(study.cells)
+    """The points of a study at its largest budget: controls last, algorithms by name, settings along their own KL."""
+    return study.points if isinstance(study, Loaded) else largest(_points(study.cells))
+
+
+def every_point(study: Study) -> list[Point]:
+    """The points of a study at all its budgets, those of one algorithm and setting by falling budget."""
+    return study.every_point if isinstance(study, Loaded) else _points(study.cells)
+
+
+def largest(found: Sequence[Point]) -> list[Point]:
+    """The points of the largest budget that finished: what a page shows where it does not speak of budgets."""
+    most = max((point.limit for point in found), default=0.0)
+    return [point for point in found if point.limit == most]
 
 
 def _points(cells: Sequence[Cell]) -> list[Point]:
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, float], list[Cell]] = {}
     for cell in cells:
         if cell.record["status"] == SHOWN and cell.record.get("checkpoints"):
-            key = (cell.record["algorithm"]["name"], setting_label(cell.record.get("setting", {})))
+            key = (cell.record["algorithm"]["name"], setting_label(cell.record.get("setting", {})), limit_of(cell.record))
             groups.setdefault(key, []).append(cell)
     found = [
-        Point(name, label, tuple(sorted(group, key=lambda c: int(c.record.get("seed", 0))))) for (name, label), group in groups.items()
+        Point(name, label, tuple(sorted(group, key=lambda c: int(c.record.get("seed", 0))))) for (name, label, _), group in groups.items()
     ]
-    return sorted(found, key=lambda point: (point.control, point.algorithm, _kl_of(point), point.setting))
+    along = {(point.algorithm, point.setting): _kl_of(point) for point in sorted(found, key=lambda point: point.limit)}
+    return sorted(found, key=lambda each: (each.control, each.algorithm, along[each.algorithm, each.setting], each.setting, -each.limit))
 
 
 def by_algorithm(found: Sequence[Point]) -> dict[str, list[Point]]:
@@ -203,54 +214,6 @@ def reference_metric(references: Sequence[Reference], key: str) -> Interval | No
     return Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
 
 
-def metrics(record: Mapping[str, Any], mark: float | None) -> Mapping[str, Any]:
-    """The metrics of the checkpoint at a mark (None: the last), empty where there is none."""
-    checkpoints = record.get("checkpoints") or []
-    if mark is None:
-        return checkpoints[-1]["metrics"] if checkpoints else {}
-    return next((checkpoint["metrics"] for checkpoint in checkpoints if checkpoint["mark"] == mark), {})
-
-
-def interval_of(value: Mapping[str, Any] | None) -> Interval | None:
-    """A recorded ``{value, lower, upper, n}``; a missing or null value is None, missing bounds are NaN."""
-    if value is None or value.get("value") is None:
-        return None
-    lower, upper = (math.nan if value.get(key) is None else float(value[key]) for key in ("lower", "upper"))
-    return Interval(float(value["value"]), lower, upper, int(value.get("n") or 0))
-
-
-def by_mark(rows: Sequence[Row]) -> dict[tuple[float, str], list[Row]]:
-    """Sample rows grouped by (mark, slice)."""
-    groups: dict[tuple[float, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((float(row.get("mark", 1.0)), str(row.get("slice", "evaluation"))), []).append(row)
-    return groups
-
-
-def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: float) -> dict[int, float]:
-    """Means of a metric by prompt, in order of the prompts, from the sample rows of one mark; empty where a value is missing."""
-    borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
-    heldout = "heldout" if key == "preference_accuracy" else "evaluation"
-    chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else heldout), ())
-    values = [_number(row, key) for row in chosen]
-    if not chosen or any(not isinstance(value, int | float) for value in values):
-        return {}
-    prompts = [int(row["prompt_id"]) for row in chosen]
-    means = prompt_means(np.asarray(values, dtype=np.float64), np.asarray(prompts))
-    return dict(zip(sorted(set(prompts)), means.tolist(), strict=True))
-
-
-def charged(record: Mapping[str, Any]) -> float:
-    """Canonical FLOPs that count against the budget."""
-    canonical = (record.get("compute") or {}).get("canonical") or {}
-    return float(sum(canonical.get(phase) or 0.0 for phase in CHARGED))
-
-
-def setting_label(setting: Mapping[str, Any]) -> str:
-    """A setting as ``beta=0.1``, several values joined by commas; ``default`` where none was chosen."""
-    return ", ".join(f"{key}={_short(value)}" for key, value in setting.items()) or "default"
-
-
 def generator_for(*parts: str) -> np.random.Generator:
     """A generator that depends on what it is for and on nothing else: the same records give the same report."""
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
@@ -259,10 +222,6 @@ def generator_for(*parts: str) -> np.random.Generator:
 
 def _mark_of(record: Mapping[str, Any], mark: float | None) -> float:
     return float(record["checkpoints"][-1]["mark"]) if mark is None else mark
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _kl_of(point: Point) -> float:

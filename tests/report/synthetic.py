@@ -131,14 +131,19 @@ def cell(
     flops: float = FLOPS,
     text: str = "",
     probes: dict[str, Any] | None = None,
+    budget: float = 1.0,
     **flags: Any,
 ) -> Path:
-    """One cell of an algorithm's ``index``-th setting; ``probes`` are those of ``probed``, ``flags`` quick, trial, gold (default true)."""
+    """One cell of an algorithm's ``index``-th setting; ``budget`` multiplies the usual one.
+
+    ``probes`` are those of ``probed``, ``flags`` quick, trial and gold (default true).
+    """
     knob, values = KNOBS[name]
     kl = KL.get(name, (0.05, 0.1, 0.15))[index]
     win = 0.5 + (PEAK[name] - 0.5) * (1 - np.exp(-kl)) - 0.008 * kl + 0.01 * seed
     gold = flags.pop("gold", True)
-    folder = study / "cells" / f"{name}-{knob}={values[index]}-seed{seed}-0a1b2c3d"
+    win, flops, spec = win + 0.03 * np.log2(budget), flops * budget, f"{2 * budget:g}epochs"
+    folder = study / "cells" / f"{name}-{knob}={values[index]}{'' if budget == 1 else f'-{spec}'}-seed{seed}-0a1b2c3d"
     marks = [(0.25, 128), (0.5, 128), (0.75, 128), (1.0, 384)]
     checkpoints = [
         {"mark": mark, "share": mark * 0.999, "step": int(120 * mark), "final": mark == 1.0,
@@ -154,14 +159,15 @@ def cell(
         "failure": None if status == "finished" else "loss is not finite at step 31", "setting": {knob: values[index]},
         "task": {"name": "toy", "version": "1-abc", "source": "embedded", "notes": []},
         "settings": {knob: values[index], "learning_rate": 1e-3},
-        "model": {"name": "tiny-128", "parameters": 841216, "dtype": "float32"}, "budget": {"spec": "2epochs", "flops": FLOPS},
+        "model": {"name": "tiny-128", "parameters": 841216, "dtype": "float32"},
+        "budget": {"spec": spec, "match": "flops", "limit": FLOPS * budget, "flops": FLOPS * budget},
         "algorithm": {"name": name, "family": "online" if name == "ppo" else "offline", "source": "a paper", "hash": "f" * 64,
                       "control": name == "sft_chosen", "knob": knob,
                       "conventions": {"reduction": "sum"} | ({"normalize": "sum", "gap": "nats per sequence"} if name == "ipo" else {})},
         "compute": {"canonical": {key: share * flops for key, share in phases.items()},
                     "executed": {key: 1.2 * share * flops for key, share in phases.items()},
                     "counts": {"steps": 120, "pairs": 4000, "labels": 2000, "sampled_tokens": 80000 if name == "ppo" else 0},
-                    "share": flops / FLOPS},
+                    "share": flops / FLOPS / budget},
         "checkpoints": checkpoints if status == "finished" else checkpoints[:1],
         "diagnostics": {"reward_accuracy": interval(0.74, 0.05, 256), "iterations": 5} if name == "ppo" else {},
     } | flags  # fmt: skip

@@ -14,7 +14,7 @@ from harness.report.examples import examples
 from harness.report.figure_compute import hour_unit
 from harness.report.figure_frontier import legend_names
 from harness.report.palette import looks
-from harness.report.points import points
+from harness.report.points import every_point, points
 from harness.store.records import Study, read
 
 
@@ -91,6 +91,18 @@ def test_diverged_cells_are_listed_and_not_drawn(tmp_path: Path) -> None:
     assert "kto" not in {point.algorithm for point in points(study)}
     assert findings.losses(study) == [("kto beta=0.03 seed 1", "diverged", "loss is not finite at step 31")]
     assert findings.counts(study) == (3, 2, 1, 0, 0)
+
+
+def test_points_are_of_the_largest_budget_and_every_point_of_all(tmp_path: Path) -> None:
+    made(tmp_path, "dpo", "kto")
+    for budget in (4.0, 2.0):
+        for index in (0, 1):
+            synthetic.cell(tmp_path, "dpo", index, 0, budget=budget)
+    study = read(tmp_path)
+    assert {(point.algorithm, point.budget) for point in points(study)} == {("dpo", "8epochs")}
+    assert [(point.setting, point.budget) for point in every_point(study)][:3] == [("beta=0.5", f"{n}epochs") for n in (8, 4, 2)]
+    assert findings.counts(study).shown == 6
+    assert [point.limit for point in points(study)] == [4 * synthetic.FLOPS] * 2
 
 
 def test_a_run_that_still_rises_is_not_ranked(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Numbers of a record and of its sample rows: metrics with intervals, means by prompt, what a cell spent and what it was allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.measure.statistics import Interval, prompt_means
+from harness.store.records import Row
+from harness.training.ledger import CHARGED
+
+# What a metric can be, by how its name begins: shares and masses, divergences, lengths.
+SHARE = (0.0, 1.0)
+NAMES_OF_SHARES = (
+    "win_",
+    "tie_",
+    "eos_rate",
+    "repetition",
+    "refusal_mass",
+    "over_refusal_mass",
+    "harmful_",
+    "borderline_",
+    "preference_accuracy",
+)
+POSSIBLE = (
+    *((name, SHARE) for name in NAMES_OF_SHARES),
+    ("kl", (0.0, math.inf)),
+    ("length", (0.0, math.inf)),
+    ("entropy", (0.0, math.inf)),
+)
+
+
+def metrics(record: Mapping[str, Any], mark: float | None) -> Mapping[str, Any]:
+    """The metrics of the checkpoint at a mark (None: the last), empty where there is none."""
+    checkpoints = record.get("checkpoints") or []
+    if mark is None:
+        return checkpoints[-1]["metrics"] if checkpoints else {}
+    return next((checkpoint["metrics"] for checkpoint in checkpoints if checkpoint["mark"] == mark), {})
+
+
+def interval_of(value: Mapping[str, Any] | None) -> Interval | None:
+    """A recorded ``{value, lower, upper, n}``; a missing or null value is None, missing bounds are NaN."""
+    if value is None or value.get("value") is None:
+        return None
+    lower, upper = (math.nan if value.get(key) is None else float(value[key]) for key in ("lower", "upper"))
+    return Interval(float(value["value"]), lower, upper, int(value.get("n") or 0))
+
+
+def by_mark(rows: Sequence[Row]) -> dict[tuple[float, str], list[Row]]:
+    """Sample rows grouped by (mark, slice)."""
+    groups: dict[tuple[float, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((float(row.get("mark", 1.0)), str(row.get("slice", "evaluation"))), []).append(row)
+    return groups
+
+
+def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: float) -> dict[int, float]:
+    """Means of a metric by prompt, in order of the prompts, from the sample rows of one mark; empty where a value is missing."""
+    borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
+    heldout = "heldout" if key == "preference_accuracy" else "evaluation"
+    chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else heldout), ())
+    values = [_number(row, key) for row in chosen]
+    if not chosen or any(not isinstance(value, int | float) for value in values):
+        return {}
+    prompts = [int(row["prompt_id"]) for row in chosen]
+    means = prompt_means(np.asarray(values, dtype=np.float64), np.asarray(prompts))
+    return dict(zip(sorted(set(prompts)), means.tolist(), strict=True))
+
+
+def charged(record: Mapping[str, Any]) -> float:
+    """Canonical FLOPs that count against the budget."""
+    canonical = (record.get("compute") or {}).get("canonical") or {}
+    return float(sum(canonical.get(phase) or 0.0 for phase in CHARGED))
+
+
+def limit_of(record: Mapping[str, Any]) -> float:
+    """A cell's budget in the unit that was matched; records from before there were units say FLOPs."""
+    budget = record.get("budget") or {}
+    return float(budget.get("limit") or budget.get("flops") or 0.0)
+
+
+def setting_label(setting: Mapping[str, Any]) -> str:
+    """A setting as ``beta=0.1``, several values joined by commas; ``default`` where none was chosen."""
+    return ", ".join(f"{key}={short(value)}" for key, value in setting.items()) or "default"
+
+
+def short(value: Any) -> str:
+    """A setting's value as a label has it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def within(key: str, interval: Interval) -> Interval:
+    """The interval cut to what the metric can be: with two seeds the t-factor of 12.7 / 1.96 reaches beyond 0 and 1."""
+    lowest, highest = next(
+        (bounds for prefix, bounds in POSSIBLE if key.startswith(prefix) and not key.endswith("_delta")), (-math.inf, math.inf)
+    )
+    return interval._replace(lower=max(interval.lower, lowest), upper=min(interval.upper, highest))
+
+
+def _number(row: Row, key: str) -> Any:
+    """A row's value of a metric: a paired change is its mass less the reference's, a category's share is 1 where it was given."""
+    if key.endswith("_delta"):
+        after, before = row.get(key.removesuffix("_delta")), row.get("before")
+        return None if after is None or before is None else after - before
+    part, _, category = key.partition("_")
+    return float(row["category"] == category) if part == row.get("slice") and "category" in row else row.get(key)
