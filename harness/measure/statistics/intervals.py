@@ -104,7 +104,7 @@ def two_way_intervals(tables: ArrayLike, *, generator: np.random.Generator, resa
     """``two_way_interval`` of each of ``tables`` (tables, seeds, prompts), all from the same resamples: many tables at the price of few."""
     stack = _stack(tables)
     means, replicates = stack.mean((1, 2)), two_way_replicates(stack, generator, resamples, level)
-    return [_interval(float(mean), row, stack.shape[2], level) for mean, row in zip(means, replicates, strict=True)]
+    return [bounded(float(mean), row, stack.shape[2], level) for mean, row in zip(means, replicates, strict=True)]
 
 
 def paired_two_way(a: ArrayLike, b: ArrayLike, *, generator: np.random.Generator, resamples: int = 2000, level: float = 0.95) -> Interval:
@@ -138,7 +138,7 @@ def replicated(
         statistic(*both) + (factor - 1) * (statistic(*seeds) - value)
         for both, seeds in (resampled(stack, *drawn) for drawn in draws(stack.shape[1:], generator, resamples))
     ]
-    return _interval(value, np.concatenate(found), stack.shape[2], level)
+    return bounded(value, np.concatenate(found), stack.shape[2], level)
 
 
 def reweighted(
@@ -162,7 +162,7 @@ def reweighted(
         for seed, prompt in zip(seed_weights * seeds, prompt_weights * prompts, strict=True):
             moved = (factor - 1) * (alone(tuple(seed)) - value) if seeds > 1 else 0.0
             found.append(statistic(np.outer(seed, prompt)) + moved)
-    return _interval(value, np.asarray(found), prompts, level)
+    return bounded(value, np.asarray(found), prompts, level)
 
 
 def _table(values: ArrayLike) -> Array:
@@ -187,7 +187,7 @@ def _not_finite(array: Array) -> str:
     return f" with {broken} of {array.size} values not finite" if broken else ""
 
 
-def _interval(value: float, replicates: Array, n: int, level: float) -> Interval:
+def bounded(value: float, replicates: Array, n: int, level: float) -> Interval:
     """Percentile bounds; none for one prompt, nor where over 1 in 20 replicates are not finite."""
     kept = replicates[np.isfinite(replicates)]
     if n == 1 or len(kept) < 0.95 * len(replicates) or not np.isfinite(value):

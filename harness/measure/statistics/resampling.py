@@ -47,13 +47,15 @@ def weights(size: int, generator: np.random.Generator, resamples: int) -> Array:
 
 def seed_factor(seeds: int, level: float) -> float:
     """What the seeds' part of a two-way replicate is multiplied by; 1 for a single seed, which has no such part."""
-    if seeds == 1:
-        return 1.0
+    return few_seeds(seeds, level) * float(np.sqrt(seeds / (seeds - 1))) if seeds > 1 else 1.0
+
+
+def few_seeds(seeds: int, level: float) -> float:
+    """t(S - 1) / z for 2 to 4 seeds, else 1; simulated coverage stays above 92 % without it from 5 seeds on (docs/statistics.md)."""
     from scipy.special import ndtri, stdtrit  # lazily: scipy.special is light, scipy.stats costs 0.8 s
 
     tail = 0.5 + level / 2
-    few = float(stdtrit(seeds - 1, tail) / ndtri(tail)) if seeds < 5 else 1.0
-    return few * float(np.sqrt(seeds / (seeds - 1)))
+    return float(stdtrit(seeds - 1, tail) / ndtri(tail)) if 1 < seeds < 5 else 1.0
 
 
 def percentiles(replicates: Array, level: float) -> tuple[float, float]:
