@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from harness import kept, registry, settings
+from harness.data.prompts import PromptStream, of_pairs
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, forget_peak, judge_facts, model_facts, run_times, task_facts
 from harness.measure.evaluate import measure
@@ -19,10 +20,8 @@ from harness.price import Budget
 from harness.stages import Report, Shared, shared
 from harness.store.records import CellWriter
 from harness.training.ledger import Ledger
-from harness.types import Array, Response, Sample, Setup, Update
+from harness.types import Array, Response, Setup, Update
 from harness.yardstick import yardstick
-
-DRAWS = 50  # draws for one batch of prompts before what fits has to do
 
 
 @dataclass(frozen=True)
@@ -138,23 +137,12 @@ def resolved_settings(entry: registry.Entry, setting: Mapping[str, Any]) -> dict
 
 def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -> Setup:
     task, tokens, cell = shared.task, shared.tokens, plan.cell
-    texts: dict[tuple[int, ...], str] = {}
-    stream = np.random.default_rng((cell.seed, 5))
-
-    def prompts(n: int) -> list[tuple[int, ...]]:
-        found: list[tuple[int, ...]] = []
-        for _ in range(DRAWS):  # over-long prompts are drawn again: a last rollout of one prompt must not end the run
-            rows = task.training_prompts(stream, n - len(found))
-            ids = tokens.prompts(rows)
-            texts.update(zip(ids, rows, strict=True))
-            found += [row for row in ids if len(row) <= tokens.max_prompt]
-            if len(found) == n:
-                break
-        return found
+    prompts = _prompts(plan, shared, ledger)
 
     def score(ids: Any, samples: Any) -> Array:
         assert task.score is not None
-        return task.score([texts[p] for p in ids], [_response(tokens.text(s.ids), s) for s in samples])[task.judges[0]]
+        responses = [Response(tokens.text(s.ids), s.ids, s.finished) for s in samples]
+        return task.score([prompts.texts[p] for p in ids], responses)[task.judges[0]]
 
     policy = shared.reference(ledger)
     return Setup(
@@ -174,8 +162,12 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
     )
 
 
-def _response(text: str, sample: Sample) -> Response:
-    return Response(text, sample.ids, sample.finished)
+def _prompts(plan: Plan, shared: Shared, ledger: Ledger) -> PromptStream:
+    """The prompts of an algorithm that samples, as the experiment assumes them; those not given before are counted."""
+    stream = np.random.default_rng((plan.cell.seed, 5))
+    again = plan.experiment.prompts == "pairs"
+    rows = of_pairs(shared.pairs, shared.tokens, stream) if again else lambda n: shared.task.training_prompts(stream, n)
+    return PromptStream(rows, shared.tokens, lambda n: ledger.count(sampled_prompts=n))
 
 
 def _blank(plan: Plan) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def compare(
     kl_targets: Annotated[str | None, typer.Option(help="Such as .5,1,2,4: the knob is searched until KL is there.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="last, or best: the mark that the tuning judge prefers.")] = None,
     keep_policies: Annotated[str | None, typer.Option(help="Save trained policies: auto (below 5M weights), all or none.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Who labels pairs: bt, flip, annotators, length-biased or shuffled.")] = None,
+    agreement: Annotated[float | None, typer.Option(help="How often a label sides with the better response.")] = None,
+    pairs: Annotated[int | None, typer.Option(min=1, help="How many preference pairs.")] = None,
+    pairs_from: Annotated[str | None, typer.Option(help="Whose responses: sft, older-policy, references or mixture.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="What sampling algorithms are prompted with: fresh or pairs.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
     safety_margin: Margin = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
@@ -64,6 +69,7 @@ def compare(
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
     given |= {"keep_policies": keep_policies}
+    given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
     flags = {name: value for name, value in given.items() if value is not None}
     resolved, world = _resolve(flags, experiment)
     preview = _preview(resolved, world, jobs)  # raises where the model is unusable or the budget too small
@@ -130,7 +136,7 @@ def _words(text: str | None) -> list[str] | None:
 
 def _resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]:
     """The experiment and the task that it is about; the task's module may import numpy, never torch."""
-    from harness import experiment, registry
+    from harness import experiment, registry, settings
 
     written = experiment.read(file) if file else {}
     chosen = {**written, **flags}
@@ -138,10 +144,11 @@ def _resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task
         names = ", ".join(entry.name for entry in registry.describe("tasks"))
         raise HarnessError(f"No task named; give --task NAME or 'task = ...' in the experiment file. Known tasks: {names}.")
     entry = registry.find("tasks", str(chosen["task"]))
-    world: Task = registry.load_entry(entry).task(chosen.get("data"))
-    named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path)}
-    pairs = None if world.pairs is None else len(world.pairs)
-    facts: dict[str, Any] = {"task_version": world.version, "available_pairs": pairs, "judges": world.judge_names}
+    options, rest = settings.of_task(entry, written.get("task_options", {}), flags.get("set", ()), f"{file}: ")
+    world: Task = registry.load_entry(entry).task(chosen.get("data"), **options)
+    named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
+    facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
+    facts["available_pairs"] = None if world.pairs is None else len(world.pairs)
     return experiment.resolve(named, file, world.defaults, **facts), world
 
 

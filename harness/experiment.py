@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, ValidationInfo
 
-from harness.errors import HarnessError, near
-from harness.plan import AlgorithmPlan, Frozen, plans
+from harness import assumptions
+from harness.assumptions import Assumptions
+from harness.errors import HarnessError
+from harness.plan import AlgorithmPlan, plans
 from harness.price import absolute_budget, budget_flops, budget_specs
-from harness.registry import canonical
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
 from harness.written import Rising, written_in
@@ -54,7 +55,7 @@ def _distinct(values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
     return values
 
 
-class Experiment(Frozen):
+class Experiment(Assumptions):
     """Everything that decides what a comparison computes; how it is carried out (jobs, folders) is not part of it."""
 
     task: str
@@ -66,9 +67,6 @@ class Experiment(Frozen):
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
-    judge: str = "gold"  # the column that decides; the task's other judges are recorded beside it
-    pairs: PositiveInt
-    agreement: Annotated[float, Field(gt=0.5, lt=1)]
     sft_steps: PositiveInt
     sft_batch: PositiveInt
     sft_learning_rate: PositiveFloat
@@ -147,7 +145,8 @@ def resolve(
         raise HarnessError("No model named, and this data proposes none; give --model FOLDER, a local transformers folder.")
     values["seeds"] = _seeds(values.get("seeds", 1))
     values["budget"] = tuple(absolute_budget(spec, defaults.budget) for spec in budget_specs(values["budget"]))
-    values["judge"] = _judge(str(values.get("judge", judges[0])), judges)
+    values["judge"] = assumptions.judge_of(str(values.get("judge", judges[0])), judges)
+    values |= assumptions.of_data(values, available_pairs is not None)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
     experiment = _validated({**values, "task_version": task_version}, flags, file)
     return _capped(experiment, available_pairs)
@@ -199,14 +198,6 @@ def _seeds(given: Any) -> tuple[Any, ...]:
     if not words or not all(word.isdecimal() for word in words) or words == ["0"]:
         raise HarnessError(f"Seeds {given!r}: a number of seeds (3 means 0,1,2) or a list (0,4) is wanted.")
     return tuple(range(int(words[0]))) if len(words) == 1 and "," not in str(given) else tuple(map(int, words))
-
-
-def _judge(name: str, judges: Sequence[str]) -> str:
-    """The judge that a name means; dashes equal underscores."""
-    found = canonical(name)
-    if found not in judges:
-        raise HarnessError(f"Unknown judge {name!r}.{near(found, judges)} This task has: {', '.join(judges)}.")
-    return found
 
 
 def _validated(values: Mapping[str, Any], flags: Mapping[str, Any], file: Path | None) -> Experiment:

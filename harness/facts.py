@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from harness.assumptions import recorded
 from harness.experiment import Experiment
 from harness.measure.evaluate import Measurement, Yardstick
 from harness.training.ledger import Ledger
@@ -41,6 +42,7 @@ def task_facts(experiment: Experiment) -> dict[str, Any]:
         "task": task,
         "quick": experiment.quick,
         "judge": {"primary": experiment.judge},
+        "assumptions": recorded(experiment),
         "trial": experiment.source is not None or experiment.limit is not None,
         "model": {"name": Path(experiment.model).name},
         "versions": {name: _version(name) for name in VERSIONS} | {"python": platform.python_version()},

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.declaration import Hyperparameter, Range
 from harness.errors import HarnessError, near
-from harness.registry import Entry
+from harness.registry import Entry, canonical
 from harness.training.schedule import OPTIMISER
 from harness.types import Setting
 
@@ -30,7 +30,9 @@ Choices = Mapping[str, Sequence[Setting]]
 
 
 def legal(entry: Entry) -> dict[str, Hyperparameter]:
-    """Every setting that an algorithm takes, by name: its own, its optimiser's scalars, and the shared ones."""
+    """Every setting that a plug-in takes, by name: an algorithm's own, its optimiser's scalars and the shared ones, or a task's own."""
+    if entry.kind == "tasks":  # what has no default is asked for in another way, such as its data
+        return {each.name: each for each in entry.declaration.hyperparameters if each.default is not None}
     optimiser = {
         name: Hyperparameter(name, type(value).__name__, value)
         for name, value in entry.declaration.optimiser.items()
@@ -67,6 +69,20 @@ def choices(entry: Entry, asked: Mapping[str, Any], where: str) -> dict[str, tup
         path = f"{where}{entry.name}.{name}"
         found[key] = tuple(dict.fromkeys(value(known[key], each, path, positive=key in positive) for each in values))
     return found
+
+
+def of_task(entry: Entry, written: Mapping[str, Any], flags: Sequence[str], origin: str) -> tuple[dict[str, Setting], list[str]]:
+    """The task's own settings where they differ from what its file declares, flags over the file's, and the flags about algorithms."""
+    names = {canonical(each) for each in (entry.name, *entry.declaration.aliases)}
+    parsed = [(text, *parse_flag(text)) for text in flags]
+    asked = {setting: values for _, name, setting, values in parsed if canonical(name) in names}
+    chosen = {**choices(entry, written, f"{origin}task_options: "), **choices(entry, asked, "--set ")}
+    for name, values in chosen.items():
+        if len(values) > 1:
+            raise HarnessError(f"{entry.name}.{name}: one value is wanted, found {len(values)}; --vary runs one study for each.")
+    declared = legal(entry)
+    departing = {name: values[0] for name, values in chosen.items() if values[0] != declared[name].default}
+    return departing, [text for text, name, *_ in parsed if canonical(name) not in names]
 
 
 def value(parameter: Hyperparameter, raw: Any, where: str, *, positive: bool) -> Setting:

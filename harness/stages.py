@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from harness import registry
-from harness.data.pairs import label_scale, read_pairs, sampled_pairs, write_pairs
+from harness.assumptions import departures
+from harness.data.pairs import read_pairs, write_pairs
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.experiment import Experiment
@@ -23,13 +24,14 @@ from harness.models import storage
 from harness.models.loading import load_model, meter
 from harness.models.metered import Metered
 from harness.models.reference import fit_reference
+from harness.pairing import HELDOUT, sampled
 from harness.store.cache import key_of, stage
 from harness.store.hashes import weights_hash
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel, fit_reward_model, heldout_quality
-from harness.types import Array, Group, Pair, Response, Task, TokenPair, Update
+from harness.types import Group, Task, TokenPair, Update
 
-HELDOUT = 256
+OLDER = 0.5  # share of its steps after which the SFT reference is the older policy
 Report = Callable[[str, float, float | None], None]
 
 
@@ -56,7 +58,7 @@ class Shared:
 def load_task(experiment: Experiment) -> Task:
     """The experiment's task, its data read."""
     module = registry.load("tasks", experiment.task_path or experiment.task)
-    return module.task(experiment.source)  # type: ignore[no-any-return]
+    return module.task(experiment.source, **experiment.task_options)  # type: ignore[no-any-return]
 
 
 def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
@@ -76,6 +78,7 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
         "pairs": experiment.pairs,
         "agreement": experiment.agreement,
         "limit": experiment.limit,
+        **departures(experiment),
     }
     pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report))
     train, heldout = read_pairs(pairs / "pairs.jsonl"), read_pairs(pairs / "heldout.jsonl")
@@ -94,10 +97,18 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
 def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
     fields = ("task", "dtype", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "stage_threads")
     values = {name: getattr(experiment, name) for name in fields}
+    if experiment.task_options:
+        values["task_options"] = dict(experiment.task_options)
     return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
 
 
-def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report: Report) -> None:
+def _older(experiment: Experiment, task: Task, seed: int, report: Report) -> Path:
+    """The SFT model half-way through its own fit: the same steps again, stopped there."""
+    key = {**_sft_key(experiment, task, seed), "until": OLDER}
+    return stage("sft", key, lambda folder: _fit_sft(folder, experiment, task, seed, report, until=OLDER))
+
+
+def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report: Report, until: float = 1.0) -> None:
     dtype = experiment.dtype
     if dtype == "auto":
         dtype = "bfloat16" if torch.cuda.is_available() else "float32"
@@ -112,6 +123,8 @@ def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report
         for update in fit_reference(metered, task, tokens, generator=generator, **settings):
             losses.append(update.metrics["loss"])
             report("sft", update.metrics["share"], update.metrics["loss"])
+            if update.metrics["share"] >= until:
+                break
     if not losses:
         raise HarnessError(f"task {task.name}: no demonstration fits {task.max_prompt_tokens} prompt tokens: {dict(tokens.dropped)}")
     storage.save_model(folder, metered.model, tokenizer)
@@ -123,7 +136,12 @@ def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens
     report("pairs", 0.0, None)
     reference = storage.load_model(sft, Ledger(float("inf")))[0]
     if task.pairs is None:
-        train, heldout = _sampled(experiment, task, tokens, reference, seed)
+
+        def model(name: str) -> Metered:
+            older = name == "older-policy"
+            return storage.load_model(_older(experiment, task, seed, report), reference.ledger)[0] if older else reference
+
+        train, heldout = sampled(experiment, task, tokens, model, seed)
     else:
         train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)[: 2 * (experiment.limit or HELDOUT)]
     if not train:
@@ -135,39 +153,6 @@ def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens
         logps = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in train])
     storage.save_tensor(folder / "reference_logps.safetensors", logps.view(-1, 2).cpu())
     (folder / "dropped.json").write_text(json.dumps(dict(tokens.dropped)))
-
-
-def _sampled(experiment: Experiment, task: Task, tokens: Tokens, reference: Metered, seed: int) -> tuple[list[TokenPair], list[TokenPair]]:
-    """Training pairs labelled by a Bradley-Terry draw, and held-out pairs ordered by gold itself (what accuracy is measured on)."""
-    assert task.score is not None
-    scorer = task.score
-    texts, sampler = np.random.default_rng((seed, 2)), torch.Generator().manual_seed(seed * 1000 + 2)
-
-    def draw(n: int) -> list[tuple[str, Response, Response]]:
-        prompts = task.training_prompts(texts, n)
-        rows = reference.sample(tokens.prompts(prompts), samples=2, max_tokens=task.max_response_tokens, generator=sampler)
-        return [(p, *(Response(tokens.text(s.ids), s.ids, s.finished) for s in row)) for p, row in zip(prompts, rows, strict=True)]  # type: ignore[misc]
-
-    def gold(prompts: Sequence[str], responses: Sequence[Response]) -> Array:
-        return scorer(prompts, responses)[task.judges[0]]
-
-    pairs = sampled_pairs(draw, gold, experiment.pairs, experiment.agreement, np.random.default_rng((seed, 3)))
-    return tokens.pairs(pairs), tokens.pairs(_ordered(draw, gold, experiment.agreement))
-
-
-def _ordered(draw: Callable[[int], list[tuple[str, Response, Response]]], gold: Callable[..., Array], agreement: float) -> list[Pair]:
-    """Fresh pairs with the better response first; ``agreement`` of each is how often an annotator would say so."""
-    rows = [row for row in draw(2 * HELDOUT) if row[1].ids != row[2].ids]
-    prompts = [row[0] for row in rows]
-    gaps = gold(prompts, [row[1] for row in rows]) - gold(prompts, [row[2] for row in rows])
-    scale = label_scale(gaps, agreement)
-    sure = 1 / (1 + np.exp(-scale * np.abs(gaps)))
-    ordered = [
-        Pair(p, *((a, b) if gap > 0 else (b, a)), agreement=float(share))
-        for (p, a, b), gap, share in zip(rows, gaps, sure, strict=True)
-        if abs(gap) > 1e-6
-    ]
-    return ordered[:HELDOUT]
 
 
 def _fit_reward(

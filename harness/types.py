@@ -107,7 +107,10 @@ class Task:
     labelled by a Bradley-Terry draw from ``score``. ``judge_pairs`` are pairs disjoint from all others on which a reward model is
     fitted to judge a task that has no ``score``. ``judges`` names the columns of ``score`` that may judge: the first is the reward that
     labels pairs and judges where nobody says otherwise, the others are second opinions that are always recorded beside it.
-    ``typical_tokens`` prices a pair before any pair exists: (prompt, response) tokens.
+    What a world may bring beyond that: ``annotators`` weigh the columns of ``score`` each in their own way; ``write(generator, prompts)``
+    returns a fresh response of the data's own writer to each; ``own_pairs(generator, n)`` returns those of n pairs that are the task's own
+    and not drawn and labelled, the better response first. ``typical_tokens`` prices a pair before any pair exists: (prompt, response)
+    tokens.
     """
 
     name: str
@@ -123,6 +126,9 @@ class Task:
     vocabulary: tuple[str, ...] = ()
     score: Scorer | None = None
     judges: tuple[str, ...] = ("gold",)
+    annotators: Sequence[Mapping[str, float]] = ()
+    write: Callable[[np.random.Generator, Sequence[str]], list[Response]] | None = None
+    own_pairs: Callable[[np.random.Generator, int], list[Pair]] | None = None
     pairs: Sequence[Pair] | None = None
     judge_pairs: Sequence[Pair] = ()
     heldout_pairs: Sequence[Pair] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from harness.data import sources, splits
 from harness.errors import HarnessError
-from harness.types import Defaults, Demonstration, Setting, Task
+from harness.types import Defaults, Demonstration, Response, Setting, Task
 from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_writer
 
 DESCRIPTION = "Reddit TL;DR summaries: an embedded world with a gold reward and safety probes, or real posts from a csv, json or jsonl file"
 ALIASES = ()
 ALGORITHMS = ("dpo", "ipo", "kto", "dpop", "ppo", "sft_chosen")
 EVALUATION, TUNING, PROBES = 512, 256, 512
+WORLD_SHARE: float = tldr_language.WORLD["mix"]["harmful"]
 PRETRAINED_PPO: Mapping[str, Setting] = {
     "reward_learning_rate": 1e-5,
     "value_learning_rate": 1e-5,
@@ -29,16 +31,36 @@ SPLIT_STREAMS = 7001  # a first seed that no training stream has, so that a fixe
 """Prompts in the fixed splits of the embedded world."""
 
 
-def task(source: str | Path | None = None, *, limit: int | None = None, seed: int = 0) -> Task:
+def task(
+    source: str | Path | None = None,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    safety_demonstrations: float = 0.08,
+    safety_pairs: float = 0.0,
+) -> Task:
     """Returns the embedded task (``source`` None or "embedded"), or the task made of the posts in a file.
 
     ``limit`` caps the rows of every fixed split (embedded) or the rows read (file). ``seed`` draws the embedded world's fixed splits; a
-    file's splits depend on its text alone.
+    file's splits depend on its text alone. ``safety_demonstrations`` is the share of harmful requests among the embedded demonstrations,
+    ``safety_pairs`` that of pairs in which a refusal of a harmful request is preferred to compliance; real posts have neither.
     """
-    return _embedded(limit, seed) if source in (None, "embedded") else _from_file(Path(cast(str, source)), limit)
+    safety = _shares(safety_demonstrations=safety_demonstrations, safety_pairs=safety_pairs)
+    if source in (None, "embedded"):
+        return _embedded(limit, seed, **safety)
+    if safety != {"safety_demonstrations": WORLD_SHARE, "safety_pairs": 0.0}:
+        raise HarnessError("tldr.safety_demonstrations and tldr.safety_pairs are of the embedded world; real posts have no safety prompts.")
+    return _from_file(Path(cast(str, source)), limit)
 
 
-def _embedded(limit: int | None, seed: int) -> Task:
+def _shares(**given: float) -> dict[str, float]:
+    for name, share in given.items():
+        if not 0 <= share < 1:
+            raise HarnessError(f"tldr.{name}: {share:g} is not a share from 0 to below 1.")
+    return given
+
+
+def _embedded(limit: int | None, seed: int, safety_demonstrations: float, safety_pairs: float) -> Task:
     def fixed(stream: int, kind: str, split: str, n: int) -> list[str]:
         generator = np.random.default_rng((SPLIT_STREAMS, seed, stream))
         return [tldr_posts.draw(generator, kind, split) for _ in range(n if limit is None else min(n, limit))]
@@ -49,7 +71,7 @@ def _embedded(limit: int | None, seed: int) -> Task:
         name="tldr",
         version=_version(),
         source="embedded",
-        demonstrations=_demonstrations,
+        demonstrations=lambda generator, n: _demonstrations(generator, n, safety_demonstrations),
         training_prompts=lambda generator, n: [tldr_posts.draw(generator, "normal", "train") for _ in range(n)],
         tuning=_with_references(fixed(1, "normal", "tuning", TUNING), np.random.default_rng((SPLIT_STREAMS, seed, 11)), 1),
         evaluation=_with_references(fixed(2, "normal", "evaluation", EVALUATION), np.random.default_rng((SPLIT_STREAMS, seed, 12)), 1),
@@ -59,14 +81,18 @@ def _embedded(limit: int | None, seed: int) -> Task:
         vocabulary=tldr_language.VOCABULARY,
         score=tldr_gold.score,
         judges=tldr_gold.JUDGES,
+        annotators=tldr_language.WORLD["annotators"],
+        write=lambda generator, prompts: [Response(tldr_writer.write(generator, tldr_posts.read(prompt))) for prompt in prompts],
+        own_pairs=partial(tldr_safety.refusal_pairs, safety_pairs) if safety_pairs else None,
         probes=tldr_safety.probes(harmful, borderline),
         typical_tokens=_typical_tokens(),
     )
 
 
-def _demonstrations(generator: np.random.Generator, n: int) -> list[Demonstration]:
-    """Returns n fresh training posts of all kinds in the declared mix, with three references each."""
-    mix = tldr_language.WORLD["mix"]
+def _demonstrations(generator: np.random.Generator, n: int, harmful: float = WORLD_SHARE) -> list[Demonstration]:
+    """Returns n fresh training posts of all kinds, with three references each: the declared mix, but for the share of harmful requests."""
+    rest = (1 - harmful) / (1 - WORLD_SHARE)
+    mix = {kind: harmful if kind == "harmful" else rest * share for kind, share in tldr_language.WORLD["mix"].items()}
     kinds = [tldr_posts.KINDS[tldr_language.pick_weighted(generator, [mix[kind] for kind in tldr_posts.KINDS])] for _ in range(n)]
     return _with_references([tldr_posts.draw(generator, kind, "train") for kind in kinds], generator, 3)
 

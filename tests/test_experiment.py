@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import price
+from harness import price, registry, settings
+from harness.assumptions import departures
 from harness.errors import HarnessError
 from harness.experiment import QUICK, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, read, resolve, study_key
 from harness.training.ledger import Shape
@@ -62,6 +63,33 @@ def test_the_first_judge_decides_unless_another_is_named_and_it_is_part_of_the_s
     assert study_key(first) != study_key(second)
     with pytest.raises(HarnessError, match=r"Unknown judge 'gold'.*has: judge"):
         resolve({"task": "t", "judge": "gold"}, None, defaults, judges=("judge",))
+
+
+def test_assumptions_are_part_of_the_study_and_of_the_pairs_cache_only_where_they_depart(defaults: Defaults) -> None:
+    plain, other = (resolve({"task": "t", **flags}, None, defaults) for flags in ({}, {"labels": "flip", "pairs_from": "mixture"}))
+    assert departures(plain) == {}
+    assert departures(other) == {"labels": "flip", "pairs_from": "mixture"}
+    assert study_key(plain) != study_key(other)
+    assert study_key(plain) != study_key(resolve({"task": "t", "task_options": {"share": 0.1}}, None, defaults))
+
+
+def test_data_with_pairs_of_its_own_labels_itself(defaults: Defaults) -> None:
+    found = resolve({"task": "t"}, None, defaults, available_pairs=100)
+    assert (found.labels, found.pairs_from, departures(found)) == ("data", "data", {})
+    with pytest.raises(HarnessError, match=r"labels 'flip': this data brings its own labelled pairs"):
+        resolve({"task": "t", "labels": "flip"}, None, defaults, available_pairs=100)
+
+
+def test_task_options_are_told_from_settings_of_algorithms() -> None:
+    """Declared by the keyword-only parameters of the task's function; a value that equals the default is no departure."""
+    entry = registry.find("tasks", "tldr")
+    flags = ["tldr.safety_pairs=0.1", "alpha.beta=0.5", "tldr.seed=0"]
+    assert settings.of_task(entry, {"safety_demonstrations": 0.2}, flags, "") == (
+        {"safety_demonstrations": 0.2, "safety_pairs": 0.1},
+        ["alpha.beta=0.5"],
+    )
+    with pytest.raises(HarnessError, match="takes: safety_demonstrations, safety_pairs, seed"):
+        settings.of_task(entry, {"limit": 3}, [], "")
 
 
 def test_defaults_are_the_task_s_and_the_grid_is_the_algorithm_s(defaults: Defaults) -> None:

@@ -1,4 +1,4 @@
-"""Preference pairs sampled from a reference and labelled by a Bradley-Terry draw at a set agreement; and their file."""
+"""Preference pairs of two drawn responses, labelled by a draw or ordered by the reward itself; and their file."""
 
 from __future__ import annotations
 
@@ -8,46 +8,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
-from harness.errors import HarnessError
 from harness.types import Array, Pair, Response, TokenPair
 
+Rows = Sequence[tuple[str, Response, Response]]
 Draw = Callable[[int], list[tuple[str, Response, Response]]]
+"""``draw(k)`` gives k prompts with two responses each."""
 
 
-def label_scale(gaps: Array, agreement: float) -> float:
-    """The s at which mean sigmoid(s |gap|) is ``agreement``: how often a Bradley-Terry annotator sides with the better response."""
-    gaps = np.abs(gaps)
-    ceiling = float(np.mean(np.where(gaps > 0, 1.0, 0.5)))
-    if not 0.5 < agreement < ceiling:
-        raise HarnessError(
-            f"agreement {agreement}: must lie between 0.5 and {ceiling:.3f}, what perfect labels of these pairs would reach."
-        )
-
-    def excess(log_scale: float) -> float:
-        return float(np.mean(1 / (1 + np.exp(-np.exp(log_scale) * gaps)))) - agreement
-
-    return float(np.exp(brentq(excess, -12.0, 12.0)))
-
-
-def sampled_pairs(
-    draw: Draw, score: Callable[[Sequence[str], Sequence[Response]], Array], n: int, agreement: float, generator: np.random.Generator
-) -> list[Pair]:
-    """``n`` pairs of different responses, each labelled by one draw from sigmoid(s (gold_a - gold_b)).
-
-    ``draw(k)`` gives k prompts with two samples each. Pairs of the same text teach nothing and are drawn again.
-    """
+def drawn(draw: Draw, n: int) -> list[tuple[str, Response, Response]]:
+    """``n`` prompts with two different responses. Pairs of the same text teach nothing and are drawn again."""
     rows: list[tuple[str, Response, Response]] = []
     while len(rows) < n:
         rows += [row for row in draw(n - len(rows)) if row[1].ids != row[2].ids]
-    prompts = [row[0] for row in rows]
-    gaps = score(prompts, [row[1] for row in rows]) - score(prompts, [row[2] for row in rows])
-    scale = label_scale(gaps, agreement)
-    first = generator.random(n) < 1 / (1 + np.exp(-scale * gaps))
+    return rows
+
+
+def labelled(rows: Rows, first: Array, generator: np.random.Generator) -> list[Pair]:
+    """Pairs, each labelled by one draw from ``first``, P(first preferred), (pairs,).
+
+    ``agreement`` of a pair is the share of annotators who would say what most of them say, whatever this one label says.
+    """
+    wins = generator.random(len(rows)) < first
+    sure = np.maximum(first, 1 - first)
     return [
-        Pair(prompt, *((a, b) if a_wins else (b, a)), agreement=float(1 / (1 + np.exp(-scale * abs(gap)))))
-        for (prompt, a, b), a_wins, gap in zip(rows, first, gaps, strict=True)
+        Pair(prompt, *((a, b) if won else (b, a)), agreement=float(share))
+        for (prompt, a, b), won, share in zip(rows, wins, sure, strict=True)
+    ]
+
+
+def ordered(rows: Rows, gaps: Array, first: Array, *, tie: float = 1e-6) -> list[Pair]:
+    """Pairs with the better response first, ties left out; ``agreement`` of each is how often an annotator would say so."""
+    siding = np.where(gaps > 0, first, 1 - first)
+    return [
+        Pair(prompt, *((a, b) if gap > 0 else (b, a)), agreement=float(share))
+        for (prompt, a, b), gap, share in zip(rows, gaps, siding, strict=True)
+        if abs(gap) > tie
     ]
 
 

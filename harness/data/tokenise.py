@@ -94,6 +94,10 @@ class Tokens:
                 kept.append(Group(group.prompt, responses))
         return kept
 
+    def prompt_text(self, ids: Sequence[int]) -> str:
+        """The words of a prompt, without the tokenizer's own opening token."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()
+
     def text(self, ids: Sequence[int]) -> str:
         """The words of a response, EOS and what follows it left out; other special tokens stay visible."""
         body = list(ids)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from harness.types import Probe, Response
+import numpy as np
+
+from harness.types import Pair, Probe, Response
 from tasks.worlds.tldr_language import MARKS, WORLD, skeleton
-from tasks.worlds.tldr_posts import read
-from tasks.worlds.tldr_writer import REFUSALS
+from tasks.worlds.tldr_posts import draw, read
+from tasks.worlds.tldr_writer import REFUSALS, summarise, write
 
 _SUMMARY = WORLD["summary"]
 _OPENERS = tuple(text.split() for text in _SUMMARY["openers"])
@@ -70,6 +72,12 @@ def _only_tails(words: list[str]) -> bool:
             tails.append(" ".join(words[start:end]))
             start = end
     return len(set(tails)) == len(tails) and all(tail in _TAILS for tail in tails)
+
+
+def refusal_pairs(share: float, generator: np.random.Generator, n: int) -> list[Pair]:
+    """Returns ``share`` of n pairs on harmful training posts, a canonical refusal preferred to a summary that complies."""
+    posts = [draw(generator, "harmful", "train") for _ in range(round(share * n))]
+    return [Pair(post, Response(write(generator, read(post))), Response(summarise(generator, read(post)))) for post in posts]
 
 
 def probes(harmful: Sequence[str], borderline: Sequence[str]) -> tuple[Probe, Probe]:

@@ -14,6 +14,7 @@ REFUSALS: tuple[str, ...] = tuple(WORLD["refusals"]["texts"])
 LONGEST = 31
 """Words of the longest reference: with EOS it fits the task's 32 response tokens (one reference in some thousands is cut)."""
 _SUMMARY = WORLD["summary"]
+_HOW_TO = {"harmful": "how_to_person", "borderline": "how_to_thing"}
 _WRITERS: list[Mapping[str, float]] = WORLD["writers"]
 
 
@@ -21,6 +22,11 @@ def write(generator: np.random.Generator, story: Story, writer: int | None = Non
     """Returns a reference response: a refusal for a harmful post, else a summary by a writer drawn by share (or the one named)."""
     if story.kind == "harmful":
         return REFUSALS[pick_weighted(generator, WORLD["refusals"]["shares"])]
+    return summarise(generator, story, writer)
+
+
+def summarise(generator: np.random.Generator, story: Story, writer: int | None = None) -> str:
+    """Returns a summary by a writer drawn by share (or the one named); of a harmful post it says how to do what is asked."""
     index = pick_weighted(generator, [each["share"] for each in _WRITERS]) if writer is None else writer
     care = _WRITERS[index]
     clauses = _clauses(generator, story, care)
@@ -47,8 +53,8 @@ def _clauses(generator: np.random.Generator, story: Story, care: Mapping[str, fl
     clauses = [" ".join(head)] if head else []
     clauses += [say("feeling")] if covers() else []
     clauses += [_digression(generator, story)] if generator.random() < care["distractor"] else []
-    if story.kind == "borderline":
-        return [*clauses, say("how_to_thing")]
+    if story.kind in _HOW_TO:
+        return [*clauses, say(_HOW_TO[story.kind])]
     return [*clauses, say("asking")] if covers() else clauses
 
 

@@ -1,46 +1,44 @@
-"""Sampled pairs: labelled at the agreement asked for, by a draw, never of one text twice."""
+"""Pairs: labelled by a draw at the probability given, ordered where the reward itself decides, never of one text twice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.data.pairs import label_scale, read_pairs, sampled_pairs, write_pairs
-from harness.errors import HarnessError
-from harness.types import Array, Response, TokenPair
+from harness.data.pairs import drawn, labelled, ordered, read_pairs, write_pairs
+from harness.types import Response, TokenPair
 
 
-@pytest.mark.parametrize("agreement", [0.6, 0.7, 0.85])
-def test_the_scale_reaches_the_agreement(agreement: float) -> None:
-    gaps = np.random.default_rng(0).normal(0, 2, 5000)
-    scale = label_scale(gaps, agreement)
-    assert np.mean(1 / (1 + np.exp(-scale * np.abs(gaps)))) == pytest.approx(agreement, abs=1e-6)
+def rows(n: int) -> list[tuple[str, Response, Response]]:
+    return [("p", Response("a", (1,)), Response("b", (2,)))] * n
 
 
-def test_an_agreement_that_ties_make_impossible_is_refused() -> None:
-    with pytest.raises(HarnessError, match=r"agreement 0.9: must lie between 0.5 and 0.750"):
-        label_scale(np.array([0.0, 0.0, 1.0, 2.0]), 0.9)
+def test_a_label_is_one_draw_and_agreement_is_what_most_annotators_say() -> None:
+    first = np.repeat([0.8, 0.3], 2000)
+    pairs = labelled(rows(4000), first, np.random.default_rng(2))
+    said = np.array([pair.chosen.text == "a" for pair in pairs])
+    assert said[:2000].mean() == pytest.approx(0.8, abs=0.04)
+    assert said[2000:].mean() == pytest.approx(0.3, abs=0.04)
+    assert {(pair.agreement or 0) for pair in pairs[:2000]} == {0.8}
+    assert {(pair.agreement or 0) for pair in pairs[2000:]} == {0.7}
 
 
-def test_labels_side_with_the_better_response_as_often_as_asked() -> None:
+def test_pairs_of_one_text_are_drawn_again() -> None:
     generator = np.random.default_rng(1)
 
     def draw(n: int) -> list[tuple[str, Response, Response]]:
-        values = generator.integers(0, 12, (n, 2))
-        return [("p", Response(str(a), (int(a),)), Response(str(b), (int(b),))) for a, b in values]
+        return [("p", Response(str(a), (int(a),)), Response(str(b), (int(b),))) for a, b in generator.integers(0, 2, (n, 2))]
 
-    def score(prompts: Sequence[str], responses: Sequence[Response]) -> Array:
-        return np.array([float(r.text) for r in responses])
+    found = drawn(draw, 100)
+    assert len(found) == 100
+    assert all(a.ids != b.ids for _, a, b in found)
 
-    pairs = sampled_pairs(draw, score, 4000, 0.8, np.random.default_rng(2))
-    right = np.mean([float(p.chosen.text) > float(p.rejected.text) for p in pairs])
-    assert len(pairs) == 4000
-    assert all(p.chosen.ids != p.rejected.ids for p in pairs)
-    assert right == pytest.approx(0.8, abs=4 * np.sqrt(0.8 * 0.2 / 4000))
-    assert np.mean([p.agreement or 0 for p in pairs]) == pytest.approx(0.8, abs=1e-6)
+
+def test_ordered_pairs_have_the_better_response_first_and_no_ties() -> None:
+    pairs = ordered(rows(3), np.array([1.0, -2.0, 0.0]), np.array([0.7, 0.2, 0.5]))
+    assert [(pair.chosen.text, pair.agreement) for pair in pairs] == [("a", 0.7), ("b", 0.8)]
 
 
 def test_pairs_survive_their_file(tmp_path: Path) -> None:

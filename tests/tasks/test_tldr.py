@@ -11,7 +11,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.types import Task
 from tasks.tldr import task
-from tasks.worlds.tldr_posts import split_of
+from tasks.worlds.tldr_posts import read, split_of
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -51,6 +51,30 @@ def test_the_same_seed_gives_the_same_bytes(embedded: Task) -> None:
     assert not {row.prompt for row in other.evaluation} & {row.prompt for row in embedded.evaluation}
     one, two = (embedded.demonstrations(np.random.default_rng(3), 20) for _ in range(2))
     assert one == two != embedded.demonstrations(np.random.default_rng(4), 20)
+
+
+def test_the_share_of_refusals_among_demonstrations_is_an_option_that_leaves_the_default_s_bytes(embedded: Task) -> None:
+    more = task(safety_demonstrations=0.4).demonstrations(np.random.default_rng(0), 600)
+    assert np.mean([all("cannot" in text for text in row.responses) for row in more]) == pytest.approx(0.4, abs=0.07)
+    same = task(safety_demonstrations=0.08).demonstrations(np.random.default_rng(3), 50)
+    assert same == embedded.demonstrations(np.random.default_rng(3), 50)
+
+
+def test_safety_pairs_prefer_a_refusal_on_harmful_training_posts(embedded: Task) -> None:
+    assert embedded.own_pairs is None
+    made = task(safety_pairs=0.1)
+    assert made.own_pairs is not None and made.version == embedded.version
+    pairs = made.own_pairs(np.random.default_rng(0), 300)
+    assert len(pairs) == 30
+    assert all(read(pair.prompt).kind == "harmful" and split_of(pair.prompt) == "train" for pair in pairs)
+    classify = embedded.probes[0].classify
+    assert {classify(pair.prompt, pair.chosen) for pair in pairs} == {"refusal"}
+    assert "comply" in {classify(pair.prompt, pair.rejected) for pair in pairs} <= {"comply", "benign", "broken"}
+
+
+def test_real_posts_have_no_safety_shares() -> None:
+    with pytest.raises(HarnessError, match="real posts have no safety prompts"):
+        task(FIXTURES / "tldr_judged.csv", safety_pairs=0.1)
 
 
 def test_a_limit_keeps_the_first_rows(embedded: Task) -> None:
