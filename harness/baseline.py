@@ -1,4 +1,4 @@
-"""The SFT reference of a seed, measured like any policy, and the optimal frontier that its own samples imply."""
+"""The SFT reference of a seed, measured like any policy, and the samples of it that the optimal frontier is estimated from."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ import torch
 
 from harness.experiment import Experiment, study_key
 from harness.facts import checkpoint, judge_facts, model_facts, run_times, task_facts
-from harness.measure.evaluate import Yardstick, generator_for, measure
-from harness.measure.frontier import reference_tilt
+from harness.measure.evaluate import measure
+from harness.proposals import reference_rows
 from harness.stages import Report, Shared, shared
 from harness.store.records import CellWriter
 from harness.training.ledger import Ledger
-from harness.yardstick import draw_responses, scored, yardstick
-
-TILTS = tuple(float(t) for t in np.geomspace(16, 0.1, 24))
-SMALLEST_ESS = 8.0
+from harness.yardstick import yardstick
 
 
 def prepare(experiment: Experiment, seed: int, report: Report) -> str:
@@ -49,7 +46,7 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
         writer.samples(found.rows)
         report("frontier", 0.5, None)
         with ledger.phase("evaluation"):
-            frontier = _frontier(experiment, both, yard)
+            writer.samples(reference_rows(experiment, both, yard))
         record = {
             "kind": "reference",
             "fingerprint": both.sft.name,
@@ -58,7 +55,6 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
             "failure": None,
             "seed": seed,
             "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **checkpoint(found)}],
-            "frontier": frontier,
             "sft": _sft_facts(both.sft),
             "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
             **task_facts(experiment),
@@ -93,14 +89,3 @@ def _sft_facts(folder: Path) -> dict[str, Any]:
     facts = json.loads((folder / "sft.json").read_text())
     kept = {name: facts[name] for name in ("steps", "batch", "learning_rate", "flops", "dropped")}
     return {**kept, "loss": float(np.mean(facts["losses"]))}
-
-
-def _frontier(experiment: Experiment, both: Shared, yard: Yardstick) -> list[dict[str, Any]]:
-    """Gold against KL of the tilted reference on the evaluation prompts; empty where the task has no gold or no samples are asked for."""
-    if not yard.gold or not experiment.frontier_samples:
-        return []
-    prompts = [d.prompt for d in yard.evaluation]
-    with torch.no_grad():
-        rows = draw_responses(yard.reference, both, prompts, experiment.frontier_samples, generator_for(both.seed, "frontier"))
-        gold = scored(yard.judge, both, prompts, rows)["gold"].reshape(len(prompts), -1)
-    return reference_tilt(gold, TILTS, generator=np.random.default_rng(both.seed), smallest_ess=SMALLEST_ESS)

@@ -1,4 +1,4 @@
-"""Figure 1: win rate against KL and gold reward against KL, side by side, with the optimal frontier on the gold panel."""
+"""Figure 1: win rate against KL and gold reward against KL, side by side, each with its own optimal frontier."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from harness.measure.statistics import Interval
 from harness.report import drawing
 from harness.report.drawing import Drawing
+from harness.report.optimum import Optimum, optima
 from harness.report.palette import INK, Look
 from harness.report.placing import Label, place
-from harness.report.points import Point, by_algorithm, interval_of, reference_metric
+from harness.report.points import Point, by_algorithm, reference_metric
 from harness.store.records import Reference
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 AXES = {"win_sft": "win rate against SFT samples", "win_reference": "win rate against the data set's response", "gold": "mean gold reward"}
+OPTIMA = {
+    "win_sft": "The optimal win-rate frontier (the reference tilted by the probability of beating a reference sample)",
+    "gold": "The optimal gold frontier (the reference tilted by gold)",
+}
 TITLES = {"win_sft": "Win rate against KL", "win_reference": "Win rate against KL", "gold": "Gold reward against KL"}
 
 
@@ -31,20 +36,13 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
     figure = drawing.new(width, 3.85)
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     figure.subplots_adjust(left=0.5 / width, right=1 - 0.08 / width, top=0.93, bottom=0.315, wspace=0.24)
-    line = frontier_points(references)
-    rows = [row for axes, key in zip(panels, shown, strict=True) for row in _panel(axes, key, points, references, looks, line)]
-    handles = _handles(points, looks, frontier="gold" in shown and bool(line))
+    lines = optima(references)
+    rows = [row for axes, key in zip(panels, shown, strict=True) for row in _panel(axes, key, points, references, looks, lines.get(key))]
+    handles = _handles(points, looks, frontier=any(key in lines for key in shown))
     figure.legend(handles=handles, loc="lower center", ncols=3 if width > 5 else 2, handlelength=2.2, columnspacing=1.6, borderaxespad=0.2)
     return Drawing(
-        "frontier", figure, rows, "Win rate and gold reward against KL", _caption(points, shown, line), _alternative(points, shown)
+        "frontier", figure, rows, "Win rate and gold reward against KL", _caption(points, shown, lines), _alternative(points, shown)
     )
-
-
-def frontier_points(references: Sequence[Reference]) -> list[dict[str, Any]]:
-    """The optimal gold frontier of the first seed that has one, in order of KL; each seed has its own reference."""
-    none: list[dict[str, Any]] = []
-    found = next((reference.record["frontier"] for reference in references if reference.record.get("frontier")), none)
-    return sorted(found, key=lambda point: float(point["kl"]["value"]))
 
 
 def _win_key(points: Sequence[Point]) -> str | None:
@@ -61,11 +59,11 @@ def _panel(
     points: Sequence[Point],
     references: Sequence[Reference],
     looks: Mapping[str, Look],
-    line: Sequence[Mapping[str, Any]],
+    line: Optimum | None,
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    if key == "gold":
-        rows += _optimum(axes, line)
+    if line is not None:
+        rows += _optimum(axes, key, line)
     drawn = [(point, kl, y) for point in points if (kl := point.get("kl")) and (y := point.get(key))]
     labels, hollow = [], []
     for point, kl, y in drawn:
@@ -95,16 +93,13 @@ def _panel(
 _NO_BOUNDS = (math.nan, math.nan, 0)
 
 
-def _optimum(axes: Axes, line: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _optimum(axes: Axes, key: str, line: Optimum) -> list[dict[str, Any]]:
     """Draw the optimal frontier with its band; its rows for the CSV."""
-    found = [(point, kl, gold) for point in line if (kl := interval_of(point["kl"])) and (gold := interval_of(point["gold"]))]
-    xs = [kl.value for _, kl, _ in found]
-    axes.fill_between(xs, [gold.lower for *_, gold in found], [gold.upper for *_, gold in found], color="#999999", alpha=0.3, linewidth=0)
-    axes.plot(xs, [gold.value for *_, gold in found], color=INK, linewidth=1.1, linestyle=(0, (5, 2)))
-    return [
-        {"panel": "gold", "kind": "optimal frontier", "setting": f"tilt={point['tilt']:g}"} | _columns(kl, gold)
-        for point, kl, gold in found
-    ]
+    xs = [spot.kl.value for spot in line.spots]
+    band = [spot.value.lower for spot in line.spots], [spot.value.upper for spot in line.spots]
+    axes.fill_between(xs, *band, color="#999999", alpha=0.3, linewidth=0)
+    axes.plot(xs, [spot.value.value for spot in line.spots], color=INK, linewidth=1.1, linestyle=(0, (5, 2)))
+    return [{"panel": key, "kind": "optimal frontier", "ess": spot.ess} | _columns(spot.kl, spot.value) for spot in line.spots]
 
 
 def _trail(axes: Axes, path: Sequence[tuple[float, float]], look: Look) -> None:
@@ -154,7 +149,7 @@ def _handles(points: Sequence[Point], looks: Mapping[str, Look], *, frontier: bo
     found.append(Line2D([], [], label="earlier marks of the run", **hollow))
     found.append(Line2D([], [], color=INK, marker="*", markersize=9, linestyle="none", label="SFT reference (KL 0)"))
     if frontier:
-        found.append(Line2D([], [], color=INK, linestyle=(0, (5, 2)), label="optimal gold frontier"))
+        found.append(Line2D([], [], color=INK, linestyle=(0, (5, 2)), label="optimal frontier of the axis"))
     return found
 
 
@@ -185,28 +180,28 @@ def _settings(points: Sequence[Point]) -> str:
     return f"Settings: {'; '.join(said)}."
 
 
-def _caption(points: Sequence[Point], shown: Sequence[str], line: Sequence[Mapping[str, Any]]) -> str:
+def _caption(points: Sequence[Point], shown: Sequence[str], lines: Mapping[str, Optimum]) -> str:
     said = [
         "Filled points are finished runs with 95 % intervals both ways, labelled with the knob's value; hollow points are earlier marks,",
         f"from the first at which the policy itself was being trained. {drawing.KL_SCALE}",
     ]
     if "gold" not in shown:
         said.append("The gold panel is left out: this task has no gold reward.")
-    elif line:
-        said.append(_frontier_ends(line[-1]))
-    else:
+    drawn = [key for key in shown if key in lines]
+    said += [OPTIMA[key] + _frontier_ends(lines[key]) for key in drawn]
+    if not drawn:
         said.append("No optimal frontier: the records hold none.")
     return " ".join([*said, _settings(points)])
 
 
-def _frontier_ends(last: Mapping[str, Any]) -> str:
-    """What the optimal frontier is estimated from, where its line stops, and why."""
-    made = f"The optimal gold frontier is estimated from {last['samples']} reference samples per prompt"
-    made += f" and drawn to KL {last['kl']['value']:.2f}"
-    if not last.get("ended"):
-        return f"{made}, the sharpest tilt tried (effective sample size {last['ess']:.1f})."
+def _frontier_ends(line: Optimum) -> str:
+    """What an optimal frontier is estimated from, where its line stops, and why."""
+    last = line.spots[-1]
+    made = f" is estimated from {line.samples} reference samples per prompt and drawn to KL {last.kl.value:.2f}"
+    if not line.ended:
+        return f"{made}, the sharpest tilt tried (effective sample size {last.ess:.1f})."
     why = "beyond, the weights leave an effective sample size below 8, too few to estimate from; it is not a limit of what can be reached"
-    return f"{made} (effective sample size {last['ess']:.1f}): {why}."
+    return f"{made} (effective sample size {last.ess:.1f}): {why}."
 
 
 def _alternative(points: Sequence[Point], shown: Sequence[str]) -> str:

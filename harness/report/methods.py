@@ -27,8 +27,9 @@ METHODS = (
     ),
     (
         "Optimal frontier",
-        "The reference tilted by exp(gold / tilt), estimated from its own samples by self-normalised weights on the same "
-        "prompts: no policy has more gold at that KL. Drawn only where the mean effective sample size is 8 or more.",
+        "Each axis has its own: no policy has more gold at a KL than the reference tilted by exp(gold / tilt), and none a higher win rate "
+        "than the reference tilted by exp(W / tilt), W the probability of beating a reference sample. Estimated on the same prompts by "
+        "self-normalised weights of samples, drawn only where the mean effective sample size is 8 or more.",
     ),
     (
         "Compute",

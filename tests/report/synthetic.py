@@ -183,19 +183,35 @@ def cell(
     return folder
 
 
-def reference(study: Path, seed: int, *, gold: bool = True, refusal: float = 0.0, probes: dict[str, Any] | None = None) -> Path:
+def frontier(generator: np.random.Generator, prompts: int = 96, samples: int = 32) -> list[dict[str, Any]]:
+    """Rows of the reference's own samples: gold of unit spread around each prompt's mean, a proxy that follows it with noise."""
+    gold = generator.normal(2.2, 1.0, size=(prompts, samples)) + generator.normal(0, 0.3, size=(prompts, 1))
+    proxy = gold + generator.normal(0, 1.0, size=gold.shape)
+    names = {"gold": gold, "proxy": proxy, "length": np.full(gold.shape, 14.0)}
+    rows = [{name: table[prompt].tolist() for name, table in names.items()} for prompt in range(prompts)]
+    return [{"mark": 0.0, "slice": "frontier", "prompt_id": prompt, **row} for prompt, row in enumerate(rows)]
+
+
+def reference(
+    study: Path, seed: int, *, gold: bool = True, refusal: float = 0.0, probes: dict[str, Any] | None = None, points: bool = False
+) -> Path:
+    """The reference of a seed; ``points`` makes it as older records were, with a frontier of gold and no samples behind it."""
     base = metrics(0.5, 0.0, 384, gold=gold, refusal=refusal)
     record = {
         "kind": "reference", "fingerprint": "9" * 64, "study": "toy-00000000", "seed": seed, "sft": {"steps": 1000, "flops": 4.2e12},
         "checkpoints": [{"mark": 0, "share": 0, "step": 0, "final": True, "alarms": [], "metrics": base}],
-        "frontier": [{"tilt": 1 / x, "kl": interval(0.5 * x * x, 0.04 * x), "gold": interval(2.2 + 1.8 * x, 0.15), "ess": 30 - 8 * x,
-                      "samples": 32}
-                     for x in (0.25, 0.5, 1.0, 1.5, 2.0, 2.5)] if gold else [],
     }  # fmt: skip
+    if points:
+        record["frontier"] = [
+            {"tilt": 1 / x, "kl": interval(0.5 * x * x, 0.04 * x), "gold": interval(2.2 + 1.8 * x, 0.15), "ess": 30 - 8 * x, "samples": 32}
+            for x in (0.25, 0.5, 1.0, 1.5, 2.0, 2.5)
+        ]
     folder = study / "references" / f"seed{seed}"
+    generator = np.random.default_rng(seed)
     with CellWriter(folder) as writer:
         writer.samples(probed(0, **({"lost": 0.0, "comply": 0} | (probes or {}))))
-        writer.samples(samples(np.random.default_rng(seed), 0, 384, 0.5, 0.01, "", gold=gold))
+        writer.samples(samples(generator, 0, 384, 0.5, 0.01, "", gold=gold))
+        writer.samples(frontier(generator) if gold and not points else ())
         writer.finish(record, {"wall": {"sft": 40.0}, "device": "cpu", "threads": 1, "peak_memory_bytes": 3e8, "total_wall": 40.0})
     return folder
 

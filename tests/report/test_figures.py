@@ -133,6 +133,7 @@ def test_a_figure_that_can_no_longer_be_drawn_leaves_no_file(tmp_path: Path) -> 
 
 def test_the_caption_says_where_the_frontier_ends_and_what_was_set(tmp_path: Path) -> None:
     study = synthetic.study(tmp_path, ("dpo", "ipo"), failed=False)
+    synthetic.reference(study, 0, points=True)
     edit(study, lambda record: record["settings"].update({"normalize": "mean"}) if record["algorithm"]["name"] == "ipo" else None)
     edit(study, lambda record: record["frontier"][-1].update({"ended": True, "ess": 9.5}), "references/*")
     loaded = load(study)
