@@ -44,6 +44,7 @@ search = {
     "clip": (0.25, 4.0, "log", "a factor 4 around the default"),
 }
 family = "online"
+oracle = {"reward": "gold"}  # a run on the judge's own reward
 source = "Ouyang et al. 2022, arXiv 2203.02155"
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from harness.errors import HarnessError, near
 
 SCALES = ("linear", "log")
-METADATA = ("family", "source", "control", "conventions")
+METADATA = ("family", "source", "control", "oracle", "conventions")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def read(path: Path, name: str) -> Declaration:
         bound=True,
         loss=isinstance(node, ast.FunctionDef),
         summary=_first_line(tree) or _first_line(node),
-        hyperparameters=tuple(_hyperparameters(node)),
+        hyperparameters=tuple({each.name: each for each in (*_inherited(tree, node, path), *_hyperparameters(node))}.values()),
         grid={knob: _as_tuple(values) for knob, values in _mapping(literals, "grid", path).items()},
         search={name: _range(name, value, path) for name, value in _mapping(literals, "search", path).items()},
         optimiser=_mapping(literals, "optimiser", path),
@@ -156,6 +156,27 @@ def _hyperparameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[Hyperpara
             name = field_.target.id
             if name != "name" and not name.startswith("_") and "ClassVar" not in ast.unparse(field_.annotation):
                 yield _hyperparameter(name, field_.annotation, field_.value)
+
+
+def siblings(path: Path) -> dict[str, Path]:
+    """The files of its own folder that a file takes names from (``from algorithms.ppo import PPO``), by those names."""
+    found: dict[str, Path] = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.rpartition(".")[0] == path.parent.name:
+            file = path.parent / f"{node.module.rpartition('.')[2]}.py"
+            found |= {alias.asname or alias.name: file for alias in node.names if file.is_file()}
+    return found
+
+
+def _inherited(tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hyperparameter]:
+    """The hyperparameters of a class's bases, which stand in the file itself or in one beside it."""
+    for base in (base for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)):
+        file = siblings(path).get(base.id)
+        holder = ast.parse(file.read_text(encoding="utf-8")) if file else tree
+        for defined in holder.body:
+            if isinstance(defined, ast.ClassDef) and defined.name == base.id:
+                yield from _inherited(holder, defined, file or path)
+                yield from _hyperparameters(defined)
 
 
 def _hyperparameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Hyperparameter:

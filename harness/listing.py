@@ -31,8 +31,9 @@ def _about(entry: Entry, check: bool) -> str:
     grid = "; ".join(f"{knob} = {', '.join(map(str, values))}" for knob, values in declared.grid.items())
     searched = f"searched: {', '.join(declared.search)}" if declared.search else ""
     also = f"also {', '.join(declared.aliases)}" if declared.aliases else ""
+    oracle = "(oracle: trains on what judges it, ranked with nothing)" if declared.metadata.get("oracle") is True else ""
     origin = "" if entry.module.partition(".")[0] == entry.kind else f"from {entry.module or entry.path}"
-    return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", searched, also, origin]))
+    return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", searched, also, oracle, origin]))
 
 
 def _counts(study: records.Study) -> str:

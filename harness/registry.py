@@ -121,7 +121,7 @@ def _built_in(kind: str) -> Iterator[Entry]:
     for path in sorted(_package(kind).glob("*.py")):
         if path.stem.startswith("_"):
             continue
-        entry = _from_file(kind, path.stem, f"{kind}.{path.stem}", path, _digest(path))
+        entry = _from_file(kind, path.stem, f"{kind}.{path.stem}", path, _built_in_digest(path))
         if entry.problem or entry.declaration.bound:
             yield entry
 
@@ -184,6 +184,15 @@ def _locate(module: str) -> Path | None:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _built_in_digest(path: Path) -> str:
+    """sha256 of the file, and of the files beside it whose names it uses: an edit of either reruns its cells."""
+    try:
+        beside = sorted(set(declaration.siblings(path).values()))
+    except (SyntaxError, ValueError):
+        beside = []
+    return hashlib.sha256(b"".join(each.read_bytes() for each in (path, *beside))).hexdigest()
 
 
 def _wheel_digest(point: EntryPoint) -> str:

@@ -42,6 +42,15 @@ def legal(entry: Entry) -> dict[str, Hyperparameter]:
     return {**shared, **optimiser, **{each.name: each for each in entry.declaration.hyperparameters}}
 
 
+def oracle(entry: Entry, chosen: Mapping[str, Any]) -> bool:
+    """Whether a run with these settings trains on what judges it, as its file declares: ``oracle = True``, or ``{setting: value}``.
+
+    Such a run buys labels that others do not have; it is shown and never ranked with them.
+    """
+    rule = entry.declaration.metadata.get("oracle", False)
+    return any(chosen.get(name) == value for name, value in rule.items()) if isinstance(rule, dict) else bool(rule)
+
+
 def parse_flag(text: str) -> tuple[str, str, list[str]]:
     """(algorithm, setting, values as written) of one ``--set dpo.beta=0.05,0.1``."""
     left, equals, right = text.partition("=")

@@ -115,7 +115,9 @@ def _final(axes: Axes, kl: Interval, y: Interval, look: Look) -> None:
         axes.plot([kl.lower, kl.upper], [y.value, y.value], **bars)
     if not math.isnan(y.lower + y.upper):
         axes.plot([kl.value, kl.value], [y.lower, y.upper], **bars)
-    axes.plot([kl.value], [y.value], marker=look.marker, markersize=5, color=look.colour, linestyle="none", zorder=5)
+    axes.plot(
+        [kl.value], [y.value], marker=look.marker, markersize=5, color=look.colour, markerfacecolor=look.face, linestyle="none", zorder=5
+    )
 
 
 def _along(kl: Interval, y: Interval) -> list[tuple[float, float]]:
@@ -141,7 +143,17 @@ def _handles(points: Sequence[Point], looks: Mapping[str, Look], *, frontier: bo
 
     names = legend_names(points)
     found = [
-        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, markersize=5, linewidth=0.8, label=names[name])
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            marker=look.marker,
+            markerfacecolor=look.face,
+            linestyle=look.line,
+            markersize=5,
+            linewidth=0.8,
+            label=names[name],
+        )
         for name, look in looks.items()
         if name in names
     ]

@@ -85,7 +85,9 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
         look = looks[point.algorithm]
         if not math.isnan(change.lower + change.upper):
             axes.plot([kl.value, kl.value], [change.lower, change.upper], color=look.colour, linewidth=0.8)
-        axes.plot([kl.value], [change.value], marker=look.marker, markersize=4.5, color=look.colour, linestyle="none")
+        axes.plot(
+            [kl.value], [change.value], marker=look.marker, markersize=4.5, color=look.colour, markerfacecolor=look.face, linestyle="none"
+        )
         labels.append(Label(kl.value, change.value, point.knob, look.colour))
         row = {"panel": key, "algorithm": point.algorithm, "setting": point.setting, "kl": kl.value}
         rows.append(row | {"value": change.value, "value_lower": change.lower, "value_upper": change.upper, "n": change.n})

@@ -63,7 +63,7 @@ def matching(found: Sequence[Point]) -> str:
 def seeds_line(found: Sequence[Point]) -> str:
     """What the number of seeds forbids; empty where the seeds are enough for a test at the declared level."""
     seeds = min((len(point.cells) for point in found), default=0)
-    family = max(1, len({point.algorithm for point in found if not point.control}) - 1)
+    family = max(1, len({point.algorithm for point in found if point.ranked}) - 1)
     smallest = min(1.0, 2.0 * family / 2**seeds)
     if seeds == 1:
         return "1 seed: no ranking. Another training seed may reorder the algorithms; every interval here leaves that out."
@@ -89,12 +89,19 @@ def cautions(study: Study) -> list[str]:
     said.append(
         "Untuned: knobs and learning rates are declared defaults, not found with equal effort; a tuned comparison may come out otherwise."
     )
-    said += unfinished_learning(found)
+    said += [*unfinished_learning(found), oracles(found)]
     lost = counts(study)
     if lost.diverged or lost.failed or lost.unfinished:
         each = f"{lost.diverged} diverged, {lost.failed} failed, {lost.unfinished} unfinished"
         said.append(f"Cells lost: {each}. What is missing may be what is worst.")
     return [each for each in said if each]
+
+
+def oracles(found: Sequence[Point]) -> str:
+    """One sentence that names the algorithms that trained on what judges them; empty where none did."""
+    names = sorted({point.algorithm for point in found if point.oracle})
+    labels = "it buys labels that the others do not have" if len(names) == 1 else "they buy labels that the others do not have"
+    return f"Not ranked: {', '.join(names)}, trained on the reward that judges; {labels}, drawn dashed and hollow." if names else ""
 
 
 def watermark(study: Study) -> str:

@@ -14,7 +14,7 @@ from harness.report.drawing import Drawing
 from harness.report.escape import visible
 from harness.report.examples import examples
 from harness.report.methods import METHODS
-from harness.report.palette import looks
+from harness.report.palette import Look, looks
 from harness.report.points import Loaded, Point, interval_of, limit_of, load, points
 from harness.report.section import Make
 from harness.store.records import RECORD, Study, write_bytes
@@ -50,7 +50,7 @@ def write(study: Path, **overrides: Any) -> Path:
 
 def _sections(study: Loaded, found: list[Point], folder: Path) -> Iterator[dict[str, Any]]:
     """Every room that has something to say, its figures saved and ready for the template."""
-    shown, mark = looks([(point.algorithm, point.control) for point in found]), findings.watermark(study)
+    shown, mark = _looks(found), findings.watermark(study)
     for make in SECTIONS:
         section = make(study, found, shown)
         if section is not None:
@@ -58,6 +58,11 @@ def _sections(study: Loaded, found: list[Point], folder: Path) -> Iterator[dict[
             yield {name: getattr(section, name) for name in names} | {
                 "figures": [figure(drawn, drawn.name, folder, mark) for drawn in section.figures]
             }
+
+
+def _looks(found: Sequence[Point]) -> Mapping[str, Look]:
+    """The look of every algorithm of these points."""
+    return looks([(point.algorithm, point.control) for point in found], {point.algorithm for point in found if point.oracle})
 
 
 def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[str, str]:
@@ -84,7 +89,7 @@ def render(study: Study, found: list[Point], figures: list[dict[str, str]], sect
 
 def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing | None]]:
     """Figures by name, drawn one at a time."""
-    shown = looks([(point.algorithm, point.control) for point in found])
+    shown = _looks(found)
     rows = figure_training.training_rows(found)
     yield "frontier", figure_frontier.draw(found, study.references, shown)
     yield "compute", figure_compute.draw(found)
@@ -180,7 +185,7 @@ def _algorithms(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
     for point in found:
         algorithm = point.head["algorithm"]
         conventions = ", ".join(f"{key} {each}" for key, each in (algorithm.get("conventions") or {}).items())
-        family = f"{algorithm.get('family') or ''}{', control' if point.control else ''}"
+        family = f"{algorithm.get('family') or ''}{', control' if point.control else ''}{', oracle' if point.oracle else ''}"
         rows[point.algorithm] = (point.algorithm, family, str(algorithm.get("source") or ""), conventions, str(algorithm.get("hash") or ""))
     return list(rows.values())
 

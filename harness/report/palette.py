@@ -6,7 +6,7 @@ light on white. Controls are grey.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -27,17 +27,22 @@ class Look(NamedTuple):
     colour: str
     marker: str
     line: Line
+    face: str  # of its markers
 
 
-def looks(algorithms: Sequence[tuple[str, bool]]) -> Mapping[str, Look]:
-    """A look for each (name, is a control), by alphabetical order, so that it does not depend on the order of runs."""
+def looks(algorithms: Sequence[tuple[str, bool]], oracles: Collection[str] = ()) -> Mapping[str, Look]:
+    """A look for each (name, is a control), by alphabetical order, so that it does not depend on the order of runs.
+
+    Oracles are drawn dashed and hollow.
+    """
     found: dict[str, Look] = {}
     for control in (False, True):
         names = sorted({name for name, is_control in algorithms if is_control is control})
         for position, name in enumerate(names):
             colour = GREY if control else COLOURS[position % len(COLOURS)]
             marker = ("x", "+", "*")[position % 3] if control else MARKERS[position % len(MARKERS)]
-            found[name] = Look(colour, marker, LINES[(position // len(COLOURS)) % len(LINES)])
+            line = "--" if name in oracles else LINES[(position // len(COLOURS)) % len(LINES)]
+            found[name] = Look(colour, marker, line, "white" if name in oracles else colour)
     return found
 
 

@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 SHOWN = "finished"
+ORACLE = " (oracle)"  # after the name of an algorithm where it trains on what judges it, so that it is taken for no other
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,16 @@ class Point:
     def control(self) -> bool:
         """Whether the algorithm is a control."""
         return bool(self.head["algorithm"].get("control"))
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the runs trained on what judges them, labels that others do not have."""
+        return bool(self.head["algorithm"].get("oracle"))
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the algorithm is one of those compared: a control and an oracle are shown and ranked with nothing."""
+        return not (self.control or self.oracle)
 
     @property
     def knob(self) -> str:
@@ -185,13 +196,18 @@ def _points(cells: Sequence[Cell]) -> list[Point]:
     groups: dict[tuple[str, str, float], list[Cell]] = {}
     for cell in cells:
         if cell.record["status"] == SHOWN and cell.record.get("checkpoints"):
-            key = (cell.record["algorithm"]["name"], setting_label(cell.record.get("setting", {})), limit_of(cell.record))
+            key = (name_of(cell.record["algorithm"]), setting_label(cell.record.get("setting", {})), limit_of(cell.record))
             groups.setdefault(key, []).append(cell)
     found = [
         Point(name, label, tuple(sorted(group, key=lambda c: int(c.record.get("seed", 0))))) for (name, label, _), group in groups.items()
     ]
     along = {(point.algorithm, point.setting): _kl_of(point) for point in sorted(found, key=lambda point: point.limit)}
     return sorted(found, key=lambda each: (each.control, each.algorithm, along[each.algorithm, each.setting], each.setting, -each.limit))
+
+
+def name_of(algorithm: Mapping[str, Any]) -> str:
+    """What an algorithm is called on a page."""
+    return f"{algorithm['name']}{ORACLE if algorithm.get('oracle') else ''}"
 
 
 def by_algorithm(found: Sequence[Point]) -> dict[str, list[Point]]:

@@ -1,0 +1,92 @@
+"""Algorithms that train on what judges them: none can do so undeclared, and what is declared is drawn apart and ranked with nothing."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness import registry, settings
+from harness.declaration import read
+from tests.test_ppo import setup
+
+sys.path.append(str(Path(__file__).parent / "report"))
+import synthetic
+
+from harness.report import findings, page
+from harness.report.palette import looks
+from harness.report.points import load, points
+
+ENTRIES = registry.describe("algorithms")
+CLASSES = [entry for entry in ENTRIES if not entry.declaration.loss]
+CHOSEN = [
+    (entry, {each.name: choice})
+    for entry in CLASSES
+    for each in entry.declaration.hyperparameters
+    for choice in (each.choices or (each.default,) * (each is entry.declaration.hyperparameters[0]))
+]
+
+
+def weights(entry: registry.Entry, chosen: dict[str, Any], *, sign: float) -> torch.Tensor:
+    """What a toy run trains to where the judge's scores are multiplied by ``sign``."""
+    given = setup(6e7, **chosen)
+    score = given.score
+    assert score is not None
+    bound = registry.load_entry(entry).algorithm
+    algorithm = bound() if isinstance(bound, type) else bound
+    list(algorithm.updates(replace(given, score=lambda prompts, samples: sign * score(prompts, samples))))
+    return torch.cat([p.detach().flatten() for p in given.policy.parameters()])
+
+
+@pytest.mark.parametrize(("entry", "chosen"), CHOSEN, ids=lambda value: value.name if isinstance(value, registry.Entry) else str(value))
+def test_whoever_learns_from_the_judge_says_so(entry: registry.Entry, chosen: dict[str, Any]) -> None:
+    """Judge the same run by the opposite reward: what it learns must change where it is declared an oracle, and only there."""
+    same = torch.equal(weights(entry, chosen, sign=1.0), weights(entry, chosen, sign=-1.0))
+    assert settings.oracle(entry, {**entry.defaults, **chosen}) is not same
+
+
+def test_a_loss_sees_no_judge() -> None:
+    assert not any(settings.oracle(entry, entry.defaults) for entry in ENTRIES if entry.declaration.loss)
+
+
+@pytest.mark.parametrize("kind", ["tasks"])
+def test_no_task_compares_an_oracle_unasked(kind: str) -> None:
+    for entry in registry.describe(kind):
+        for name in registry.load_entry(entry).task(None).defaults.algorithms:
+            named = registry.find("algorithms", name)
+            assert not settings.oracle(named, named.defaults)
+
+
+def test_a_class_takes_the_settings_of_its_base_and_a_hash_of_its_file(tmp_path: Path) -> None:
+    base = '"""Base."""\nclass A:\n    rate: float = 1.0\n    kind: Literal["x", "y"] = "x"\nalgorithm = A()\n'
+    (tmp_path / "base.py").write_text(base)
+    (tmp_path / "child.py").write_text(
+        f'"""Child."""\nfrom {tmp_path.name}.base import A\nclass B(A):\n    kind: Literal["y"] = "y"\nalgorithm = B()\n'
+    )
+    found = {each.name: (each.default, each.choices) for each in read(tmp_path / "child.py", "algorithm").hyperparameters}
+    assert found == {"rate": (1.0, ()), "kind": ("y", ("y",))}
+    before = registry._built_in_digest(tmp_path / "child.py")
+    (tmp_path / "base.py").write_text(base.replace("1.0", "2.0"))
+    assert registry._built_in_digest(tmp_path / "child.py") != before
+
+
+def test_an_oracle_is_shown_apart_and_in_no_family(tmp_path: Path) -> None:
+    """Three algorithms make a family of two comparisons; the third as an oracle leaves one."""
+    synthetic.study(tmp_path, ("dpo", "ipo", "ppo"), seeds=3, settings=1, failed=False)
+    loaded = load(tmp_path)
+    assert "for 2 comparisons" in findings.seeds_line(points(loaded))
+    for cell in loaded.cells:
+        if cell.record["algorithm"]["name"] == "ppo":
+            cell.record["algorithm"]["oracle"] = True
+    del loaded.__dict__["every_point"], loaded.__dict__["points"]
+    found = points(loaded)
+    assert [(point.algorithm, point.ranked) for point in found] == [("dpo", True), ("ipo", True), ("ppo (oracle)", False)]
+    assert "for 1 comparisons" in findings.seeds_line(found)
+    assert any(said.startswith("Not ranked: ppo (oracle), trained on the reward") for said in findings.cautions(loaded))
+    look = page._looks(found)["ppo (oracle)"]
+    assert (look.line, look.face) == ("--", "white")
+    assert all(each.face == each.colour for name, each in looks([("dpo", False), ("ipo", False)]).items())
