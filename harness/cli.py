@@ -98,8 +98,15 @@ def report(
     if safety_margin is not None and not 0 < safety_margin < 1:
         raise HarnessError(f"--safety-margin {safety_margin:g}: a share above 0 and below 1 is wanted, such as 0.02 for 2 points.")
     overrides = {} if safety_margin is None else {"safety_margin": safety_margin}
+    broken = 0
     for study in _studies(results):
-        typer.echo(f"Report: {page.write(study, **overrides)}")
+        try:
+            typer.echo(f"Report: {page.write(study, **overrides)}")
+        except HarnessError as error:  # of one study; the others have their report all the same
+            broken += 1
+            _complain(error)
+    if broken:
+        raise typer.Exit(1)
 
 
 @app.command(name="list")
@@ -124,10 +131,14 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        from harness.report.escape import visible  # a message may quote a file's columns or a record: untrusted text
-
-        typer.echo(f"error: {visible(' '.join(str(error).split()), lines=False)}", err=True)
+        _complain(error)
         sys.exit(2)
+
+
+def _complain(error: HarnessError) -> None:
+    from harness.report.escape import visible  # a message may quote a file's columns or a record: untrusted text
+
+    typer.echo(f"error: {visible(' '.join(str(error).split()), lines=False)}", err=True)
 
 
 def _words(text: str | None) -> list[str] | None:

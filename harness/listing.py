@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from harness import registry
+from harness.errors import HarnessError
 from harness.registry import Entry
 from harness.report.escape import visible
 from harness.store import records
@@ -20,7 +21,7 @@ def plugins(kind: str, *, check: bool = False) -> list[str]:
 
 def runs(results: Path) -> list[str]:
     """One line per study below a folder: how many of its cells have which status."""
-    return [f"{folder.name}  {_counts(records.read(folder))}" for folder in records.studies(results)]
+    return [f"{folder.name}  {_counts(folder)}" for folder in records.studies(results)]
 
 
 def _about(entry: Entry, check: bool) -> str:
@@ -36,7 +37,11 @@ def _about(entry: Entry, check: bool) -> str:
     return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", searched, also, oracle, origin]))
 
 
-def _counts(study: records.Study) -> str:
+def _counts(folder: Path) -> str:
+    try:
+        study = records.read(folder)
+    except HarnessError as error:
+        return visible(str(error), lines=False)
     statuses = Counter(str(cell.record.get("status")) for cell in study.cells)
     statuses.update(unfinished=len(study.unfinished), unreadable=len(study.skipped))
     return ", ".join(f"{count} {visible(status, lines=False)}" for status, count in sorted(statuses.items()) if count) or "no cell yet"

@@ -30,17 +30,19 @@ class Counts(NamedTuple):
     diverged: int
     failed: int
     unfinished: int
+    skipped: int = 0
 
     def __str__(self) -> str:
-        """All five in one line."""
-        return f"{self.run} cells run, {self.shown} shown, {self.diverged} diverged, {self.failed} failed, {self.unfinished} unfinished"
+        """All in one line; records that could not be read or pooled only where there are some."""
+        lost = f"{self.diverged} diverged, {self.failed} failed, {self.unfinished} unfinished"
+        return f"{self.run} cells run, {self.shown} shown, {lost}" + (f", {self.skipped} not readable or not poolable" * bool(self.skipped))
 
 
 def counts(study: Study) -> Counts:
     """How many cells were run, shown, and lost."""
     found = Counter(cell.record["status"] for cell in study.cells)
     shown = sum(len(point.cells) for point in every_point(study))
-    return Counts(len(study.cells), shown, found["diverged"], found["failed"], len(study.unfinished))
+    return Counts(len(study.cells), shown, found["diverged"], found["failed"], len(study.unfinished), len(study.skipped))
 
 
 def spread(found: Sequence[Point]) -> float | None:

@@ -42,8 +42,8 @@ def metrics(record: Mapping[str, Any], mark: float | None) -> Mapping[str, Any]:
 
 
 def interval_of(value: Mapping[str, Any] | None) -> Interval | None:
-    """A recorded ``{value, lower, upper, n}``; a missing or null value is None, missing bounds are NaN."""
-    if value is None or value.get("value") is None:
+    """A recorded ``{value, lower, upper, n}``; a missing, null or NaN value is None, missing bounds are NaN."""
+    if value is None or value.get("value") is None or math.isnan(value["value"]):
         return None
     lower, upper = (math.nan if value.get(key) is None else float(value[key]) for key in ("lower", "upper"))
     return Interval(float(value["value"]), lower, upper, int(value.get("n") or 0))
@@ -63,7 +63,7 @@ def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: 
     heldout = "heldout" if key == "preference_accuracy" else "evaluation"
     chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else heldout), ())
     values = [_number(row, key) for row in chosen]
-    if not chosen or any(not isinstance(value, int | float) for value in values):
+    if not chosen or any(not isinstance(value, int | float) or not math.isfinite(value) for value in values):
         return {}
     prompts = [int(row["prompt_id"]) for row in chosen]
     means = prompt_means(np.asarray(values, dtype=np.float64), np.asarray(prompts))

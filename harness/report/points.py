@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_difference, two_way_interval
-from harness.report.escape import deeply
+from harness.report.escape import deeply, visible
 from harness.report.numbers import by_mark, charged, interval_of, limit_of, metrics, per_prompt, setting_label, short, within
+from harness.report.sound import problem
 from harness.store.records import Cell, Reference, Row, Study, read
 
 # What other rooms import from here.
@@ -169,11 +170,18 @@ class Loaded(Study):
 
 
 def load(folder: Path) -> Loaded:
-    """The study in a folder with every text of its records made harmless, whatever shows it later: page, figure, CSV or terminal."""
+    """The study in a folder with every text of its records made harmless, whatever shows it later: page, figure, CSV or terminal.
+
+    A cell whose files cannot be read, or say what cannot be, is left out and named among the skipped ones.
+    """
     study = read(folder)
     cells = tuple(replace(cell, record=deeply(cell.record)) for cell in study.cells)
     references = tuple(replace(reference, record=deeply(reference.record)) for reference in study.references)
-    return Loaded(study.folder, deeply(study.experiment), cells, references, study.skipped, study.unfinished)
+    problems = {each: said for each in (*cells, *references) if (said := problem(each))}
+    skipped = (*study.skipped, *problems.values())
+    kept = tuple(cell for cell in cells if cell not in problems)
+    own = tuple(reference for reference in references if reference not in problems)
+    return Loaded(study.folder, deeply(study.experiment), kept, own, tuple(map(visible, skipped)), study.unfinished)
 
 
 def points(study: Study) -> list[Point]:

@@ -7,23 +7,23 @@ say why; they never guess. Nothing here imports torch.
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import math
 import os
 import shutil
-import tempfile
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from harness.errors import HarnessError
+from harness.store import pooling
+from harness.store.files import compressed, line, plain, sync_folder, write_bytes, write_json
+
+__all__ = ["Cell", "CellWriter", "Reference", "Study", "compressed", "line", "plain", "read", "studies", "write_bytes", "write_json"]
 
 SCHEMA = 1
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
@@ -32,57 +32,6 @@ KINDS = ("cell", "reference")
 STATUSES = ("finished", "diverged", "failed")
 
 Row = dict[str, Any]
-
-
-def plain(value: Any) -> Any:
-    """The value in JSON's own types: numpy scalars and arrays as numbers and lists, NaN and infinities as null, keys as strings."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence | set | frozenset):
-        return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    raise HarnessError(f"A record holds numbers, text, lists and mappings; got {type(value).__name__}.")
-
-
-def line(row: Mapping[str, Any]) -> str:
-    """One row as canonical JSON: sorted keys, floats as ``repr`` writes them, no newline."""
-    return json.dumps(plain(row), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file atomically and durably: temp file in the same folder, fsync, rename, fsync of the folder; mode 0644."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes 0600: unreadable to whoever shares the results
-        os.replace(temporary, path)  # noqa: PTH105  the standard name of the atomic rename
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as canonical, indented JSON, atomically. NaN and infinities become null."""
-    text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
-    write_bytes(path, (text + "\n").encode())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class CellWriter:
@@ -99,7 +48,7 @@ class CellWriter:
         for name in (RECORD, SAMPLES, TIMES):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / POLICY, ignore_errors=True)
-        _sync_folder(folder)
+        sync_folder(folder)
         self._metrics = (folder / METRICS).open("w", encoding="utf-8", newline="\n")
         self._log = (folder / LOG).open("w", encoding="utf-8", newline="\n")
 
@@ -144,14 +93,6 @@ class CellWriter:
         write_json(self.folder / RECORD, {**record, "schema": SCHEMA})
 
 
-def compressed(text: str) -> bytes:
-    """The text as gzip with no name and no time in its header: the same text gives the same bytes."""
-    buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as stream:
-        stream.write(text.encode())
-    return buffer.getvalue()
-
-
 @dataclass(frozen=True, eq=False)
 class Cell:
     """One finished folder: its record at once, everything else when asked for."""
@@ -168,12 +109,19 @@ class Cell:
     def metrics(self) -> list[Row]:
         """The rows of metrics.jsonl; a last line without a newline was torn by a killed process and is dropped."""
         path = self.folder / METRICS
-        return _rows(path, path.read_text(encoding="utf-8")) if path.exists() else []
+        return _rows(path, path.read_bytes()) if path.exists() else []
 
     def samples(self) -> list[Row]:
-        """The rows of samples.jsonl.gz, in the order in which they were written."""
+        """The rows of samples.jsonl.gz in the order in which they were written, read once; HarnessError where they cannot be."""
+        return self._samples
+
+    @cached_property
+    def _samples(self) -> list[Row]:
         path = self.folder / SAMPLES
-        return _rows(path, gzip.decompress(path.read_bytes()).decode()) if path.exists() else []
+        try:
+            return _rows(path, gzip.decompress(path.read_bytes())) if path.exists() else []
+        except (OSError, EOFError, zlib.error) as error:
+            raise HarnessError(f"{path.parent.name}/{path.name} is not a whole gzip file: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,9 +148,14 @@ def read(study: Path) -> Study:
         raise HarnessError(f"{study} holds no {EXPERIMENT}: not a study. Give the folder that a comparison wrote.")
     skipped: list[str] = []
     unfinished: list[str] = []
+    written = _mapping(experiment)
     cells = [Cell(folder, record) for folder, record in _records(study / "cells", "cell", skipped, unfinished)]
     references = [Reference(folder, record) for folder, record in _records(study / "references", "reference", skipped, unfinished)]
-    return Study(study, _mapping(experiment), tuple(cells), tuple(references), tuple(skipped), tuple(unfinished))
+    foreign = pooling.foreign(written, {each.folder.name: each.record for each in (*cells, *references)})
+    skipped += foreign.values()
+    kept = tuple(cell for cell in cells if cell.folder.name not in foreign)
+    own = tuple(reference for reference in references if reference.folder.name not in foreign)
+    return Study(study, written, kept, own, tuple(skipped), tuple(unfinished))
 
 
 def studies(root: Path) -> list[Path]:
@@ -256,11 +209,15 @@ def _mapping(path: Path) -> Row:
     return value
 
 
-def _rows(path: Path, text: str) -> list[Row]:
+def _rows(path: Path, content: bytes) -> list[Row]:
+    """One row per line; what follows the last newline is empty or torn."""
     rows: list[Row] = []
-    for number, content in enumerate(text.split("\n")[:-1], start=1):  # what follows the last newline is empty or torn
+    for number, text in enumerate(content.split(b"\n")[:-1], start=1):
         try:
-            rows.append(json.loads(content))
-        except ValueError as error:
+            row = json.loads(text)
+        except ValueError as error:  # of which malformed JSON and malformed UTF-8 both are
             raise HarnessError(f"{path.parent.name}/{path.name}, line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise HarnessError(f"{path.parent.name}/{path.name}, line {number} holds a {type(row).__name__}, not a mapping.")
+        rows.append(row)
     return rows

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.store import records
+from harness.store import files, records
 from harness.store.records import CellWriter, read, studies, supersede, write_json
 
 RECORD = {"kind": "cell", "status": "finished", "seed": 0}
@@ -54,14 +54,14 @@ def test_same_rows_same_bytes_and_readable_by_others(tmp_path: Path) -> None:
 
 def test_a_crash_between_samples_and_record_leaves_the_cell_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk fails when times.json is to be written, after the samples: no record, so the cell is run again."""
-    original = records.write_bytes
+    original = files.write_bytes
 
     def failing(path: Path, content: bytes) -> None:
         if path.name == "times.json":
             raise OSError("disk full")
         original(path, content)
 
-    monkeypatch.setattr(records, "write_bytes", failing)
+    monkeypatch.setattr(files, "write_bytes", failing)
     with pytest.raises(OSError, match="disk full"):
         finished(study(tmp_path) / "cells" / "one")
     assert (tmp_path / "cells" / "one" / "samples.jsonl.gz").exists()

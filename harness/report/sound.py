@@ -1,0 +1,97 @@
+"""Whether a cell's files can be shown: what a report must refuse about one record, said in one line instead of ending the page."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.store.records import STATUSES, Cell, Row
+
+OUTCOMES = ("win_", "tie_", "eos_rate")  # metrics that are shares of outcomes, each between 0 and 1
+WHERE = ("mark", "slice", "temperature", "opponent", "sample", "prompt_id")  # what tells one sample row from another
+
+
+def problem(cell: Cell) -> str:
+    """Why the cell is left out, opening with its name, or an empty string. Everything that a report may read of it is read here once."""
+    try:
+        said = _record(cell.record)
+        if not said:
+            cell.times, cell.metrics()
+            said = _metrics(cell.record) or _rows(cell.samples())
+    except HarnessError as error:
+        return str(error)
+    return f"{cell.folder.name}: {said}" if said else ""
+
+
+def _record(record: Row) -> str:
+    """What is missing of the shape that a record of this schema has."""
+    name = record.get("algorithm", {}).get("name") if isinstance(record.get("algorithm"), Mapping) else None
+    if record.get("kind") == "cell" and not isinstance(name, str):
+        return "a record without the name of its algorithm"
+    if record.get("status", "finished") not in STATUSES:
+        return f"status {record.get('status')!r} is none of {', '.join(STATUSES)}"
+    if not isinstance(record.get("setting", {}), Mapping):
+        return f"setting {record['setting']!r} is not a table"
+    if not isinstance(record.get("seed", 0), int):
+        return f"seed {record.get('seed')!r} is not a whole number"
+    checkpoints = record.get("checkpoints", [])
+    if not isinstance(checkpoints, list) or any(not _is_checkpoint(each) for each in checkpoints):
+        return "a checkpoint without a mark and its metrics"
+    spent = record.get("compute", {})
+    if record.get("kind") == "cell" and record.get("status") == "finished" and not _is_compute(spent):
+        return "a finished record that does not say what it spent"
+    return ""
+
+
+def _is_checkpoint(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("mark"), int | float) and isinstance(value.get("metrics"), Mapping)
+
+
+def _is_compute(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("canonical"), Mapping)
+
+
+def _metrics(record: Row) -> str:
+    """What no metric of a checkpoint may be: anything but a value with bounds, or a share outside 0 to 1."""
+    for checkpoint in record.get("checkpoints", ()):
+        for name, found in checkpoint["metrics"].items():
+            if found is None:
+                continue
+            if not isinstance(found, Mapping) or not isinstance(found.get("value"), int | float | None):
+                return f"{name} at mark {checkpoint['mark']:g} is not a value with its bounds"
+            if _outside(name, found.get("value")):
+                return f"{name} at mark {checkpoint['mark']:g} is {found['value']:g}; an outcome lies between 0 and 1"
+    return ""
+
+
+def _rows(rows: Sequence[Row]) -> str:
+    """What no sample row may be: without its prompt, an outcome outside 0 to 1, or there twice."""
+    for row in rows:
+        if not isinstance(row.get("prompt_id"), int) or not isinstance(row.get("mark", 1.0), int | float):
+            return f"a sample row without its prompt: {sorted(row)[:4]}"
+        if row.get("slice", "evaluation") == "evaluation" and not all(isinstance(row.get(key), str) for key in ("prompt", "response")):
+            return f"the sample of prompt {row['prompt_id']} has no text"
+        wrong = next((name for name, value in row.items() if _outside(name, value)), None)
+        if wrong:
+            return f"{wrong} of prompt {row['prompt_id']} is {row[wrong]:g}; an outcome lies between 0 and 1"
+    twice = _twice(tuple(str(row.get(key)) for key in WHERE) for row in rows)
+    return f"duplicated sample rows: {twice}" if twice else ""
+
+
+def _twice(keys: Iterable[tuple[str, ...]]) -> str:
+    """The first sample that occurs more often than once, and how many do."""
+    repeated = {key: count for key, count in Counter(keys).items() if count > 1}
+    if not repeated:
+        return ""
+    key, count = next(iter(repeated.items()))
+    where = ", ".join(f"{name} {value}" for name, value in zip(WHERE, key, strict=True) if value != "None")
+    return f"{where} occurs {count} times" + (f", and {len(repeated) - 1} more like it" if len(repeated) > 1 else "")
+
+
+def _outside(name: str, value: Any) -> bool:
+    """Whether an outcome is outside 0 to 1; one that is not a number is only missing."""
+    known = isinstance(value, int | float) and not math.isnan(value)
+    return known and name.startswith(OUTCOMES) and not name.endswith("_delta") and not 0 <= value <= 1
