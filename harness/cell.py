@@ -155,7 +155,7 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
         score=None if task.score is None else score,
         ledger=ledger,
         settings=values,
-        generator=torch.Generator().manual_seed(cell.seed * 1000 + 6),
+        generator=torch.Generator().manual_seed(int(values.get("replicate", 0)) * 1_000_000 + cell.seed * 1000 + 6),
         batch_pairs=int(values.get("batch_pairs", plan.experiment.batch_pairs)),
         max_response_tokens=task.max_response_tokens,
         seed=cell.seed,

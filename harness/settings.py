@@ -21,6 +21,8 @@ SHARED = (
     Hyperparameter("weight_decay", "float", None),
     Hyperparameter("batch_pairs", "int", None),
 )
+# Every algorithm understands this one: another run of the same training, its random draws alone being others. For controls.
+REPLICATE = Hyperparameter("replicate", "int", None)
 SEARCHED = ("learning_rate", "clip")  # searched for every algorithm that takes them, whatever its file declares
 AROUND = 4.0  # a default that declares no range of its own is searched from a quarter of it to four times it
 POSITIVE = frozenset({"beta", "tau", "learning_rate", "clip", "batch_pairs"})
@@ -39,7 +41,7 @@ def legal(entry: Entry) -> dict[str, Hyperparameter]:
         if isinstance(value, bool | int | float | str)
     }
     shared = {each.name: each for each in SHARED} if entry.declaration.loss else {}
-    return {**shared, **optimiser, **{each.name: each for each in entry.declaration.hyperparameters}}
+    return {REPLICATE.name: REPLICATE, **shared, **optimiser, **{each.name: each for each in entry.declaration.hyperparameters}}
 
 
 def oracle(entry: Entry, chosen: Mapping[str, Any]) -> bool:
@@ -102,6 +104,8 @@ def value(parameter: Hyperparameter, raw: Any, where: str, *, positive: bool) ->
         raise HarnessError(f"{where}: {raw!r} is not one of {options}.{near(str(raw), map(str, parameter.choices))}")
     if isinstance(parsed, float) and not math.isfinite(parsed):
         raise HarnessError(f"{where}: {raw!r} is not a finite number.")
+    if parameter is REPLICATE and (isinstance(parsed, str) or parsed < 0):
+        raise HarnessError(f"{where}: {parsed} is negative; replicates are numbered from 0.")
     if positive and not isinstance(parsed, str) and parsed <= 0:
         raise HarnessError(f"{where}: {parsed:g} is not positive; {parameter.name} must be above 0.")
     return parsed
