@@ -244,6 +244,6 @@ def test_paths_in_a_file_are_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [entry.name for entry in registry.describe("algorithms")])
 def test_every_algorithm_can_be_run_again_as_a_replicate(name: str) -> None:
     entry = registry.find("algorithms", name)
-    assert settings.choices(entry, {"replicate": "0,1".split(",")}, "") == {"replicate": (0, 1)}
+    assert settings.choices(entry, {"replicate": ["0", "1"]}, "") == {"replicate": (0, 1)}
     with pytest.raises(HarnessError, match="replicate: -1 is negative"):
         settings.choices(entry, {"replicate": -1}, "")
