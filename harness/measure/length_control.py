@@ -1,0 +1,152 @@
+"""Win rates with the length of responses held equal: a logistic regression on the difference of lengths, read off at no difference.
+
+Dubois et al. 2024 (arXiv 2404.04475, section 3, "length-controlled AlpacaEval"): the log odds of a win are a term of the policy, one of
+the standardised difference of lengths, and one of the prompt. Here ``logit P = theta + phi tanh(d / sd(d)) + psi_x``, where d is the
+response's length less its opponent's in tokens, theta and phi belong to the policy, and psi_x, the prompt's, is shared by all policies
+of a seed and shrunk by a normal prior. A tie is half a win. The controlled rate is the mean over prompts of ``P`` at d = 0.
+
+It is an adjustment, not an experiment: where a longer response is better because it says more, that merit is taken out as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from harness.measure.statistics import Array, Interval, reweighted
+
+PENALTY = 1.0  # psi_x ~ N(0, 1 / PENALTY), in nats; AlpacaEval 2 regularises its prompt terms too
+RIDGE = 1e-4  # on theta and phi: keeps a policy that wins always finite, and moves no other in the fourth digit
+OUTSIDE = 0.025  # a difference of 0 must have this share of comparisons on either side, or it is an extrapolation
+RESAMPLES = 200
+STEPS, CLOSE = 30, 1e-8
+
+
+class Matches(NamedTuple):
+    """One policy of one seed against the opponents of each prompt: ``wins`` in [0, 1] and ``lengths`` less the opponent's, tokens.
+
+    Both (prompts, opponents).
+    """
+
+    wins: Array
+    lengths: Array
+
+    @property
+    def terms(self) -> Array:
+        """tanh(d / sd(d)), (prompts, opponents); 0 where all differences are equal."""
+        spread = self.lengths.std()
+        return np.asarray(np.tanh(self.lengths / spread) if spread > 0 else np.zeros_like(self.lengths))
+
+
+class Fit(NamedTuple):
+    """The regression of one seed: ``policies`` (policies, 2) hold theta and phi, ``prompts`` (prompts,) psi, all in nats."""
+
+    policies: Array
+    prompts: Array
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """A length-controlled win rate, or the reason why there is none; ``phi`` is the mean effect of length over seeds, in nats."""
+
+    rate: Interval | None
+    phi: float | None = None
+    reason: str = ""
+
+
+def fit(matches: Sequence[Matches], *, penalty: float = PENALTY) -> Fit:
+    """The regression over all policies of one seed, by maximum penalised likelihood.
+
+    Raises:
+        ValueError: policies with other prompts or opponents, or outcomes outside [0, 1].
+    """
+    from scipy.optimize import minimize
+
+    wins, terms = _stacked(matches)
+    count, prompts = wins.shape[:2]
+
+    def loss(flat: Array) -> tuple[float, Array]:
+        policies, psi = flat[: 2 * count].reshape(count, 2), flat[2 * count :]
+        odds = policies[:, :1, None] + policies[:, 1:, None] * terms + psi[None, :, None]
+        value = np.logaddexp(0, odds).sum() - (wins * odds).sum() + 0.5 * (RIDGE * (policies**2).sum() + penalty * (psi**2).sum())
+        wrong = _share(odds) - wins
+        slopes = np.stack([wrong.sum((1, 2)), (wrong * terms).sum((1, 2))], 1) + RIDGE * policies
+        return float(value), np.concatenate([slopes.ravel(), wrong.sum((0, 2)) + penalty * psi])
+
+    found = minimize(loss, np.zeros(2 * count + prompts), jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-6, "ftol": 1e-14})
+    return Fit(found.x[: 2 * count].reshape(count, 2), found.x[2 * count :])
+
+
+def rate(matches: Matches, start: ArrayLike, psi: Array, weights: Array) -> float:
+    """The mean over weighted prompts of P at d = 0 for one policy, psi held fixed: Newton's method on theta and phi from ``start``.
+
+    ``weights`` (prompts,) say how often each prompt counts. Holding the prompts' terms fixed is what AlpacaEval 2 does, too.
+    """
+    theta, _ = _newton(matches, np.asarray(start, dtype=np.float64), psi, weights)
+    return float(weights @ _share(theta + psi) / weights.sum())
+
+
+def controlled(seeds: Sequence[Matches], fits: Sequence[Fit], position: int, *, generator: np.random.Generator) -> Controlled:
+    """The length-controlled win rate of the policy at ``position`` in the fits, over seeds, with its two-way interval.
+
+    ``seeds`` are its matches seed by seed on the same prompts. There is no rate where a difference of 0 lies outside what was seen.
+    """
+    if reason := _unidentified(seeds):
+        return Controlled(None, reason=reason)
+
+    def statistic(weights: Array) -> float:
+        heard = [index for index, row in enumerate(weights) if row.any()]
+        each = [rate(seeds[i], fits[i].policies[position], fits[i].prompts, weights[i]) for i in heard]
+        return float(np.average(each, weights=[weights[i].sum() for i in heard]))
+
+    shape = (len(seeds), len(seeds[0].wins))
+    found = reweighted(statistic, shape, generator=generator, resamples=RESAMPLES)
+    return Controlled(found, float(np.mean([each.policies[position, 1] for each in fits])))
+
+
+def _unidentified(seeds: Sequence[Matches]) -> str:
+    """Why the rate at d = 0 cannot be read off; empty where it can."""
+    for each in seeds:
+        longer, shorter = float((each.lengths >= 0).mean()), float((each.lengths <= 0).mean())
+        if min(longer, shorter) < OUTSIDE:
+            side = "longer" if longer > shorter else "shorter"
+            return f"{side} in {100 * max((each.lengths > 0).mean(), (each.lengths < 0).mean()):.3g} % of comparisons: equal lengths unseen"
+    return ""
+
+
+def _newton(matches: Matches, start: Array, psi: Array, weights: Array) -> tuple[float, float]:
+    """Theta and phi that maximise the weighted, nearly unpenalised likelihood given psi; the log odds are concave in both."""
+    wins, terms, heavy = matches.wins, matches.terms, weights[:, None]
+    found = start.copy()
+    for _ in range(STEPS):
+        share = _share(found[0] + found[1] * terms + psi[:, None])
+        wrong, curve = heavy * (wins - share), heavy * share * (1 - share)
+        slope = np.array([wrong.sum(), (wrong * terms).sum()]) - RIDGE * found
+        cross = (curve * terms).sum()
+        bend = np.array([[curve.sum(), cross], [cross, (curve * terms**2).sum()]]) + RIDGE * np.eye(2)
+        move = np.linalg.solve(bend, slope)
+        found += move * min(1.0, 2.0 / max(1e-12, float(np.abs(move).max())))  # far steps overshoot where shares are near 0 or 1
+        if np.abs(move).max() < CLOSE:
+            break
+    return float(found[0]), float(found[1])
+
+
+def _share(odds: ArrayLike) -> Array:
+    from scipy.special import expit
+
+    return np.asarray(expit(odds))
+
+
+def _stacked(matches: Sequence[Matches]) -> tuple[Array, Array]:
+    """Wins and length terms of all policies, each (policies, prompts, opponents)."""
+    shapes = {np.shape(each) for match in matches for each in match}
+    if len(shapes) != 1:
+        raise ValueError(f"policies that met the same opponents on the same prompts are wanted; got shapes {sorted(shapes)}")
+    wins, terms = (np.stack(each) for each in ([match.wins for match in matches], [match.terms for match in matches]))
+    if not ((wins >= 0) & (wins <= 1)).all() or not np.isfinite(terms).all():
+        raise ValueError("outcomes in [0, 1] and finite lengths are wanted")
+    return wins, terms
