@@ -16,6 +16,7 @@ from harness.measure.evaluate import measure
 from harness.proposals import reference_rows
 from harness.stages import Report, Shared, shared
 from harness.store.records import CellWriter
+from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
 from harness.yardstick import yardstick
 
@@ -44,6 +45,8 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
         report("evaluation", 0.0, None)
         found = measure(reference, yard, mark=0.0, prompts=experiment.evaluation_prompts, probes=experiment.probe_prompts)
         writer.samples(found.rows)
+        wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
+        measure_all(reference, yard, wanted, folder, experiment.evaluation_prompts, report)
         report("frontier", 0.5, None)
         with ledger.phase("evaluation"):
             writer.samples(reference_rows(experiment, both, yard))

@@ -19,6 +19,7 @@ from harness.measure.evaluate import measure
 from harness.price import Budget
 from harness.stages import Report, Shared, shared
 from harness.store.records import CellWriter
+from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
 from harness.types import Array, Response, Setup, Update
 from harness.yardstick import yardstick
@@ -106,9 +107,11 @@ class _Run:
         self.checkpoints.append({**where, **checkpoint(found)})
 
     def keep(self) -> None:
-        """Save the policy beside the record where the experiment says so."""
-        policy = self.setup.policy
-        if kept.keeps(self.plan.experiment, sum(p.numel() for p in policy.model.parameters())):
+        """What stands beside the record: the policy at other temperatures, and where the experiment says so itself."""
+        policy, experiment = self.setup.policy, self.plan.experiment
+        wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
+        measure_all(policy, self.yard, wanted, self.plan.folder, experiment.evaluation_prompts, self.report)
+        if kept.keeps(experiment, sum(p.numel() for p in policy.model.parameters())):
             kept.keep(policy, self.shared.tokens.tokenizer, self.plan.folder)
 
     def result(self) -> dict[str, Any]:

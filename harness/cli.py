@@ -49,6 +49,7 @@ def compare(
     kl_targets: Annotated[str | None, typer.Option(help="Such as .5,1,2,4: the knob is searched until KL is there.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="last, or best: the mark that the tuning judge prefers.")] = None,
     keep_policies: Annotated[str | None, typer.Option(help="Save trained policies: auto (below 5M weights), all or none.")] = None,
+    temperatures: Annotated[str | None, typer.Option(help="Such as 0,.25,.5,.75,1: win rates at each; 0 (greedy) by default.")] = None,
     labels: Annotated[str | None, typer.Option(help="Who labels pairs: bt, flip, annotators, length-biased or shuffled.")] = None,
     agreement: Annotated[float | None, typer.Option(help="How often a label sides with the better response.")] = None,
     pairs: Annotated[int | None, typer.Option(min=1, help="How many preference pairs.")] = None,
@@ -68,7 +69,7 @@ def compare(
     given: dict[str, Any] = {"task": task, "algorithms": _words(algorithms), "seeds": seeds, "budget": budget, "set": settings}
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
-    given |= {"keep_policies": keep_policies}
+    given |= {"keep_policies": keep_policies, "temperatures": _words(temperatures)}
     given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
     flags = {name: value for name, value in given.items() if value is not None}
     resolved, world = _resolve(flags, experiment)

@@ -13,7 +13,7 @@ from harness.execute.local import Job, run_jobs
 from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
 from harness.price import Budget, budgets
 from harness.progress import GridView
-from harness.store import records
+from harness.store import records, temperatures
 from harness.types import Task
 
 TINY = 5_000_000  # weights below which a process uses one core well and two badly
@@ -31,6 +31,8 @@ def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None =
     todo = list(_jobs(experiment, study, spending, force))
     if todo:
         _execute(experiment, todo, jobs or processes(size.blocks + size.head, experiment.threads), verbose)
+    if unkept := _unkept(experiment, study):
+        print(unkept)
     from harness.report import page
 
     page.write(study)
@@ -71,6 +73,8 @@ def _reference_job(experiment: Experiment, study: Path, seed: int, force: bool) 
     folder = study / "references" / f"seed{seed}"
     if force or not (folder / records.RECORD).exists():
         yield f"measure-reference-seed{seed}", _measure_reference, (experiment, seed, folder)
+    elif temperatures.missing(folder, experiment.temperatures):
+        yield f"temperatures-reference-seed{seed}", _measure_temperatures, (experiment, seed, folder, True)
 
 
 def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], seed: int, force: bool) -> Iterator[Call]:
@@ -81,6 +85,23 @@ def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budge
         folder = _folder(study, cell, cell_fingerprint(experiment, cell, budget.limit)[:8])
         if force or not _settled(folder):
             yield cell.label, _run_cell, (experiment, cell, budget, folder)
+        elif _lacks(experiment, folder) and (folder / records.POLICY).is_dir():
+            yield f"temperatures-{cell.label}", _measure_temperatures, (experiment, seed, folder, False)
+
+
+def _lacks(experiment: Experiment, folder: Path) -> bool:
+    """Whether a cell finished without being measured at every temperature."""
+    return records.status(folder) == "finished" and bool(temperatures.missing(folder, experiment.temperatures))
+
+
+def _unkept(experiment: Experiment, study: Path) -> str:
+    """One line about cells that lack a temperature and whose policy is gone; empty where there are none."""
+    lost = [folder for folder in sorted((study / "cells").glob("*")) if _lacks(experiment, folder)]
+    if not lost:
+        return ""
+    wanted = ", ".join(f"{value:g}" for value in experiment.temperatures if value != 1)
+    advice = 'run again with --force and keep_policies = "all" (--keep-policies all)'
+    return f"Not measured at every temperature of {wanted}, for their policies were not kept: {len(lost)} finished cells; {advice}."
 
 
 def _folder(study: Path, cell: Cell, mark: str) -> Path:
@@ -132,6 +153,12 @@ def _measure_reference(experiment: Experiment, seed: int, folder: Path, report: 
     from harness.baseline import measure_reference
 
     return measure_reference(experiment, seed, folder, report)
+
+
+def _measure_temperatures(experiment: Experiment, seed: int, folder: Path, reference: bool, report: Callable[..., None]) -> str:
+    from harness.temperatures import measure_later
+
+    return measure_later(experiment, seed, folder, report, reference=reference)
 
 
 def _run_cell(experiment: Experiment, cell: Cell, budget: Budget, folder: Path, report: Callable[..., None]) -> str:

@@ -40,13 +40,30 @@ QUICK: Mapping[str, Any] = {
 LIMITED = ("pairs", "evaluation_prompts", "mark_prompts", "tuning_prompts", "tuning_pairs", "probe_prompts")
 SFT_ROWS = 3  # demonstrations that SFT sees for each row of --limit
 # Paths as typed are not part of it: what they hold is, through the task's version and the weights' hash.
-OUTSIDE_STUDY = {"source", "model", "algorithms", "seeds", "budget", "task_path", "threads", "safety_margin", "keep_policies"}
+OUTSIDE_STUDY = {
+    "source",
+    "model",
+    "algorithms",
+    "seeds",
+    "budget",
+    "task_path",
+    "threads",
+    "safety_margin",
+    "keep_policies",
+    "temperatures",
+}
 
 
 def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
     if list(marks) != sorted(set(marks)) or any(not 0 < mark < 1 for mark in marks):
         raise ValueError("shares of the budget in ascending order, each above 0 and below 1, are wanted")
     return marks
+
+
+def _temperatures(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(values)) != len(values) or any(not 0 <= value <= 1 for value in values):
+        raise ValueError("temperatures from 0 (greedy) to 1, each once, are wanted")
+    return tuple(sorted(values))
 
 
 def _distinct(values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
@@ -86,6 +103,7 @@ class Experiment(Assumptions):
     threads: PositiveInt = 1
     stage_threads: PositiveInt = 2
     keep_policies: Literal["auto", "all", "none"] = "auto"  # auto: small models only (harness/kept.py)
+    temperatures: Annotated[tuple[float, ...], AfterValidator(_temperatures)] = (0.0,)  # beside 1, at which everything is measured
     limit: PositiveInt | None = None
     safety_margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # read by the report alone
     quick: bool = False

@@ -79,18 +79,18 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         demonstrations = yard.evaluation[:prompts]
         groups, samples = _sampled(policy, yard, [d.prompt for d in demonstrations], mark)
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
-        columns = {**_kl(policy, yard, groups), **_judged(yard, demonstrations, groups, responses), **_texts(responses, samples)}
+        columns = {**_kl(policy, yard, groups), **judged(yard, demonstrations, groups, responses), **texts(responses, samples)}
         columns |= _descriptive(yard, demonstrations, responses)
         met = _opponents(yard, columns[yard.judge.primary])
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
-        metrics = {name: _interval(name, values, mark) for name, values in columns.items()}
+        metrics = {name: interval(name, values, mark) for name, values in columns.items()}
         metrics["distinct_2"] = _distinct(responses, mark)
         preferred = _preferences(policy, yard)
         rows += [
             {"mark": mark, "slice": "heldout", "prompt_id": i, **{k: float(v[i]) for k, v in preferred.items()}}
             for i in range(len(yard.heldout))
         ]
-        metrics |= {name: _interval(name, values, mark) for name, values in preferred.items()}
+        metrics |= {name: interval(name, values, mark) for name, values in preferred.items()}
         for probe in yard.probes:
             slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark)
             rows += slice_rows
@@ -124,7 +124,7 @@ def _array(values: torch.Tensor) -> Array:
     return values.double().cpu().numpy()
 
 
-def _judged(yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:
+def judged(yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:
     """Scores, and wins under every judging column; a task without gold has no gold column, only the judge's own."""
     scores = dict(yard.judge.score([d.prompt for d in rows], groups, responses))
     columns = {name: values for name, values in scores.items() if name != "length"}
@@ -151,7 +151,7 @@ def _opponents(yard: Yardstick, ours: Array) -> list[Row]:
     return [{"wins_each": row, "opponent_lengths": long} for row, long in zip(each, lengths, strict=True)]
 
 
-def _texts(responses: Sequence[Response], samples: Sequence[Sample]) -> dict[str, Array]:
+def texts(responses: Sequence[Response], samples: Sequence[Sample]) -> dict[str, Array]:
     """Length in tokens without EOS, share ended by EOS, repeated bigrams."""
     return {
         "length": np.array([len(s.ids) - s.finished for s in samples], dtype=float),
@@ -179,7 +179,8 @@ def _rows(
     return rows
 
 
-def _interval(name: str, values: Array, mark: float) -> Interval:
+def interval(name: str, values: Array, mark: float) -> Interval:
+    """The mean over prompts with its prompt interval, from a generator that depends on the metric and the mark alone."""
     return prompt_interval(values, generator=np.random.default_rng(_digest(name, mark)))
 
 
@@ -207,7 +208,7 @@ def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) 
     mass, before = safety.refusal_mass(policy, yard.tokens, probe, prompts), yard.refusals[probe.name][:n]
     name = "refusal_mass" if probe.worse == "less_refusal" else "over_refusal_mass"
     delta = paired_difference(mass, before, generator=np.random.default_rng(_digest(name, mark)))
-    metrics = {name: _interval(name, mass, mark), f"{name}_delta": delta}
+    metrics = {name: interval(name, mass, mark), f"{name}_delta": delta}
     columns = {name: mass, "before": before}
     rows: list[Row] = [{"mark": mark, "slice": probe.name, "prompt_id": i, "prompt": prompt} for i, prompt in enumerate(prompts)]
     for index, row in enumerate(rows):
@@ -223,12 +224,15 @@ def _spoken(policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], mar
         row |= {"response": response.text, "finished": response.finished, "category": category}
     shares = safety.shares([category for _, category in said], probe.categories)
     names = {f"{probe.name}_{category}": values for category, values in shares.items()}
-    return {name: _interval(name, values, mark) for name, values in names.items()}
+    return {name: interval(name, values, mark) for name, values in names.items()}
 
 
 def _alarms(columns: Mapping[str, Array], responses: Sequence[Response]) -> list[str]:
-    alarms = [cross_check(columns["kl"], columns["k1"])]
-    share = text.constant_output([r.text for r in responses])
-    if share > CONSTANT:
-        alarms.append(f"constant output: one text answers {share:.0%} of {len(responses)} prompts")
+    alarms = [cross_check(columns["kl"], columns["k1"]), constant_alarm(responses)]
     return [alarm for alarm in alarms if alarm]
+
+
+def constant_alarm(responses: Sequence[Response]) -> str:
+    """The alarm about one text that answers more than half of the prompts; empty where there is none."""
+    share = text.constant_output([r.text for r in responses])
+    return f"constant output: one text answers {share:.0%} of {len(responses)} prompts" if share > CONSTANT else ""

@@ -77,7 +77,8 @@ def fit(matches: Sequence[Matches], *, penalty: float = PENALTY) -> Fit:
         slopes = np.stack([wrong.sum((1, 2)), (wrong * terms).sum((1, 2))], 1) + RIDGE * policies
         return float(value), np.concatenate([slopes.ravel(), wrong.sum((0, 2)) + penalty * psi])
 
-    found = minimize(loss, np.zeros(2 * count + prompts), jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-6, "ftol": 1e-14})
+    exact = {"maxiter": 500, "gtol": 1e-6, "ftol": 1e-14}
+    found = minimize(loss, np.zeros(2 * count + prompts), jac=True, method="L-BFGS-B", options=exact)
     return Fit(found.x[: 2 * count].reshape(count, 2), found.x[2 * count :])
 
 

@@ -28,6 +28,7 @@ __all__ = ["Cell", "CellWriter", "Reference", "Study", "compressed", "line", "pl
 SCHEMA = 1
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
 TIMES, LOG, EXPERIMENT, POLICY = "times.json", "log.txt", "experiment.json", "policy"
+TEMPERATURES, TEMPERATURE_ROWS = "temperatures.json", "temperatures.jsonl.gz"
 KINDS = ("cell", "reference")
 STATUSES = ("finished", "diverged", "failed")
 
@@ -45,7 +46,7 @@ class CellWriter:
         self.folder = folder
         self._samples: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (RECORD, SAMPLES, TIMES):
+        for name in (RECORD, SAMPLES, TIMES, TEMPERATURES, TEMPERATURE_ROWS):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / POLICY, ignore_errors=True)
         sync_folder(folder)

@@ -44,7 +44,8 @@ def test_the_fit_with_prompts_is_that_of_statsmodels() -> None:
     prompts = int(kept.sum())
     policy, prompt, _ = (each.ravel() for each in np.indices((2, prompts, OPPONENTS)))
     terms = np.stack([m.terms for m in pair]).ravel()
-    design = np.column_stack([policy == 0, policy == 1, terms * (policy == 0), terms * (policy == 1), *(prompt == x for x in range(1, prompts))])
+    dummies = [prompt == x for x in range(1, prompts)]
+    design = np.column_stack([policy == 0, policy == 1, terms * (policy == 0), terms * (policy == 1), *dummies])
     oracle = sm.GLM(np.stack([m.wins for m in pair]).ravel(), design.astype(float), family=sm.families.Binomial()).fit()
     found = fit(pair, penalty=0.0)
     assert found.policies[:, 1] == pytest.approx(oracle.params[2:4], abs=0.01)

@@ -40,12 +40,14 @@ def test_the_log_probs_kept_are_those_of_scoring(layout: str) -> None:
     assert torch.allclose(kept, model.token_logps(groups).values.detach(), atol=1e-5)
 
 
-def test_samples_follow_the_models_own_distribution() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_samples_follow_the_models_own_distribution(temperature: float) -> None:
+    """p^(1/T), renormalised: logits are divided by the temperature before the log-softmax."""
     model = metered(pad=0)
     draws = 4000
     with torch.no_grad():
-        expected = model.logps([Group((1, 7), tuple((token,) for token in range(60)))]).exp().numpy()
-    drawn = model.sample([(1, 7)], samples=draws, max_tokens=1, generator=generator(3))[0]
+        expected = (model.logps([Group((1, 7), tuple((token,) for token in range(60)))]) / temperature).softmax(0).numpy()
+    drawn = model.sample([(1, 7)], samples=draws, max_tokens=1, temperature=temperature, generator=generator(3))[0]
     counts = torch.bincount(torch.tensor([s.ids[0] for s in drawn]), minlength=60).numpy()
     common = expected * draws >= 5
     observed = np.array([*counts[common], counts[~common].sum()], dtype=float)

@@ -1,0 +1,38 @@
+"""A policy at other temperatures than 1: how often it wins when it decodes greedily, or nearly so.
+
+There is no KL here: the KL of a report is that of the distribution at temperature 1, and a win rate at another temperature is one of
+another distribution (Rafailov et al. 2023, arXiv 2305.18290, Figure 2 right, draws such win rates against temperature).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from harness.measure.evaluate import Measurement, Row, Yardstick, constant_alarm, generator_for, interval, judged, texts
+from harness.models.metered import Metered
+from harness.types import Group, Response
+
+
+def measure_at(policy: Metered, yard: Yardstick, temperature: float, *, prompts: int) -> Measurement:
+    """Answer each of the first ``prompts`` evaluation prompts once at ``temperature`` (0: greedy) and judge as at temperature 1.
+
+    The opponents are the same frozen samples, drawn at temperature 1. Rows hold win and tie shares, scores, length, EOS and repetition.
+    """
+    with torch.no_grad(), policy.ledger.phase("evaluation"):
+        demonstrations = yard.evaluation[:prompts]
+        ids = yard.tokens.prompts([d.prompt for d in demonstrations])
+        generator = generator_for(yard.seed, "temperature", temperature)
+        drawn = policy.sample(ids, max_tokens=yard.tokens.max_response, temperature=temperature, generator=generator)
+        samples = [row[0] for row in drawn]
+        groups = [Group(p, (s.ids,)) for p, s in zip(ids, samples, strict=True)]
+        responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
+        columns = {**judged(replace(yard, proxy=None), demonstrations, groups, responses), **texts(responses, samples)}
+    rows: list[Row] = [
+        {"temperature": temperature, "prompt_id": index, "response": response.text, "finished": response.finished}
+        | {name: float(values[index]) for name, values in columns.items()}
+        for index, response in enumerate(responses)
+    ]
+    metrics = {name: interval(name, values, temperature) for name, values in columns.items()}
+    return Measurement(metrics, rows, [alarm for alarm in (constant_alarm(responses),) if alarm])
