@@ -11,6 +11,7 @@ from harness import preference_loss
 
 grid = {"beta": (5.0, 0.7, 0.2)}  # about KL 0.5, 1.5 and 3 on tuning prompts
 optimiser = {"learning_rate": 1e-3, "clip": 1.0}
+optimum = "reward-tilt"  # the KL-regularised optimum of a Bradley-Terry reward (equations 4 and 5)
 search = {
     "learning_rate": (2.5e-4, 4e-3, "log", "a factor 4 around the default, at which the embedded model trains"),
     "clip": (0.25, 4.0, "log", "a factor 4 around the default"),

@@ -18,6 +18,7 @@ from harness import preference_loss
 
 grid = {"target_gap": (2.0, 5.0, 13.0)}  # about KL 0.5, 1.5 and 3 on tuning prompts
 optimiser = {"learning_rate": 1e-3, "clip": 10.0}
+optimum = "win-tilt"  # the KL-regularised optimum of the preference probability itself: Psi-PO with Psi the identity
 search = {
     "learning_rate": (2.5e-4, 4e-3, "log", "a factor 4 around the default, at which the embedded model trains"),
     "clip": (2.5, 40.0, "log", "a factor 4 around the default: gradients of a squared gap in nats are larger than those of a logit"),

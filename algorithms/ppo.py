@@ -46,6 +46,7 @@ search = {
 family = "online"
 oracle = {"reward": "gold"}  # a run on the judge's own reward
 source = "Ouyang et al. 2022, arXiv 2203.02155"
+optimum = "reward-tilt"  # of the reward model it is given
 
 
 @dataclass(frozen=True)

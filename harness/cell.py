@@ -180,6 +180,7 @@ def _blank(plan: Plan) -> dict[str, Any]:
     facts = entry.declaration.metadata
     algorithm: dict[str, Any] = {"name": cell.algorithm.name, "hash": cell.algorithm.sha256, "knob": cell.algorithm.knob}
     algorithm |= {"family": facts.get("family", "offline"), "source": facts.get("source", ""), "control": bool(facts.get("control", False))}
+    algorithm["optimum"] = facts.get("optimum", "none known")
     chosen = resolved_settings(entry, cell.setting)  # a convention may name the setting that decides it
     algorithm["oracle"] = settings.oracle(entry, chosen)
     algorithm["conventions"] = {name: chosen.get(value, value) for name, value in facts.get("conventions", {}).items()}

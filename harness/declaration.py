@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from harness.errors import HarnessError, near
 
 SCALES = ("linear", "log")
-METADATA = ("family", "source", "control", "oracle", "conventions")
+METADATA = ("family", "source", "control", "oracle", "conventions", "optimum")
+OPTIMA = ("reward-tilt", "win-tilt", "none known")  # where infinitely many pairs lead: the reference tilted by what
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def read(path: Path, name: str) -> Declaration:
     except OSError as error:
         raise HarnessError(f"{path}: cannot be read: {error.strerror}") from error
     literals = dict(_literals(tree.body))
+    if (optimum := str(literals.get("optimum", OPTIMA[0]))) not in OPTIMA:
+        raise HarnessError(f"{path}: optimum: {optimum!r} is not one of {', '.join(OPTIMA)}.{near(optimum, OPTIMA)}")
     node = _binding(tree, name)
     if node is None:
         return Declaration(bound=name in _names(tree), summary=_first_line(tree))

@@ -51,6 +51,7 @@ OUTSIDE_STUDY = {
     "safety_margin",
     "keep_policies",
     "temperatures",
+    "kl_range",
 }
 
 
@@ -106,6 +107,7 @@ class Experiment(Assumptions):
     temperatures: Annotated[tuple[float, ...], AfterValidator(_temperatures)] = (0.0,)  # beside 1, at which everything is measured
     limit: PositiveInt | None = None
     safety_margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # read by the report alone
+    kl_range: PositiveFloat = 3.0  # nats that frontiers are scored over; read by the report alone
     quick: bool = False
 
     @property

@@ -76,7 +76,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a task proposes where the experiment says nothing. All strings and numbers: harness/ knows no names."""
+    """What a task proposes where the experiment says nothing. All strings and numbers: harness/ knows no names.
+
+    ``kl_range``, in nats, is what frontiers of all algorithms are scored over.
+    """
 
     algorithms: tuple[str, ...]
     model: str
@@ -95,6 +98,7 @@ class Defaults:
     marks: tuple[float, ...] = (0.25, 0.5, 0.75)
     opponent_samples: int = 4
     frontier_samples: int = 32
+    kl_range: float = 3.0
     settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
 
 

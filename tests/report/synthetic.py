@@ -183,7 +183,7 @@ def cell(
     return folder
 
 
-def frontier(generator: np.random.Generator, prompts: int = 96, samples: int = 32) -> list[dict[str, Any]]:
+def frontier(generator: np.random.Generator, prompts: int = 384, samples: int = 32) -> list[dict[str, Any]]:
     """Rows of the reference's own samples: gold of unit spread around each prompt's mean, a proxy that follows it with noise."""
     gold = generator.normal(2.2, 1.0, size=(prompts, samples)) + generator.normal(0, 0.3, size=(prompts, 1))
     proxy = gold + generator.normal(0, 1.0, size=gold.shape)

@@ -131,14 +131,27 @@ def replicated(
     ``T(both resampled) + (f - 1) (T(seeds resampled) - T)`` with the seeds' factor f of ``two_way_interval``, which it equals for a
     mean. Replicates that are not finite (a ratio over 0) are left out; where more than 1 in 20 are not, there are no bounds (NaN).
     """
+    return replicated_all(tables, lambda *means: statistic(*means)[None], generator=generator, resamples=resamples, level=level)[0]
+
+
+def replicated_all(
+    tables: ArrayLike,
+    statistics: Callable[..., Array],
+    *,
+    generator: np.random.Generator,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> list[Interval]:
+    """``replicated`` for many statistics of the same tables at the price of one draw: they come as rows, (statistics, resamples)."""
     stack = _stack(tables)
-    value = float(statistic(*stack.mean((1, 2))[:, None])[0])
+    values = statistics(*stack.mean((1, 2))[:, None])
     factor = seed_factor(stack.shape[1], level)
     found = [
-        statistic(*both) + (factor - 1) * (statistic(*seeds) - value)
+        statistics(*both) + (factor - 1) * ((statistics(*seeds) if factor > 1 else values) - values)
         for both, seeds in (resampled(stack, *drawn) for drawn in draws(stack.shape[1:], generator, resamples))
     ]
-    return bounded(value, np.concatenate(found), stack.shape[2], level)
+    rows = np.concatenate(found, axis=1)
+    return [bounded(float(value), row, stack.shape[2], level) for value, row in zip(values[:, 0], rows, strict=True)]
 
 
 def reweighted(

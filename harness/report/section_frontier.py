@@ -1,0 +1,153 @@
+"""The page's room on frontiers: scores of each algorithm's envelope on both axes, efficiency, pairs, and the compute that a value takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from harness.measure.statistics import Interval
+from harness.report import findings, tables
+from harness.report.optimum import GOLD, WIN, Optimum, optima
+from harness.report.points import Loaded, Point, by_algorithm, every_point
+from harness.report.reach import LEVELS, Reached, reach
+from harness.report.scores import AT, Board, Scores, board, efficiency, scores
+from harness.report.section import Grid, Looks, Section
+
+KL_RANGE = 3.0  # where a record of an older version declares none
+TITLES = {WIN: "win rate", GOLD: "gold"}
+DIGITS = {WIN: 3, GOLD: 2}
+
+
+def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
+    """Scores of finished runs against KL; None where no two runs can be put on one board."""
+    top = float(study.experiment.get("kl_range") or KL_RANGE)
+    boards = {key: made for key in (WIN, GOLD) if (made := board(found, study.references, key)) is not None}
+    if not boards:
+        return None
+    scored = {key: scores(each, top) for key, each in boards.items()}
+    return Section(
+        "frontier-scores",
+        "Scores over the frontier",
+        paragraphs=[_meaning(top, scored), *_orders(boards, scored), *_left_out(boards)],
+        tables=[
+            *(_scores(boards[key], scored[key], top) for key in boards),
+            _pairs(boards, scored),
+            _efficiency(boards, optima(study.references)),
+            _reach(reach([point for point in every_point(study) if not point.oracle])),
+        ],
+    )
+
+
+def _meaning(top: float, scored: Mapping[str, Scores]) -> str:
+    points = next(iter(scored.values())).points
+    return (
+        f"An algorithm's envelope E(k) is the best value among its finished runs with KL at most k, and the reference's own at KL 0. "
+        f"Its points are chosen on the even prompts and scored on the odd ones, and the other way round, and the two are averaged, so that "
+        f"no score profits from having been chosen by it; {points} {'points' if points != 1 else 'point'} per algorithm, spread along KL "
+        f"where it has more. The score is the mean of E over KL 0 to {top:g}, the range that the task declares; beyond its last point an "
+        f"envelope is counted flat and marked so. Marks of unfinished runs, and algorithms that are told what the judge knows, stay out."
+    )
+
+
+def _orders(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> list[str]:
+    """Where the population optima lie, and whether the two axes order any pair of algorithms differently."""
+    said = [_optima(next(iter(boards.values())))]
+    if len(scored) < 2:
+        return said
+    pairs = {pair: (scored[WIN].pairs[pair][0], scored[GOLD].pairs[pair][0]) for pair in scored[WIN].pairs if pair in scored[GOLD].pairs}
+    crossed = [pair for pair, (win, gold) in pairs.items() if win.value * gold.value < 0]
+    sure = [pair for pair in crossed if all(_decided(each) for each in pairs[pair])]
+    names = ", ".join(f"{a} and {b}" for a, b in crossed)
+    if not crossed:
+        return [*said, "The order of the algorithms by these means is the same on both axes."]
+    known = ", ".join(f"{a} and {b}" for a, b in sure) or "none"
+    return [*said, f"The order differs between the axes for {names}; with both differences' intervals off zero: {known}."]
+
+
+def _decided(found: Interval) -> bool:
+    return found.lower > 0 or found.upper < 0
+
+
+def _optima(found: Board) -> str:
+    """Which frontier each algorithm's loss would lead to with infinitely many pairs, as its file declares."""
+    kinds: dict[str, list[str]] = {}
+    for name, group in by_algorithm(found.points).items():
+        kinds.setdefault(str(group[0].head["algorithm"].get("optimum") or "none known"), []).append(name)
+    each = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
+    return f"Population optimum as each algorithm declares it (which tilt of the reference its loss has as its minimum): {each}."
+
+
+def _left_out(boards: Mapping[str, Board]) -> list[str]:
+    names = dict.fromkeys(name for each in boards.values() for name in each.left_out)
+    return [f"Not scored, for want of a seed or of prompts that the others have: {', '.join(names)}."] if names else []
+
+
+def _scores(found: Board, made: Scores, top: float) -> Grid:
+    """One row per algorithm: mean of the envelope, where it is flat, the envelope at fixed KL, the dominated share."""
+    name, digits = TITLES[found.key], DIGITS[found.key]
+    rows = []
+    for algorithm, area in made.area.items():
+        end = found.reach(algorithm)
+        at = [_at(made.at.get((algorithm, kl)), kl, found.reach(algorithm, least=True), end, digits) for kl in AT]
+        flat = f"flat from {end:.2f}" if end < top else ""
+        rows.append([algorithm, number(area, digits), flat, *at, number(made.dominated[algorithm], 2)])
+    heads = ["algorithm", f"mean {name}, KL 0 to {top:g}", "last point", *(f"{name} at KL {kl:g}" for kl in AT), "dominated share"]
+    caption = f"Envelopes of {name} against KL, {findings.interval_line(found.points)} Below its first point an envelope is the "
+    return Grid(heads, rows, caption + f"reference's own value. n={found.start.shape[1]} prompts.", 1)
+
+
+def _at(value: Interval | None, kl: float, first: float, end: float, digits: int) -> str:
+    """The envelope at a KL; where no point has so little, that is the reference's own value and no measurement of the algorithm."""
+    if value is None:
+        return f"(KL ends at {end:.2f})"
+    return f"(KL begins at {first:.2f})" if kl < first else number(value, digits)
+
+
+def _pairs(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> Grid:
+    """Differences of two envelopes' means over the range that both reach."""
+    rows = []
+    for pair in next(iter(scored.values())).pairs:
+        cells = [made.pairs.get(pair) for made in scored.values()]
+        end = next(each[1] for each in cells if each is not None)
+        values = [number(each[0], DIGITS[key], "") if each else "" for key, each in zip(scored, cells, strict=True)]
+        rows.append([f"{pair[0]} - {pair[1]}", f"0 to {end:.2f}", *values])
+    caption = "Differences of mean envelopes, pair by pair, over the range of KL that both algorithms reach; not tests, and not adjusted "
+    return Grid(["pair", "KL range", *(TITLES[key] for key in scored)], rows, caption + "for how many there are.", 2)
+
+
+def _efficiency(boards: Mapping[str, Board], lines: Mapping[str, Optimum]) -> Grid:
+    """Gain over the reference divided by the optimal gain at the same KL, point by point."""
+    shares = {key: efficiency(each, lines.get(key)) for key, each in boards.items()}
+    points = next(iter(boards.values())).points
+    rows = []
+    for index, point in enumerate(points):
+        cells = [each[index] if point in boards[key].points[index : index + 1] else "not scored" for key, each in shares.items()]
+        kl = point.get("kl")
+        values = [number(cell, 2, "") if isinstance(cell, Interval) else f"({cell})" for cell in cells]
+        rows.append([point.algorithm, point.setting, f"{kl.value:.2f}" if kl else "", *values])
+    caption = "Efficiency: gain over the reference divided by the gain of the optimal frontier of that axis at the same KL; 1 is the best "
+    caption += "that any policy can do. Above 1 only by chance. Empty beyond the line that was estimated: it is not extrapolated."
+    return Grid(["algorithm", "setting", "KL", *(f"of {TITLES[key]}" for key in shares)], rows, caption, 2)
+
+
+def _reach(found: Mapping[str, Mapping[float, Reached]]) -> Grid:
+    """Charged FLOPs at the first measurement that has a win rate."""
+    rows = [[name, *(_flops(each[level]) for level in LEVELS)] for name, each in found.items()]
+    caption = "Charged canonical FLOPs at the first measurement, over all settings and budgets, with at least this win rate against SFT "
+    caption += "samples. A mark is a point of one annealed run, whose learning rate was not yet low: a run with that budget may do better."
+    return Grid(["algorithm", *(f"win rate {level:g}" for level in LEVELS)], rows, caption, 1)
+
+
+def _flops(found: Reached) -> str:
+    if found.flops is None:
+        return f"(not reached; highest {found.highest:.2f})"
+    where = f"{found.setting}, {'end of its budget' if found.mark is None else f'mark {found.mark:g}'}"
+    if math.isnan(found.flops.lower + found.flops.upper):
+        return f"{found.flops.value:.2e} [not reached in more than 1 of 20 resamples] ({where})"
+    return f"{found.flops.value:.2e} [{found.flops.lower:.2e}, {found.flops.upper:.2e}] ({where})"
+
+
+def number(found: Interval | None, digits: int, reason: str = "") -> str:
+    """A number with its bounds in one text; an absent one says why in brackets."""
+    made = tables.value(found, digits, reason)
+    return f"{made.text} {made.bounds}".strip() if made.text else f"({made.reason})" if made.reason else ""

@@ -1,0 +1,128 @@
+"""Scores over the frontier from whole records: planted efficiencies, who takes part, what is left empty and why."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+
+from harness.report import section_frontier
+from harness.report.optimum import GOLD, WIN, optima
+from harness.report.points import load, points
+from harness.report.scores import board, efficiency, scores
+from harness.report.section import Grid, Section
+from harness.store.records import compressed, line
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change every sample row of a cell where it lies."""
+    path = folder / "samples.jsonl.gz"
+    rows = [json.loads(text) for text in gzip.decompress(path.read_bytes()).decode().splitlines()]
+    path.write_bytes(compressed("".join(line(change(row)) + "\n" for row in rows)))
+
+
+def edit(study: Path, pattern: str, change: Callable[[dict[str, Any]], None]) -> None:
+    for path in study.glob(f"{pattern}/record.json"):
+        record = json.loads(path.read_text())
+        change(record)
+        path.write_text(json.dumps(record))
+
+
+def made(study: Path) -> Section:
+    loaded = load(study)
+    found = section_frontier.section(loaded, points(loaded), {})
+    assert found is not None
+    return found
+
+
+def table(found: Section, start: str) -> Grid:
+    return next(grid for grid in found.tables if grid.caption.startswith(start))
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_policy_with_half_the_optimal_gain_has_efficiency_one_half(tmp_path: Path, seeds: int) -> None:
+    """The synthetic reference's gold is N(m, 1) within a prompt, so the optimal gain at KL k is sqrt(2 k): .3 nats allow .775."""
+    study = synthetic.study(tmp_path, ("dpo", "kto"), seeds=seeds, settings=2, failed=False)
+    for folder in study.glob("cells/dpo-beta=0.5*"):
+        rewrite(folder, lambda row: row | {"kl": 0.3, "gold": 2.2 + 0.5 * 0.6**0.5} if row["slice"] == "evaluation" else row)
+    loaded = load(study)
+    found = board(points(loaded), loaded.references, GOLD)
+    assert found is not None
+    share = efficiency(found, optima(loaded.references)[GOLD])
+    planted = share[[point.setting for point in found.points].index("beta=0.5")]
+    assert not isinstance(planted, str)
+    assert planted.value == pytest.approx(0.5, abs=0.06)
+    assert planted.lower < 0.5 < planted.upper and planted.n == 384
+    assert any(isinstance(each, str) and "beyond the line" in each for each in share)
+
+
+def test_the_optima_are_those_of_a_gaussian_reward_over_all_seeds(tmp_path: Path) -> None:
+    study = synthetic.study(tmp_path, ("dpo",), seeds=2, failed=False)
+    lines = optima(load(study).references)
+    gold = lines[GOLD].spots
+    assert np.interp(0.5, [spot.kl.value for spot in gold], [spot.value.value for spot in gold]) == pytest.approx(2.2 + 1.0, abs=0.06)
+    assert all(spot.ess >= 8 for line in lines.values() for spot in line.spots)
+    assert lines[WIN].kl is not None and lines[WIN].kl.shape[1:] == (2, 384)
+    assert lines[WIN].spots[0].value.value == pytest.approx(0.5, abs=1e-6)
+
+
+def test_controls_and_oracles_stay_out_of_pairs_and_do_not_shorten_a_range(tmp_path: Path) -> None:
+    study = synthetic.study(tmp_path, ("dpo", "ipo", "ppo", "sft_chosen"), failed=False)
+    edit(study, "cells/ppo*", lambda record: record["algorithm"].update({"oracle": True}))
+    loaded = load(study)
+    found = board(points(loaded), loaded.references, WIN)
+    assert found is not None
+    result = scores(found, 3.0)
+    assert list(result.pairs) == [("dpo", "ipo")]
+    assert result.pairs["dpo", "ipo"][1] == pytest.approx(min(found.reach("dpo"), found.reach("ipo")))
+    assert "sft_chosen" in result.area and ("sft_chosen", 0.5) not in result.at
+
+
+def test_every_algorithm_is_scored_on_as_many_points(tmp_path: Path) -> None:
+    study = synthetic.study(tmp_path, ("dpo", "ipo"), failed=False)
+    next(iter(study.glob("cells/ipo*gap=5*"))).joinpath("record.json").unlink()
+    loaded = load(study)
+    found = board(points(loaded), loaded.references, WIN)
+    assert found is not None and len(found.points) == 5
+    assert scores(found, 3.0).points == 2
+
+
+def test_the_room_says_what_is_missing(tmp_path: Path) -> None:
+    study = synthetic.study(tmp_path, ("dpo", "dpop", "sft_chosen"), failed=False)
+    edit(study, "cells/dpo-*", lambda record: record["algorithm"].update({"optimum": "reward-tilt"}))
+    found = made(study)
+    row = next(row for row in table(found, "Envelopes of win rate").rows if row[0] == "dpop")
+    assert row[2] == "flat from 0.91" or row[2].startswith("flat from 0.9")
+    assert row[-2] == f"(KL ends at {row[2].removeprefix('flat from ')})"
+    assert "reward-tilt: dpo; none known: dpop, sft_chosen" in " ".join(found.paragraphs)
+    reach = table(found, "Charged canonical FLOPs")
+    assert any("mark 0." in cell for row in reach.rows for cell in row) and any("(not reached; highest" in cell for cell in reach.rows[-1])
+    assert all(len(row) == len(grid.headings) for grid in found.tables for row in grid.rows)
+
+
+def test_the_order_of_the_axes_is_compared(tmp_path: Path) -> None:
+    """dpo wins more and kto has more gold: the page says so, and that both differences are certain."""
+    study = synthetic.study(tmp_path, ("dpo", "kto"), failed=False)
+    for name, win, gold in (("dpo", 0.9, 2.3), ("kto", 0.6, 4.0)):
+        for folder in study.glob(f"cells/{name}*"):
+            rewrite(folder, lambda row, win=win, gold=gold: row | {"win_sft": win, "gold": gold} if row["slice"] == "evaluation" else row)
+    said = " ".join(made(study).paragraphs)
+    assert "The order differs between the axes for dpo and kto; with both differences' intervals off zero: dpo and kto." in said
+
+
+def test_without_gold_there_is_one_axis_and_a_reason(tmp_path: Path) -> None:
+    found = made(synthetic.study(tmp_path, ("dpo", "kto"), failed=False, gold=False))
+    assert not any(grid.caption.startswith("Envelopes of gold") for grid in found.tables)
+    assert {row[-1] for row in table(found, "Efficiency").rows} == {"(no samples of the reference on these seeds and prompts)"}
+
+
+def test_a_point_with_other_seeds_is_left_out_by_name(tmp_path: Path) -> None:
+    study = synthetic.study(tmp_path, ("dpo", "kto"), seeds=2, settings=2, failed=False)
+    next(iter(study.glob("cells/kto-beta=0.1-seed1*"))).joinpath("record.json").unlink()
+    assert "Not scored, for want of a seed or of prompts that the others have: kto beta=0.1." in made(study).paragraphs[-1]
