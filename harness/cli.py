@@ -57,6 +57,7 @@ def compare(
     prompts: Annotated[str | None, typer.Option(help="What sampling algorithms are prompted with: fresh or pairs.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
     safety_margin: Margin = None,
+    baseline: Annotated[str | None, typer.Option(help="The algorithm that every other one is tested against; the first.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
     results: Results = RESULTS,
     quick: Annotated[bool, typer.Option("--quick", help="A small trial: one setting each, smaller everything.")] = False,
@@ -69,7 +70,7 @@ def compare(
     given: dict[str, Any] = {"task": task, "algorithms": _words(algorithms), "seeds": seeds, "budget": budget, "set": settings}
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
-    given |= {"keep_policies": keep_policies, "temperatures": _words(temperatures)}
+    given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}
     given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
     flags = {name: value for name, value in given.items() if value is not None}
     resolved, world = _resolve(flags, experiment)

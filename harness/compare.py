@@ -25,7 +25,10 @@ def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None =
     size = shape(experiment.model, len(task.vocabulary))
     spending = budgets(experiment, size, task.typical_tokens)
     study = results / f"{experiment.task}-{study_key(experiment)[:8]}"
-    records.write_json(study / records.EXPERIMENT, {**experiment.model_dump(mode="json"), **_note(experiment, spending, task)})
+    records.write_json(
+        study / records.EXPERIMENT,
+        {**experiment.model_dump(mode="json"), **_note(experiment, spending, task), **_plan(experiment, study)},
+    )
     for plan in experiment.algorithms:
         _supersede(study, plan)
     todo = list(_jobs(experiment, study, spending, force))
@@ -44,6 +47,14 @@ def _note(experiment: Experiment, spending: Mapping[str, Budget], task: Task) ->
     largest = max((budget.flops or 0.0 for budget in spending.values()), default=0.0)
     amounts = {"budgets": [budget._asdict() for budget in spending.values()], "budget_flops": largest or None}
     return {"fingerprint": fingerprint(experiment), "study": study_key(experiment), "notes": list(task.notes), **amounts}
+
+
+def _plan(experiment: Experiment, study: Path) -> dict[str, Any]:
+    """Algorithms and seeds of the study as first saved, under ``plan``: what joins them later is exploratory."""
+    now = {"algorithms": [plan.name for plan in experiment.algorithms], "seeds": list(experiment.seeds)}
+    file = study / records.EXPERIMENT
+    saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {"plan": saved.get("plan") or now}
 
 
 def failures(study: Path) -> list[str]:

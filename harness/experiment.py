@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveF
 from harness import assumptions
 from harness.assumptions import Assumptions
 from harness.errors import HarnessError
-from harness.plan import AlgorithmPlan, plans
+from harness.plan import AlgorithmPlan, baseline_of, plans
 from harness.price import absolute_budget, budget_flops, budget_specs
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
@@ -52,6 +52,7 @@ OUTSIDE_STUDY = {
     "keep_policies",
     "temperatures",
     "kl_range",
+    "baseline",
 }
 
 
@@ -108,6 +109,7 @@ class Experiment(Assumptions):
     limit: PositiveInt | None = None
     safety_margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # read by the report alone
     kl_range: PositiveFloat = 3.0  # nats that frontiers are scored over; read by the report alone
+    baseline: str | None = None  # what every other algorithm is tested against; None: the first; read by the report alone
     quick: bool = False
 
     @property
@@ -168,6 +170,7 @@ def resolve(
     values["judge"] = assumptions.judge_of(str(values.get("judge", judges[0])), judges)
     values |= assumptions.of_data(values, available_pairs is not None)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
+    values["baseline"] = baseline_of(values.get("baseline"), [plan.name for plan in values["algorithms"]])
     experiment = _validated({**values, "task_version": task_version}, flags, file)
     return _capped(experiment, available_pairs)
 

@@ -50,6 +50,16 @@ def plans(flags: Mapping[str, Any], written: Mapping[str, Any], defaults: Defaul
     ]
 
 
+def baseline_of(word: Any, names: Sequence[str]) -> str | None:
+    """The algorithm that a baseline names, or None where none is named; HarnessError where it is not among those compared."""
+    if word is None:
+        return None
+    entry = registry.find("algorithms", str(word))
+    if entry.name not in names:
+        raise HarnessError(f"baseline {word!r} is not among the algorithms compared ({', '.join(names)}).{near(str(word), names)}")
+    return entry.name
+
+
 def _proposed(defaults: Defaults, entry: Entry) -> Mapping[str, Setting]:
     """The task's settings for an algorithm; those under ``*`` hold for every algorithm that takes them."""
     known = settings.legal(entry)

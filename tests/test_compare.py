@@ -90,3 +90,11 @@ def test_a_convention_that_names_a_setting_is_recorded_at_its_value(tmp_path: Pa
     given = resolve(flags, None, Defaults(algorithms=("dpo",), model="tiny-64"))
     cell = next(cells(given))
     assert _blank(Plan(given, cell, BUDGET, tmp_path))["algorithm"]["conventions"] == {"reduction": "mean"}
+
+
+def test_the_plan_of_a_study_is_the_one_first_saved(tmp_path: Path) -> None:
+    first, later = experiment("dpo"), experiment("dpo", "kto")
+    plan = compare._plan(first, tmp_path)
+    assert plan == {"plan": {"algorithms": ["dpo"], "seeds": [0]}}
+    records.write_json(tmp_path / records.EXPERIMENT, {**first.model_dump(mode="json"), **plan})
+    assert compare._plan(later, tmp_path) == plan

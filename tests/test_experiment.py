@@ -247,3 +247,12 @@ def test_every_algorithm_can_be_run_again_as_a_replicate(name: str) -> None:
     assert settings.choices(entry, {"replicate": ["0", "1"]}, "") == {"replicate": (0, 1)}
     with pytest.raises(HarnessError, match="replicate: -1 is negative"):
         settings.choices(entry, {"replicate": -1}, "")
+
+
+def test_the_baseline_is_one_of_those_compared_and_no_part_of_the_study(defaults: Defaults) -> None:
+    flags = {"task": "toy", "algorithms": ["dpo", "kto"]}
+    named = resolve({**flags, "baseline": "KTO"}, None, defaults)
+    assert named.baseline == "kto"
+    assert study_key(named) == study_key(resolve(flags, None, defaults))
+    with pytest.raises(HarnessError, match=r"baseline 'ipo' is not among the algorithms compared \(dpo, kto\)"):
+        resolve({**flags, "baseline": "ipo"}, None, defaults)

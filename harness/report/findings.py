@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.measure.statistics import label
+from harness.measure.statistics.significance import LEVEL, smallest_p
 from harness.report.points import Point, by_algorithm, charged, every_point, metrics, points
 from harness.store.records import Row, Study
 
 MATCHED = 0.02  # largest relative spread of charged FLOPs that is still called matched
-SIGNIFICANT = 0.05
 
 # The authors' own summary of arXiv 2210.10760, https://www.alignmentforum.org/posts/shcSdHGPhnLQkpSbX
 KL_CAVEAT = (
@@ -66,10 +66,10 @@ def seeds_line(found: Sequence[Point]) -> str:
     """What the number of seeds forbids; empty where the seeds are enough for a test at the declared level."""
     seeds = min((len(point.cells) for point in found), default=0)
     family = max(1, len({point.algorithm for point in found if point.ranked}) - 1)
-    smallest = min(1.0, 2.0 * family / 2**seeds)
+    smallest = smallest_p(seeds, family)
     if seeds == 1:
         return "1 seed: no ranking. Another training seed may reorder the algorithms; every interval here leaves that out."
-    if seeds and smallest > SIGNIFICANT:
+    if seeds and smallest > LEVEL:
         least = f"The smallest adjusted p that {seeds} seeds can give for {family} comparisons is {smallest:.2g}"
         return f"{seeds} seeds: not testable. {least}; read the intervals."
     return ""

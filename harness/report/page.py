@@ -9,7 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.report import drawing, figure_compute, figure_frontier, figure_training, findings, section_frontier, section_safety, tables
+from harness.report import (
+    drawing,
+    figure_compute,
+    figure_frontier,
+    figure_training,
+    findings,
+    section_comparisons,
+    section_frontier,
+    section_safety,
+    tables,
+)
 from harness.report.drawing import Drawing
 from harness.report.escape import visible
 from harness.report.examples import examples
@@ -20,7 +30,7 @@ from harness.report.section import Make
 from harness.store.records import RECORD, Study, write_bytes
 
 # The rooms of the page after Results, in order; each returns a section or None where a study has nothing for it.
-SECTIONS: tuple[Make, ...] = (section_frontier.section, section_safety.section)
+SECTIONS: tuple[Make, ...] = (section_comparisons.section, section_frontier.section, section_safety.section)
 
 LEFT_OUT = {
     "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",

@@ -84,11 +84,15 @@ def smallest_p(seeds: int, family: int) -> float:
     return min(1.0, max(1, family) * 0.5 ** (seeds - 1))
 
 
-def verdicts(differences: Sequence[ArrayLike], *, generator: np.random.Generator | None = None) -> list[Verdict]:
-    """One verdict per comparison of a declared family, each a row of mean differences (seeds,), which may differ in their seeds."""
-    family = len(differences)
+def verdicts(differences: Sequence[ArrayLike], *, lost: int = 0, generator: np.random.Generator | None = None) -> list[Verdict]:
+    """One verdict per comparison of a declared family, each a row of mean differences (seeds,), which may differ in their seeds.
+
+    ``lost`` comparisons of the family have no result; they count as p = 1.
+    """
+    family = len(differences) + lost
     raw = [sign_flip(each, generator=generator) for each in differences]
+    adjusted = holm([*raw, *[1.0] * lost])[: len(raw)]
     return [
-        Verdict(p, float(adjusted), smallest_p(np.size(each), family), int(np.size(each)), family)
-        for p, adjusted, each in zip(raw, holm(raw), differences, strict=True)
+        Verdict(p, float(each), smallest_p(np.size(row), family), int(np.size(row)), family)
+        for p, each, row in zip(raw, adjusted, differences, strict=True)
     ]
