@@ -18,8 +18,6 @@ from harness.stages import Report, Shared, shared
 from harness.store.records import CellWriter
 from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
-from harness.trials import trial_seed, tunes
-from harness.tuner import scene
 from harness.yardstick import yardstick
 
 
@@ -31,9 +29,7 @@ def prepare(experiment: Experiment, seed: int, report: Report) -> str:
     before = torch.get_num_threads()
     torch.set_num_threads(experiment.stage_threads)
     try:
-        scene(experiment, seed, Ledger(math.inf), report)
-        if tunes(experiment) and seed == trial_seed(experiment):
-            scene(experiment, seed, Ledger(math.inf), report, trial=True)
+        yardstick(experiment, shared(experiment, seed, report), Ledger(math.inf), report)
     finally:
         torch.set_num_threads(before)
     return "finished"
@@ -65,7 +61,7 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
             "sft": _sft_facts(both.sft),
             "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
             **task_facts(experiment),
-            "judge": judge_facts(yard),
+            "judge": judge_facts(experiment, both, yard),
             "model": model_facts(experiment, reference.model),
         }
         times = run_times(ledger, experiment)

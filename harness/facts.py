@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from harness import origins
 from harness.assumptions import recorded
 from harness.experiment import Experiment
 from harness.measure.evaluate import Measurement, Yardstick
+from harness.stages import Shared
 from harness.training.ledger import Ledger
 
 VERSIONS = ("preference-harness", "torch", "transformers", "numpy")
@@ -24,9 +26,9 @@ def checkpoint(found: Measurement) -> dict[str, Any]:
     return {"alarms": found.alarms, "metrics": {name: interval._asdict() for name, interval in found.metrics.items()}}
 
 
-def judge_facts(yard: Yardstick) -> dict[str, Any]:
-    """What judged, as a record holds it: the column that decides and the second opinions beside it."""
-    return {"primary": yard.judge.primary, "others": list(yard.judge.others)}
+def judge_facts(experiment: Experiment, shared: Shared, yard: Yardstick) -> dict[str, Any]:
+    """What judged, as a record holds it: the column that decides, the second opinions beside it, and where all that judges comes from."""
+    return {"primary": yard.judge.primary, "others": list(yard.judge.others), "lineage": origins.recorded(experiment, shared)}
 
 
 def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:

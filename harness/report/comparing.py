@@ -87,9 +87,9 @@ def _compared(point: Point | None, base: Point, name: str, *, exploratory: bool)
     return blank._replace(difference=difference, detectable=detectable), table
 
 
-def paired(point: Point, base: Point) -> tuple[list[int], Array | None]:
-    """The seeds that both have, and the differences of the outcome on the prompts that all of them have, (seeds, prompts)."""
-    ours, theirs = _outcomes(point), _outcomes(base)
+def paired(point: Point, base: Point, key: str = OUTCOME) -> tuple[list[int], Array | None]:
+    """The seeds that both have, and the differences of a metric on the prompts that all of them have, (seeds, prompts)."""
+    ours, theirs = _outcomes(point, key), _outcomes(base, key)
     seeds = sorted(ours.keys() & theirs.keys())
     prompts = sorted(set.intersection(*(ours[s].keys() & theirs[s].keys() for s in seeds))) if seeds else []
     if not prompts:
@@ -97,11 +97,11 @@ def paired(point: Point, base: Point) -> tuple[list[int], Array | None]:
     return seeds, np.array([[ours[s][p] - theirs[s][p] for p in prompts] for s in seeds])
 
 
-def _outcomes(point: Point) -> dict[int, Mapping[int, float]]:
+def _outcomes(point: Point, key: str) -> dict[int, Mapping[int, float]]:
     """The outcome by prompt of every seed at the end of its budget; seeds without one are left out."""
     found: dict[int, Mapping[int, float]] = {}
     for seed, cell, rows in zip(point.seeds, point.cells, point.rows, strict=True):
-        values = per_prompt(rows, OUTCOME, float(cell.record["checkpoints"][-1]["mark"])) if metrics(cell.record, None) else {}
+        values = per_prompt(rows, key, float(cell.record["checkpoints"][-1]["mark"])) if metrics(cell.record, None) else {}
         if values:
             found[seed] = values
     return found

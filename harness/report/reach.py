@@ -40,7 +40,7 @@ def reach(points: Sequence[Point]) -> dict[str, Mapping[float, Reached]]:
 
 def _measurements(points: Sequence[Point]) -> list[_Measured]:
     """Every measurement of an algorithm on the seeds and prompts of its first run; a mark sees the first of these prompts."""
-    tables = [(point, mark, table) for point in points for mark in (*point.marks, None) if (table := point._table(WIN, mark)) is not None]
+    tables = [(point, mark, table) for point in points for mark in (*point.marks, None) if (table := point.table(WIN, mark)) is not None]
     prompts = max((table.shape[1] for *_, table in tables), default=0)
     found = []
     for point, mark, table in tables:

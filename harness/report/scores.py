@@ -61,7 +61,7 @@ def ranked(point: Point) -> bool:
 
 def board(points: Sequence[Point], references: Sequence[Reference], key: str) -> Board | None:
     """The finished runs that can be scored on one axis; None where no two prompts are measured everywhere."""
-    found = [(point, point._table("kl", None), point._table(key, None)) for point in points]
+    found = [(point, point.table("kl", None), point.table(key, None)) for point in points]
     kinds = Counter(_kind(point) for point, kl, value in found if kl is not None and value is not None)
     if not kinds:
         return None

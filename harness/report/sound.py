@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.measure import lineage
 from harness.store.records import STATUSES, Cell, Row
 
 OUTCOMES = ("win_", "tie_", "eos_rate")  # metrics that are shares of outcomes, each between 0 and 1
@@ -20,7 +21,7 @@ def problem(cell: Cell) -> str:
         said = _record(cell.record)
         if not said:
             cell.times, cell.metrics()
-            said = _metrics(cell.record) or _rows(cell.samples())
+            said = _judge(cell.record) or _metrics(cell.record) or _rows(cell.samples())
     except HarnessError as error:
         return str(error)
     return f"{cell.folder.name}: {said}" if said else ""
@@ -44,6 +45,17 @@ def _record(record: Row) -> str:
     if record.get("kind") == "cell" and record.get("status") == "finished" and not _is_compute(spent):
         return "a finished record that does not say what it spent"
     return ""
+
+
+def _judge(record: Row) -> str:
+    """Why its judge cannot judge this cell: it trained on that judge, and no one declared it."""
+    judged = record.get("judge")
+    lineages = judged.get("lineage") if isinstance(judged, Mapping) else None
+    judge = lineage.read(lineages.get(judged["primary"])) if isinstance(judged, Mapping) and isinstance(lineages, Mapping) else None
+    reward = lineage.read(record.get("reward"))
+    if judge is None or reward is None or record.get("algorithm", {}).get("oracle"):
+        return ""
+    return lineage.error(judge, reward)
 
 
 def _is_checkpoint(value: Any) -> bool:
