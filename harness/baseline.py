@@ -18,6 +18,8 @@ from harness.stages import Report, Shared, shared
 from harness.store.records import CellWriter
 from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
+from harness.trials import trial_seed, tunes
+from harness.tuner import scene
 from harness.yardstick import yardstick
 
 
@@ -29,7 +31,9 @@ def prepare(experiment: Experiment, seed: int, report: Report) -> str:
     before = torch.get_num_threads()
     torch.set_num_threads(experiment.stage_threads)
     try:
-        yardstick(experiment, shared(experiment, seed, report), Ledger(math.inf), report)
+        scene(experiment, seed, Ledger(math.inf), report)
+        if tunes(experiment) and seed == trial_seed(experiment):
+            scene(experiment, seed, Ledger(math.inf), report, trial=True)
     finally:
         torch.set_num_threads(before)
     return "finished"

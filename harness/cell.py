@@ -17,12 +17,12 @@ from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, forget_peak, judge_facts, model_facts, run_times, task_facts
 from harness.measure.evaluate import measure
 from harness.price import Budget
-from harness.stages import Report, Shared, shared
+from harness.stages import Report, Shared
 from harness.store.records import CellWriter
 from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
+from harness.tuner import KEPT, Keeper, scene, tuner_facts
 from harness.types import Array, Response, Setup, Update
-from harness.yardstick import yardstick
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class _Run:
 
     def __init__(self, plan: Plan, ledger: Ledger, writer: CellWriter, report: Report) -> None:
         self.plan, self.ledger, self.writer, self.report = plan, ledger, writer, report
-        self.shared = shared(plan.experiment, plan.cell.seed, report)
-        self.yard = yardstick(plan.experiment, self.shared, ledger, report)
+        is_trial = plan.cell.trial is not None
+        self.experiment, self.shared, self.yard, self.tuner = scene(plan.experiment, plan.cell.seed, ledger, report, trial=is_trial)
+        self.keeper = Keeper(self.tuner, plan.experiment.checkpoint) if self.tuner is not None and not is_trial else None
         self.checkpoints: list[dict[str, Any]] = []
         self.diagnostics: dict[str, Any] = {}
         self.step, self.started = 0, False
@@ -81,8 +82,7 @@ class _Run:
 
     def train(self) -> tuple[str, dict[str, str] | None]:
         """Run the algorithm to the end of its budget, measuring at the marks."""
-        experiment = self.plan.experiment
-        marks = list(experiment.marks)
+        marks = list(self.experiment.marks)
         for update in self.algorithm.updates(self.setup):
             self._log(update)
             if broken := [name for name, value in update.metrics.items() if _decides(name) and not math.isfinite(value)]:
@@ -90,6 +90,8 @@ class _Run:
             while marks and self.ledger.share >= marks[0]:
                 self._checkpoint(marks.pop(0), final=False)
         self._checkpoint(1.0, final=True)
+        if self.keeper is not None and self.keeper.restore(self.setup.policy):
+            self._checkpoint(1.0, final=True, named=KEPT)
         return "finished", None
 
     def _log(self, update: Update) -> None:
@@ -99,19 +101,24 @@ class _Run:
         self.diagnostics |= {name: value for name, value in update.metrics.items() if name.startswith("reward_")}
         self.report(update.phase, self.ledger.share, update.metrics.get("loss"))
 
-    def _checkpoint(self, mark: float, *, final: bool) -> None:
-        experiment = self.plan.experiment
+    def _checkpoint(self, mark: float, *, final: bool, named: float | None = None) -> None:
+        """Measure at a mark; a kept checkpoint meets the random numbers of the end and is ``named`` by a mark of its own."""
+        experiment, name = self.experiment, mark if named is None else named
         self.report("evaluation", self.ledger.share, None)
         prompts = experiment.evaluation_prompts if final else experiment.mark_prompts
         probes = experiment.probe_prompts if final else min(experiment.mark_prompts, experiment.probe_prompts)
         found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes)
-        self.writer.samples(found.rows)
-        where = {"mark": mark, "share": self.ledger.share, "step": self.step, "final": final, "started": self.started}
+        self.writer.samples({**row, "mark": name} for row in found.rows)
+        if self.keeper is not None and named is None and self.started:
+            self.keeper.look(self.setup.policy, mark)
+        where = {"mark": name, "share": self.ledger.share, "step": self.step, "final": final, "started": self.started}
         self.checkpoints.append({**where, **checkpoint(found)})
 
     def keep(self) -> None:
-        """What stands beside the record: the policy at other temperatures, and where the experiment says so itself."""
+        """What stands beside the record: the policy at other temperatures, and where the experiment says so itself; nothing of a trial."""
         policy, experiment = self.setup.policy, self.plan.experiment
+        if self.plan.cell.trial is not None:
+            return
         wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
         measure_all(policy, self.yard, wanted, self.plan.folder, experiment.evaluation_prompts, self.report)
         if kept.keeps(experiment, sum(p.numel() for p in policy.model.parameters())):
@@ -119,6 +126,9 @@ class _Run:
 
     def result(self) -> dict[str, Any]:
         """What the record says of the run beyond its plan."""
+        chosen = {} if self.tuner is None else {"tuner": tuner_facts(self.tuner.folder)}
+        if self.keeper is not None:
+            chosen["checkpoint"] = self.keeper.facts()
         compute = {"canonical": dict(self.ledger.canonical), "executed": dict(self.ledger.executed), "counts": dict(self.ledger.counts)}
         return {
             "settings": self.settings,
@@ -128,6 +138,7 @@ class _Run:
             "model": model_facts(self.plan.experiment, self.setup.policy.model),
             "reward": self.reward.plain(),
             "judge": judge_facts(self.plan.experiment, self.shared, self.yard),
+            **chosen,
         }
 
 
@@ -189,7 +200,7 @@ def _blank(plan: Plan) -> dict[str, Any]:
     algorithm["oracle"] = settings.oracle(entry, chosen)
     algorithm["conventions"] = {name: chosen.get(value, value) for name, value in facts.get("conventions", {}).items()}
     return {
-        "kind": "cell",
+        **_origin(cell),
         "fingerprint": plan.fingerprint,
         "study": study_key(experiment),
         "algorithm": algorithm,
@@ -199,3 +210,11 @@ def _blank(plan: Plan) -> dict[str, Any]:
         "checkpoints": [],
         **task_facts(experiment),
     }
+
+
+def _origin(cell: Cell) -> dict[str, Any]:
+    """What kind of run this is and where its setting comes from: of what it is a trial, or what tuning found it."""
+    if cell.trial is not None:
+        return {"kind": "trial", "trial_of": dict(cell.trial)}
+    found = {} if cell.tuning is None else {"tuning": dict(cell.tuning)}
+    return {"kind": "cell", "tuned": bool(cell.tuning and cell.tuning.get("tuned")), **found}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.data.shapes import shape
 from harness.execute.local import Job, run_jobs
 from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
+from harness.measure.tuning import Trial, trial
 from harness.price import Budget, budgets
 from harness.progress import GridView
 from harness.store import records, temperatures
+from harness.trials import trial_seed, tunes
+from harness.tuning import tuned
 from harness.types import Task
 
 TINY = 5_000_000  # weights below which a process uses one core well and two badly
@@ -31,9 +34,11 @@ def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None =
     )
     for plan in experiment.algorithms:
         _supersede(study, plan)
+    workers = jobs or processes(size.blocks + size.head, experiment.threads)
+    experiment = _tuned(experiment, study, _trial_budget(spending), workers, verbose=verbose, force=force)
     todo = list(_jobs(experiment, study, spending, force))
     if todo:
-        _execute(experiment, todo, jobs or processes(size.blocks + size.head, experiment.threads), verbose)
+        _execute(experiment, todo, workers, verbose)
     if unkept := _unkept(experiment, study):
         print(unkept)
     from harness.report import page
@@ -58,8 +63,46 @@ def _plan(experiment: Experiment, study: Path) -> dict[str, Any]:
 
 
 def failures(study: Path) -> list[str]:
-    """Names of the cells whose record says failed."""
-    return [folder.name for folder in sorted((study / "cells").glob("*")) if records.status(folder) == "failed"]
+    """Names of the cells and trials whose record says failed."""
+    return [folder.name for folder in _folders(study) if records.status(folder) == "failed"]
+
+
+def _folders(study: Path) -> list[Path]:
+    return [*sorted((study / "cells").glob("*")), *sorted((study / "trials").glob("*"))]
+
+
+def _trial_budget(spending: Mapping[str, Budget]) -> Budget:
+    """What a trial may spend: what a cell of the largest budget may."""
+    return max(spending.values(), key=lambda budget: budget.limit)
+
+
+def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *, verbose: bool, force: bool) -> Experiment:
+    """The experiment with the settings that its trials chose; as it is where none are asked for. Trials that have a record are kept."""
+    if not tunes(experiment):
+        return experiment
+    done: set[Path] = set()
+
+    def run(wanted: Sequence[Cell]) -> list[Trial]:
+        marks = [cell_fingerprint(experiment, cell, budget.limit)[:8] for cell in wanted]
+        folders = [_folder(study, cell, mark) for cell, mark in zip(wanted, marks, strict=True)]
+        left = {
+            folder: cell for folder, cell in zip(folders, wanted, strict=True) if (force and folder not in done) or not _settled(folder)
+        }
+        if left:
+            _execute(experiment, list(_trial_jobs(experiment, budget, left)), workers, verbose)
+        done.update(folders)
+        return [trial(records.read_one(folder)) for folder in folders]
+
+    return tuned(experiment, budget.spec, run)
+
+
+def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell]) -> Iterator[Job]:
+    """The trials in these folders, behind the shared stages of their seed."""
+    seed = trial_seed(experiment)
+    first = f"reference-seed{seed}"
+    yield Job(first, _prepare, (experiment, seed))
+    for folder, cell in left.items():
+        yield Job(f"trial-{cell.label}", _run_cell, (experiment, cell, budget, folder), (first,))
 
 
 def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
@@ -117,8 +160,9 @@ def _unkept(experiment: Experiment, study: Path) -> str:
 
 def _folder(study: Path, cell: Cell, mark: str) -> Path:
     """The cell's folder: the one that ends in its fingerprint, whatever its label was when the grid had another number of budgets."""
-    known = sorted(study.glob(f"cells/*-seed{cell.seed}-{mark}"))
-    return known[0] if known else study / "cells" / f"{cell.label}-{mark}"
+    room = "cells" if cell.trial is None else "trials"
+    known = sorted(study.glob(f"{room}/*-seed{cell.seed}-{mark}"))
+    return known[0] if known else study / room / f"{cell.label}-{mark}"
 
 
 def _settled(folder: Path) -> bool:
@@ -130,7 +174,7 @@ def _settled(folder: Path) -> bool:
 
 def _supersede(study: Path, plan: AlgorithmPlan) -> None:
     """Keep, but leave out of reports, records that another version of the algorithm's file made; a changed default counts as one."""
-    old = [folder for folder in sorted((study / "cells").glob("*")) if _made_by_another(folder, plan)]
+    old = [folder for folder in _folders(study) if _made_by_another(folder, plan)]
     for folder in old:
         records.supersede(folder)
     if old:

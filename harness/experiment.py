@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -120,13 +121,18 @@ class Experiment(Assumptions):
 
 
 class Cell(NamedTuple):
-    """One run: an algorithm with one setting, one seed and one budget; ``several`` says that the grid has other budgets as well."""
+    """One run: an algorithm with one setting, one seed and one budget; ``several`` says that the grid has other budgets as well.
+
+    ``trial`` says what a trial is of, ``tuning`` where tuning found the setting.
+    """
 
     algorithm: AlgorithmPlan
     setting: Mapping[str, Setting]
     seed: int
     budget: str
     several: bool = False
+    trial: Mapping[str, Any] | None = None
+    tuning: Mapping[str, Any] | None = None
 
     @property
     def label(self) -> str:
@@ -182,8 +188,8 @@ def cells(experiment: Experiment) -> Iterator[Cell]:
     several = len(experiment.budget) > 1
     for seed in experiment.seeds:
         for plan in experiment.algorithms:
-            for setting in plan.settings:
-                yield from (Cell(plan, setting, seed, budget, several) for budget in experiment.budget)
+            for setting, tuning in zip_longest(plan.settings, plan.tuning):
+                yield from (Cell(plan, setting, seed, budget, several, tuning=tuning) for budget in experiment.budget)
 
 
 def fingerprint(value: Any) -> str:
@@ -201,6 +207,7 @@ def study_key(experiment: Experiment) -> str:
 def cell_fingerprint(experiment: Experiment, cell: Cell, budget: float) -> str:
     """sha256 of the study, the budget's limit, the algorithm's name and file, the setting, seed and threads; no label is in it."""
     plan = {"algorithm": cell.algorithm.name, "file": cell.algorithm.sha256, "setting": dict(cell.setting), "seed": cell.seed}
+    plan |= {} if cell.trial is None else {"kind": "trial"}
     return fingerprint({"study": study_key(experiment), "budget": budget, "threads": experiment.threads, **plan})
 
 

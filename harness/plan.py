@@ -24,7 +24,8 @@ class Frozen(BaseModel):
 class AlgorithmPlan(Frozen):
     """One algorithm and its grid cells. ``settings`` hold what differs from the file's declared defaults; ``sha256`` is of its code.
 
-    ``search`` says where the settings that the grid leaves alone are searched when the comparison is tuned.
+    ``search`` says where the settings that the grid leaves alone are searched when the comparison is tuned; ``tuning`` says of each of the
+    ``settings`` where tuning found it, and is empty before.
     """
 
     name: str
@@ -33,6 +34,7 @@ class AlgorithmPlan(Frozen):
     knob: str | None = None
     settings: tuple[dict[str, Setting], ...]
     search: dict[str, Range] = {}
+    tuning: tuple[dict[str, Any], ...] = ()
 
 
 def plans(flags: Mapping[str, Any], written: Mapping[str, Any], defaults: Defaults, *, quick: bool, origin: str) -> list[AlgorithmPlan]:
@@ -102,13 +104,14 @@ def _plan(entry: Entry, layers: Sequence[tuple[Mapping[str, Any], str]], quick: 
     for asked, where in layers:
         chosen |= settings.choices(entry, asked, where)
     path = str(entry.path) if entry.path and not entry.module else None
-    proposed = {name: values[0] for name, values in settings.choices(entry, layers[0][0], layers[0][1]).items() if len(values) == 1}
-    fixed = {*entry.declaration.grid, *(name.replace("-", "_") for asked, _ in layers[1:] for name in asked)}
+    defaults = settings.choices(entry, *layers[0])
+    asked_for = {name.replace("-", "_") for asked, _ in layers[1:] for name in asked}
+    fixed = {*entry.declaration.grid, *asked_for, *(name for name, values in defaults.items() if len(values) > 1)}
     return AlgorithmPlan(
         name=entry.name,
         path=path,
         sha256=entry.sha256,
         knob=entry.declaration.knob,
         settings=settings.spread(chosen),
-        search=settings.search(entry, fixed, proposed),
+        search=settings.search(entry, fixed, {name: values[0] for name, values in defaults.items()}),
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from harness.experiment import Experiment, cells, study_key
-from harness.price import THROUGHPUT, budgets, estimate
+from harness.measure.targets import MOST
+from harness.price import THROUGHPUT, Budget, Estimate, budgets, estimate
+from harness.trials import knob_of, trial_seed, trials, tunes
 
 if TYPE_CHECKING:
     from harness.training.ledger import Shape
@@ -40,10 +43,30 @@ def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, fl
     for cell in every:
         yield f"{cell.label:<{width}}  {spending[cell.budget].limit:.3g} FLOPs  about {seconds(guess.cells[cell.budget])}"
     yield ""
+    yield from _trials(experiment, spending, guess, jobs)
     total = sum(spending[cell.budget].limit for cell in every)
     at = ", ".join(experiment.budget)
     yield f"Study {experiment.task}-{study_key(experiment)[:8]}: {len(every)} cells at {at}, {total:.3g} FLOPs together."
     yield (
         f"Estimate: {seconds(guess.total)} with {jobs} process{'es' if jobs > 1 else ''}, of it {seconds(guess.stage)} per seed "
         f"for the shared reference; assumes {THROUGHPUT / 1e9:g} GFLOP/s per process: an order of magnitude. Nothing was run."
+    )
+
+
+def _trials(experiment: Experiment, spending: Mapping[str, Budget], guess: Estimate, jobs: int) -> Iterator[str]:
+    """Every trial with its price, and how many more the KL targets may take; nothing for a comparison at declared settings."""
+    if not tunes(experiment):
+        return
+    budget = max(spending.values(), key=lambda each: each.limit)
+    every = list(trials(experiment, budget.spec)) if experiment.tune else []
+    for cell in every:
+        yield f"trial-{cell.label}  {budget.limit:.3g} FLOPs  about {seconds(guess.cells[budget.spec])}"
+    turned = [plan for plan in experiment.algorithms if knob_of(plan)] if experiment.kl_targets else []
+    aimed = sum(len(plan.settings) * (not experiment.tune) + MOST * len(experiment.kl_targets) for plan in turned)
+    more = f" and at most {aimed} for the KL targets" if aimed else ""
+    most, price = len(every) + aimed, f"{(len(every) + aimed) * budget.limit:.3g} FLOPs"
+    time = seconds(math.ceil(most / jobs) * guess.cells[budget.spec])
+    yield (
+        f"Tuning before the cells: {len(every)} trials{more}, on seed {trial_seed(experiment)} and tuning prompts; {price} "
+        f"charged to tuning, to no cell's budget; about {time} more than the estimate below."
     )

@@ -24,7 +24,7 @@ from harness.models import storage
 from harness.models.loading import load_model, meter
 from harness.models.metered import Metered
 from harness.models.reference import fit_reference
-from harness.pairing import HELDOUT, sampled
+from harness.pairing import HELDOUT, Models, sampled
 from harness.store.cache import key_of, stage
 from harness.store.hashes import weights_hash
 from harness.training.ledger import Ledger
@@ -85,11 +85,11 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     reward_key = {"stage": "reward", "version": 3, "pairs": key_of(pairs_key)}
     proxy = judge = None
     if task.score is not None:
-        proxy = stage("reward", reward_key, lambda folder: _fit_reward(folder, "proxy", train, heldout, sft, seed, report))
+        proxy = stage("reward", reward_key, lambda folder: fit_reward(folder, "proxy", train, heldout, sft, seed, report))
     else:
         judged = tokens.pairs(task.judge_pairs)[: 2 * (experiment.limit or len(task.judge_pairs))]
         judge_key = {**reward_key, "judge": len(judged)}
-        judge = stage("judge", judge_key, lambda folder: _fit_reward(folder, "judge", judged, heldout, sft, seed, report))
+        judge = stage("judge", judge_key, lambda folder: fit_reward(folder, "judge", judged, heldout, sft, seed, report))
     logps = storage.load_tensor(pairs / "reference_logps.safetensors")
     return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed)
 
@@ -100,6 +100,16 @@ def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
     if experiment.task_options:
         values["task_options"] = dict(experiment.task_options)
     return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
+
+
+def pair_models(experiment: Experiment, task: Task, reference: Metered, seed: int, report: Report) -> Models:
+    """The policies that pairs may be sampled from, by name: the reference of the seed and an older one of its own."""
+
+    def model(name: str) -> Metered:
+        older = name == "older-policy"
+        return storage.load_model(_older(experiment, task, seed, report), reference.ledger)[0] if older else reference
+
+    return model
 
 
 def _older(experiment: Experiment, task: Task, seed: int, report: Report) -> Path:
@@ -136,12 +146,7 @@ def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens
     report("pairs", 0.0, None)
     reference = storage.load_model(sft, Ledger(float("inf")))[0]
     if task.pairs is None:
-
-        def model(name: str) -> Metered:
-            older = name == "older-policy"
-            return storage.load_model(_older(experiment, task, seed, report), reference.ledger)[0] if older else reference
-
-        train, heldout = sampled(experiment, task, tokens, model, seed)
+        train, heldout = sampled(experiment, task, tokens, pair_models(experiment, task, reference, seed, report), seed)
     else:
         train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)[: 2 * (experiment.limit or HELDOUT)]
     if not train:
@@ -155,7 +160,7 @@ def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens
     (folder / "dropped.json").write_text(json.dumps(dict(tokens.dropped)))
 
 
-def _fit_reward(
+def fit_reward(
     folder: Path, name: str, pairs: Sequence[TokenPair], heldout: Sequence[TokenPair], sft: Path, seed: int, report: Report
 ) -> None:
     """A Bradley-Terry reward model on ``pairs``: the common proxy meter, or the judge of a task without a gold reward."""

@@ -109,7 +109,8 @@ class Task:
     ``demonstrations(generator, n)`` and ``training_prompts(generator, n)`` return n rows of the training split (fresh ones where the
     task can make them, else drawn in reshuffled epochs). ``pairs`` is None where pairs are to be sampled from the SFT reference and
     labelled by a Bradley-Terry draw from ``score``. ``judge_pairs`` are pairs disjoint from all others on which a reward model is
-    fitted to judge a task that has no ``score``. ``judges`` names the columns of ``score`` that may judge: the first is the reward that
+    fitted to judge a task that has no ``score``; ``tuning_pairs`` are disjoint from those too, for the judge that settings are chosen by,
+    wherever ``pairs`` is not None. ``judges`` names the columns of ``score`` that may judge: the first is the reward that
     labels pairs and judges where nobody says otherwise, the others are second opinions that are always recorded beside it.
     What a world may bring beyond that: ``annotators`` weigh the columns of ``score`` each in their own way; ``write(generator, prompts)``
     returns a fresh response of the data's own writer to each; ``own_pairs(generator, n)`` returns those of n pairs that are the task's own
@@ -135,6 +136,7 @@ class Task:
     own_pairs: Callable[[np.random.Generator, int], list[Pair]] | None = None
     pairs: Sequence[Pair] | None = None
     judge_pairs: Sequence[Pair] = ()
+    tuning_pairs: Sequence[Pair] = ()
     heldout_pairs: Sequence[Pair] = ()
     probes: Sequence[Probe] = ()
     typical_tokens: tuple[float, float] = (0.0, 0.0)

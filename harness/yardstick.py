@@ -16,7 +16,7 @@ from harness.measure.judge import ScoreJudge, gold_judge
 from harness.models.metered import Metered
 from harness.models.storage import load_reward
 from harness.stages import Report, Shared
-from harness.store.cache import stage
+from harness.store.cache import key_of, stage
 from harness.training.ledger import Ledger
 from harness.types import FITTED_JUDGE, Array, Demonstration, Group, Response
 
@@ -31,6 +31,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         "pairs": shared.pair_folder.name,
         "task": shared.task.version,
         "judge": shared.judge.name if shared.judge else "",
+        "prompts": key_of({"prompts": [demonstration.prompt for demonstration in _evaluation(experiment, shared)]}),
     }
     sizes = {name: getattr(experiment, name) for name in ("evaluation_prompts", "opponent_samples", "probe_prompts")}
     folder = stage("baseline", {**key, **sizes}, lambda path: _baseline(path, experiment, shared, judge, report))

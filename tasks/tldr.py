@@ -113,7 +113,7 @@ def _from_file(path: Path, limit: int | None) -> Task:
     """Returns the task made of real posts: no gold reward, so a reward model fitted on ``judge_pairs`` judges; no probes."""
     source = sources.read_rows(path, limit=limit)
     parts = sources.by_split(source.rows)
-    pairs, judge, heldout = (sources.pairs(parts[name]) for name in ("train", "judge", "evaluation"))
+    pairs, judge, tuner, heldout = (sources.pairs(parts[name]) for name in ("train", "judge", "tuner", "evaluation"))
     demonstrations, tuning, evaluation = (sources.demonstrations(parts[name]) for name in ("train", "tuning", "evaluation"))
     for what, found in {"training pairs": pairs, "judge pairs": judge, "held-out pairs": heldout}.items():
         if not found:
@@ -132,9 +132,10 @@ def _from_file(path: Path, limit: int | None) -> Task:
         max_response_tokens=64,
         pairs=pairs,
         judge_pairs=judge,
+        tuning_pairs=tuner,
         heldout_pairs=heldout,
         typical_tokens=sources.estimated_tokens(demonstrations),
-        notes=_notes(source.counts(), len(pairs), len(judge), len(heldout)),
+        notes=_notes(source.counts(), len(pairs), len(judge), len(tuner), len(heldout)),
     )
 
 
@@ -158,11 +159,12 @@ def _file_defaults(pairs: int, demonstrations: int) -> Defaults:
     )
 
 
-def _notes(counts: str, pairs: int, judge: int, heldout: int) -> tuple[str, ...]:
+def _notes(counts: str, pairs: int, judge: int, tuner: int, heldout: int) -> tuple[str, ...]:
     return (
         "this is a trial on real posts: few rows and one judge, so it shows that the path works and ranks nothing",
         counts,
-        f"split by the hash of the prompt: {pairs} training pairs, {judge} judge pairs, {heldout} held-out pairs",
+        f"split by the hash of the prompt: {pairs} training pairs, {judge} judge pairs, {tuner} pairs for a tuning judge, "
+        f"{heldout} held-out pairs",
         "win rates are those of a reward model fitted on the judge pairs, not of people; there is no gold reward and no safety probe",
     )
 

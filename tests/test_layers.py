@@ -81,8 +81,10 @@ def test_tasks_know_numpy_the_nouns_and_data() -> None:
     assert [each for each in room("tasks/**/*.py") if not (within(each.module, *allowed) or standard(each.module, but={"pickle"}))] == []
 
 
-# What reports compute with.
-PURE_MEASURES = ("statistics/*", "frontier", "frontier_scores", "best_of_n", "overoptimisation", "lineage", "pairwise", "verdicts")
+PURE_MEASURES = (  # what reports compute with
+    *("statistics/*", "frontier", "frontier_scores", "best_of_n", "overoptimisation", "verdicts"),
+    *("tuning", "targets", "lineage", "pairwise"),
+)
 RECORD_ROOMS = ("harness/report/*.py", "harness/store/*.py", *(f"harness/measure/{name}.py" for name in PURE_MEASURES))
 
 

@@ -24,8 +24,11 @@ from harness.data import splits
 from harness.errors import HarnessError, near
 from harness.types import Demonstration, Pair, Response
 
-SPLITS = (("judge", 0.45), ("train", 0.75), ("tuning", 0.78), ("evaluation", 1.0))
-"""Upper bounds of a file's splits by the hash of the prompt; an unjudged row of the judge's share goes to train."""
+SPLITS = (("judge", 0.33), ("tuner", 0.45), ("train", 0.75), ("tuning", 0.78), ("evaluation", 1.0))
+"""Upper bounds of a file's splits by the hash of the prompt; an unjudged row of a judge's share goes to train.
+
+``judge`` fits the judge of the evaluation, ``tuner`` the one that settings are chosen by.
+"""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
     judged = {row.prompt for row in rows if row.chosen is not None}
     for row in sorted(rows, key=lambda row: splits.share_of(row.prompt)):
         name = splits.split_of(row.prompt, SPLITS)
-        parts["train" if name == "judge" and row.prompt not in judged else name].append(row)
+        parts["train" if name in ("judge", "tuner") and row.prompt not in judged else name].append(row)
     return parts
 
 

@@ -36,7 +36,7 @@ class Yardstick:
 
     ``opponents`` are texts of frozen SFT samples, (prompts)(samples); ``standings`` hold what each column of the judge scored them and
     the data set's own responses. ``refusals`` are the reference's masses by probe,
-    ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs.
+    ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs. ``tuner`` scores what is measured on tuning prompts.
     """
 
     tokens: Tokens
@@ -52,6 +52,7 @@ class Yardstick:
     heldout_logps: Array
     gold: bool
     seed: int
+    tuner: RewardModel | None = None
 
     @property
     def opponent_scores(self) -> Array:
@@ -130,6 +131,8 @@ def judged(yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Grou
     columns = {name: values for name, values in scores.items() if name != "length"}
     for name in yard.judge.names:
         columns |= _outcomes(scores[name], yard.standings[name], yard.judge.suffix(name))
+    if yard.tuner is not None:
+        columns["tuning_score"] = _array(yard.tuner.scores(groups))
     if yard.proxy is not None:
         columns["proxy"] = _array(yard.proxy.scores(groups))
     return columns

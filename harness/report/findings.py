@@ -19,6 +19,7 @@ KL_CAVEAT = (
     "KL distance between the initial and optimized policies is not a reliable measure of optimization power "
     "when comparing different methods"
 )
+UNTUNED = "Untuned: knobs and learning rates are declared defaults, not found with equal effort; a tuned comparison may come out otherwise."
 KL_SOURCE = "Gao, Schulman and Hilton 2022, the authors' summary of arXiv 2210.10760"
 
 
@@ -88,9 +89,8 @@ def cautions(study: Study) -> list[str]:
     said.append(f"Intervals: {interval_line(found)}")
     if (relative := spread(found)) is not None and relative > MATCHED:
         said.append(matching(found) + " Differences between algorithms may be differences of compute.")
-    said.append(
-        "Untuned: knobs and learning rates are declared defaults, not found with equal effort; a tuned comparison may come out otherwise."
-    )
+    if not any(point.head.get("tuned") for point in found):
+        said.append(UNTUNED)
     said += [*unfinished_learning(found), oracles(found)]
     lost = counts(study)
     if lost.diverged or lost.failed or lost.unfinished:

@@ -82,6 +82,17 @@ def limit_of(record: Mapping[str, Any]) -> float:
     return float(budget.get("limit") or budget.get("flops") or 0.0)
 
 
+def point_label(record: Mapping[str, Any]) -> str:
+    """What a cell's setting is called: a tuned one by its grid value, for what was searched is in a table of its own."""
+    return f"{setting_label(shown(record))}, tuned" if record.get("tuned") else setting_label(shown(record))
+
+
+def shown(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a setting that names a point."""
+    setting: Mapping[str, Any] = record.get("setting") or {}
+    return (record.get("tuning") or {}).get("grid", setting) if record.get("tuned") else setting
+
+
 def setting_label(setting: Mapping[str, Any]) -> str:
     """A setting as ``beta=0.1``, several values joined by commas; ``default`` where none was chosen."""
     return ", ".join(f"{key}={short(value)}" for key, value in setting.items()) or "default"

@@ -19,6 +19,7 @@ from harness.report import (
     section_frontier,
     section_judges,
     section_safety,
+    section_tuning,
     tables,
 )
 from harness.report.drawing import Drawing
@@ -31,7 +32,13 @@ from harness.report.section import Make
 from harness.store.records import RECORD, Study, write_bytes
 
 # The rooms of the page after Results, in order; each returns a section or None where a study has nothing for it.
-SECTIONS: tuple[Make, ...] = (section_comparisons.section, section_frontier.section, section_judges.section, section_safety.section)
+SECTIONS: tuple[Make, ...] = (
+    section_comparisons.section,
+    section_frontier.section,
+    section_tuning.section,
+    section_judges.section,
+    section_safety.section,
+)
 
 LEFT_OUT = {
     "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",

@@ -14,7 +14,19 @@ import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_difference, two_way_interval
 from harness.report.escape import deeply, visible
-from harness.report.numbers import by_mark, charged, interval_of, limit_of, metrics, per_prompt, setting_label, short, within
+from harness.report.numbers import (
+    by_mark,
+    charged,
+    interval_of,
+    limit_of,
+    metrics,
+    per_prompt,
+    point_label,
+    setting_label,
+    short,
+    shown,
+    within,
+)
 from harness.report.sound import problem
 from harness.store.records import Cell, Reference, Row, Study, read
 
@@ -84,7 +96,7 @@ class Point:
     @property
     def knob(self) -> str:
         """The setting's value alone, for a label beside a point."""
-        return ", ".join(short(value) for value in self.head.get("setting", {}).values()) or "default"
+        return ", ".join(short(value) for value in shown(self.head).values()) or "default"
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -177,11 +189,13 @@ def load(folder: Path) -> Loaded:
     study = read(folder)
     cells = tuple(replace(cell, record=deeply(cell.record)) for cell in study.cells)
     references = tuple(replace(reference, record=deeply(reference.record)) for reference in study.references)
-    problems = {each: said for each in (*cells, *references) if (said := problem(each))}
+    trials = tuple(replace(trial, record=deeply(trial.record)) for trial in study.trials)
+    problems = {each: said for each in (*cells, *references, *trials) if (said := problem(each))}
     skipped = (*study.skipped, *problems.values())
     kept = tuple(cell for cell in cells if cell not in problems)
     own = tuple(reference for reference in references if reference not in problems)
-    return Loaded(study.folder, deeply(study.experiment), kept, own, tuple(map(visible, skipped)), study.unfinished)
+    tried = tuple(trial for trial in trials if trial not in problems)
+    return Loaded(study.folder, deeply(study.experiment), kept, own, tuple(map(visible, skipped)), study.unfinished, tried)
 
 
 def points(study: Study) -> list[Point]:
@@ -204,7 +218,7 @@ def _points(cells: Sequence[Cell]) -> list[Point]:
     groups: dict[tuple[str, str, float], list[Cell]] = {}
     for cell in cells:
         if cell.record["status"] == SHOWN and cell.record.get("checkpoints"):
-            key = (name_of(cell.record["algorithm"]), setting_label(cell.record.get("setting", {})), limit_of(cell.record))
+            key = (name_of(cell.record["algorithm"]), point_label(cell.record), limit_of(cell.record))
             groups.setdefault(key, []).append(cell)
     found = [
         Point(name, label, tuple(sorted(group, key=lambda c: int(c.record.get("seed", 0))))) for (name, label, _), group in groups.items()

@@ -29,7 +29,7 @@ SCHEMA = 1
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
 TIMES, LOG, EXPERIMENT, POLICY = "times.json", "log.txt", "experiment.json", "policy"
 TEMPERATURES, TEMPERATURE_ROWS = "temperatures.json", "temperatures.jsonl.gz"
-KINDS = ("cell", "reference")
+KINDS = ("cell", "reference", "trial")
 STATUSES = ("finished", "diverged", "failed")
 
 Row = dict[str, Any]
@@ -132,7 +132,10 @@ class Reference(Cell):
 
 @dataclass(frozen=True)
 class Study:
-    """Cells that may be compared with each other. ``skipped`` and ``unfinished`` name the folders left out, with the reason."""
+    """Cells that may be compared with each other. ``skipped`` and ``unfinished`` name the folders left out, with the reason.
+
+    ``trials`` are runs on tuning prompts that settings were chosen by; they are no results.
+    """
 
     folder: Path
     experiment: Row
@@ -140,6 +143,7 @@ class Study:
     references: tuple[Reference, ...]
     skipped: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
+    trials: tuple[Cell, ...] = ()
 
 
 def read(study: Path) -> Study:
@@ -152,11 +156,13 @@ def read(study: Path) -> Study:
     written = _mapping(experiment)
     cells = [Cell(folder, record) for folder, record in _records(study / "cells", "cell", skipped, unfinished)]
     references = [Reference(folder, record) for folder, record in _records(study / "references", "reference", skipped, unfinished)]
-    foreign = pooling.foreign(written, {each.folder.name: each.record for each in (*cells, *references)})
+    trials = [Cell(folder, record) for folder, record in _records(study / "trials", "trial", skipped, unfinished)]
+    foreign = pooling.foreign(written, {each.folder.name: each.record for each in (*cells, *references, *trials)})
     skipped += foreign.values()
     kept = tuple(cell for cell in cells if cell.folder.name not in foreign)
     own = tuple(reference for reference in references if reference.folder.name not in foreign)
-    return Study(study, written, kept, own, tuple(skipped), tuple(unfinished))
+    tried = tuple(trial for trial in trials if trial.folder.name not in foreign)
+    return Study(study, written, kept, own, tuple(skipped), tuple(unfinished), tried)
 
 
 def studies(root: Path) -> list[Path]:
@@ -166,13 +172,18 @@ def studies(root: Path) -> list[Path]:
     return sorted(folder for folder in root.iterdir() if (folder / EXPERIMENT).exists()) if root.is_dir() else []
 
 
+def read_one(folder: Path) -> Row:
+    """The record in a run's folder; empty where there is none that can be read."""
+    try:
+        return _mapping(folder / RECORD)
+    except HarnessError:
+        return {}
+
+
 def status(folder: Path) -> str | None:
     """The status of a folder's record, ``superseded`` where it was marked so, None where there is none that can be read."""
-    try:
-        record = _mapping(folder / RECORD)
-    except HarnessError:
-        return None
-    return "superseded" if record.get("superseded") else str(record.get("status"))
+    record = read_one(folder)
+    return None if not record else "superseded" if record.get("superseded") else str(record.get("status"))
 
 
 def supersede(folder: Path, *, superseded: bool = True) -> None:

@@ -251,3 +251,64 @@ def strip(folder: Path, slices: Sequence[str]) -> None:
         kept = {key: value for key, value in checkpoint["metrics"].items() if "refusal" not in key and not key.startswith(tuple(slices))}
         checkpoint["metrics"] = kept
     write_json(folder / "record.json", record)
+
+
+def trial(
+    study: Path, name: str, index: int, number: int, *, score: float, gold: float, status: str = "finished", flops: float = FLOPS
+) -> Path:
+    """One trial of an algorithm's ``index``-th grid value: number 0 is its default, the others were drawn; -1 looked for a KL."""
+    knob, values = KNOBS[name]
+    setting: dict[str, Any] = {knob: values[index]} | ({"learning_rate": 1e-3 * 2**number} if number else {})
+    found = {
+        "tuning_score": interval(score, 0.2, 128),
+        "gold": interval(gold, 0.3, 128),
+        "kl": interval(KL.get(name, (1, 1, 1))[index], 0.1, 128),
+    }
+    found["win_sft"] = interval(min(0.95, 0.5 + gold / 20), 0.05, 128)
+    folder = study / "trials" / f"{name}-{knob}={values[index]}-{number}-seed0-0a1b2c3d"
+    fingerprint = f"{name}{index}{number}".ljust(64, "0")
+    record = {
+        "kind": "trial", "fingerprint": fingerprint, "study": "toy-00000000", "status": status, "seed": 0, "setting": setting,
+        "failure": None if status == "finished" else "loss is not finite at step 7",
+        "trial_of": {"grid": {knob: values[index]}} | ({"index": number} if number >= 0 else {"target": 1.0}),
+        "task": {"name": "toy", "version": "1-abc", "source": "embedded", "notes": []}, "budget": {"spec": "2epochs", "flops": FLOPS},
+        "algorithm": {"name": name, "control": name == "sft_chosen", "knob": knob}, "settings": setting,
+        "compute": {"canonical": {"update": flops}, "counts": {}},
+        "checkpoints": [{"mark": 1.0, "final": True, "metrics": found}] if status == "finished" else [],
+        "tuner": {"pairs": 2000, "accuracy": interval(0.74, 0.05, 256), "lineage": "held-out pairs"},
+    }  # fmt: skip
+    with CellWriter(folder) as writer:
+        writer.finish(record, {"wall": {"update": 9.0}, "device": "cpu", "threads": 1, "total_wall": 9.0})
+    return folder
+
+
+def tuned(root: Path, names: Sequence[str] = ("dpo", "ppo"), *, drawn: int = 4, gold: bool = True, extra: float = 1.0) -> Path:
+    """A tuned study: trials at every grid value, one diverged, and the cells of its winners; ``extra`` times PPO's FLOPs."""
+    study(root, names, failed=False, gold=gold)
+    ranges = {"learning_rate": [2.5e-4, 4e-3, "log", "a factor 4 around the default"]}
+    written = json.loads((root / "experiment.json").read_text())
+    plans = [{"name": name, "search": ranges} for name in names]
+    write_json(root / "experiment.json", written | {"tune": drawn, "kl_targets": [0.5, 2.0], "checkpoint": "best", "algorithms": plans})
+    generator = np.random.default_rng(3)
+    for name in names:
+        for index in range(3):
+            for number in range(drawn + 1):
+                lost = name == "ppo" and index == 2 and number == drawn
+                score = float(generator.normal(1 + index / 2, 0.6))
+                spent = FLOPS * (extra if name == "ppo" else 1.0)
+                trial(root, name, index, number, score=score, gold=2 + score, status="diverged" if lost else "finished", flops=spent)
+            _tuned_cell(root, name, index, gold=gold)
+    return root
+
+
+def _tuned_cell(root: Path, name: str, index: int, *, gold: bool) -> None:
+    knob, values = KNOBS[name]
+    targets = [
+        {"target": 0.5, "knob": values[0], "kl": 0.52, "reached": True, "words": f"reached: KL 0.52 at {knob} {values[0]:g}"},
+        {"target": 2.0, "knob": values[1], "kl": 1.2, "reached": False, "words": f"not reached: highest KL 1.20 at {knob} {values[1]:g}"},
+    ]
+    note = {"tuned": True, "grid": {knob: values[index]}, "trials": 15, "trial": f"{name}{index}1", "targets": targets}
+    scores = [{"mark": 0.5, **interval(1.4, 0.2, 128)}, {"mark": 1.0, **interval(1.1, 0.2, 128)}]
+    setting = {knob: values[index], "learning_rate": 2e-3}
+    rule = {"rule": "best", "best": 0.5, "scores": scores}
+    cell(root, name, index, 0, tuned=True, tuning=note, setting=setting, checkpoint=rule, gold=gold)

@@ -83,11 +83,11 @@ def test_a_limit_keeps_the_first_rows(embedded: Task) -> None:
     assert [len(probe.prompts) for probe in small.probes] == [5, 5]
 
 
-@pytest.mark.parametrize(("name", "counts"), [("tldr_judged.csv", (4, 5, 3)), ("tldr_pairs.jsonl", (6, 7, 3))])
+@pytest.mark.parametrize(("name", "counts"), [("tldr_judged.csv", (4, 2, 3, 3)), ("tldr_pairs.jsonl", (6, 3, 4, 3))])
 def test_file_task_splits_are_disjoint_by_prompt(name: str, counts: tuple[int, int, int]) -> None:
     made = task(FIXTURES / name)
     assert made.pairs is not None and made.score is None and not made.probes and not made.vocabulary
-    assert (len(made.pairs), len(made.judge_pairs), len(made.heldout_pairs)) == counts
+    assert (len(made.pairs), len(made.judge_pairs), len(made.tuning_pairs), len(made.heldout_pairs)) == counts
     _assert_disjoint(made)
 
 
@@ -119,7 +119,7 @@ def test_too_few_rows_are_one_clear_error() -> None:
 def test_real_posts() -> None:
     made = task(REAL)
     assert made.pairs is not None
-    assert (len(made.pairs), len(made.judge_pairs), len(made.heldout_pairs)) == (188, 284, 111)
+    assert (len(made.pairs), len(made.judge_pairs), len(made.tuning_pairs), len(made.heldout_pairs)) == (188, 196, 88, 111)
     assert len(made.evaluation) >= 64 and len(made.tuning) >= 32
     _assert_disjoint(made)
 
@@ -131,8 +131,8 @@ def test_importing_the_task_imports_no_torch() -> None:
 
 def _assert_disjoint(made: Task) -> None:
     train = {row.prompt for row in made.demonstrations(np.random.default_rng(0), 5000)} | {pair.prompt for pair in made.pairs or ()}
-    judge, heldout = ({pair.prompt for pair in rows} for rows in (made.judge_pairs, made.heldout_pairs))
+    judge, tuner, heldout = ({pair.prompt for pair in rows} for rows in (made.judge_pairs, made.tuning_pairs, made.heldout_pairs))
     evaluation, tuning = ({row.prompt for row in rows} for rows in (made.evaluation, made.tuning))
     assert heldout <= evaluation and tuning
-    sets = [train, judge, evaluation, tuning]
+    sets = [train, judge, tuner, evaluation, tuning]
     assert sum(map(len, sets)) == len(set().union(*sets))

@@ -1,0 +1,117 @@
+"""The page's room on tuning: what was searched and with how much, who won under which selection, KL targets, and the checkpoint rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.measure.tuning import EQUAL, SELECTIONS, effort_spread, order
+from harness.report import figure_tuning
+from harness.report.numbers import interval_of
+from harness.report.points import Loaded, Point
+from harness.report.section import Grid, Looks, Section
+from harness.report.tuned import Tried, checkpoint_rows, interval_text, search_rows, target_rows
+
+UNTUNED = (
+    "Untuned: every algorithm ran at its declared settings, which were not found with equal effort; a tuned comparison (--tune) may come "
+    "out otherwise."
+)
+WORDS = {"proxy": "by the tuning judge", "defaults": "at declared defaults", "gold": "by gold"}
+
+
+def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
+    """The room; of an untuned study one sentence, and what is known of its checkpoints."""
+    tried = Tried(study)
+    checkpoints = [table for table in (checkpoint_rows(found),) if table is not None]
+    if not tried.trials:
+        return Section("tuning", "Tuning", [UNTUNED, _rule(study, bool(checkpoints))], tables=checkpoints)
+    drawn = figure_tuning.draw(tried.trials, looks)
+    tables = [search_rows(study.experiment), tried.effort_rows(), *_chosen(tried), target_rows(found), *checkpoints]
+    return Section(
+        "tuning",
+        "Tuning",
+        paragraphs=[*_what(study, tried), _effort(tried), *_order(tried), *_lost(found), _rule(study, bool(checkpoints))],
+        figures=[drawn] if drawn else [],
+        tables=[table for table in tables if table is not None],
+        cautions=list(_cautions(tried)),
+    )
+
+
+def _what(study: Loaded, tried: Tried) -> Iterator[str]:
+    """How settings were found, and how good the judge is that found them."""
+    experiment = study.experiment
+    record = next(iter(tried.records.values()))
+    where = f"on seed {record.get('seed', 0)} with the budget {(record.get('budget') or {}).get('spec', '')} each"
+    if experiment.get("tune"):
+        yield (
+            f"For every grid value of every algorithm: its declared default and {experiment['tune']} quasi-random points, {where}, "
+            f"measured on {tried.prompts} tuning prompts that no evaluation uses. The trial with the highest mean score of the tuning "
+            "judge was taken."
+        )
+    else:
+        yield f"Settings are declared defaults; only the knobs were searched for KL targets, {where}, on {tried.prompts} tuning prompts."
+    found = interval_of(tried.judge.get("accuracy"))
+    quality = "not measured" if found is None else f"{interval_text(found)}, n={found.n} (Wilson)"
+    yield (
+        f"The tuning judge is common to all: a reward model fitted on {tried.judge.get('pairs', '?')} pairs that no algorithm trains on "
+        f"and the evaluation's judge never saw. Held-out pairs that it ranks as labelled: {quality}."
+    )
+
+
+def _effort(tried: Tried) -> str:
+    """One sentence on effort; it says equal only where the spread allows it."""
+    spread = effort_spread(tried.spent)
+    if spread is None:
+        return "Fewer than two algorithms were tuned, so there is no effort to compare."
+    if spread <= EQUAL:
+        return f"Tuned with equal effort: tuning FLOPs differ by at most {100 * spread:.1f} % between algorithms, controls left out."
+    return (
+        f"Tuning effort differs: tuning FLOPs are spread over {100 * spread:.3g} % between algorithms, more than the {100 * EQUAL:g} % "
+        "that could be called equal."
+    )
+
+
+def _order(tried: Tried) -> Iterator[str]:
+    """Whether the order of algorithms hangs on how settings are selected; point estimates of one seed, so no ranking."""
+    names = {each: [one.algorithm for one in order(tried.chosen, each)] for each in SELECTIONS}
+    known = {each: found for each, found in names.items() if len(found) > 1}
+    if len(known) < 2:
+        return
+    said = "; ".join(f"{WORDS[each]}: {', '.join(found)}" for each, found in known.items())
+    changes = len({tuple(found) for found in known.values()}) > 1
+    outcome = "gold" if "gold" in known else "the win rate against SFT"
+    yield (
+        f"By {outcome} of the chosen trials the order of algorithms {'changes' if changes else 'does not change'} with the selection "
+        f"({said}). These are point estimates of one seed on tuning prompts: they show what hangs on the selection and rank nothing."
+    )
+
+
+def _chosen(tried: Tried) -> list[Grid]:
+    return [tried.winner_rows()] if tried.chosen else []
+
+
+def _lost(found: Sequence[Point]) -> Iterator[str]:
+    """Targets that were not reached, by name: a finding, not a gap."""
+    missed: dict[str, None] = {}
+    for point in found:
+        for each in (point.head.get("tuning") or {}).get("targets") or ():
+            if not each.get("reached"):
+                missed[f"{point.algorithm} at KL {each['target']:g} ({each['words']})"] = None
+    if missed:
+        yield f"KL targets without a setting: {'; '.join(missed)}."
+
+
+def _rule(study: Loaded, scored: bool) -> str:
+    """The declared checkpoint rule, the same for all."""
+    rule = study.experiment.get("checkpoint", "last")
+    if rule == "best":
+        return "Checkpoint rule, the same for all: best. Results are those of the mark, or the end, that the tuning judge prefers."
+    also = " The table says which mark the tuning judge would have preferred." if scored else " No other was scored."
+    return f"Checkpoint rule, the same for all: last. Results are those of the end of every run.{also}"
+
+
+def _cautions(tried: Tried) -> Iterator[str]:
+    """What stands at the top of the page."""
+    spread = effort_spread(tried.spent)
+    if spread is not None and spread > EQUAL:
+        yield _effort(tried)
+    yield from (said for said in _order(tried) if " changes with " in said)
