@@ -126,7 +126,7 @@ class _Run:
 
     def result(self) -> dict[str, Any]:
         """What the record says of the run beyond its plan."""
-        chosen = {} if self.tuner is None else {"tuner": tuner_facts(self.tuner.folder)}
+        chosen = {} if self.tuner is None else {"tuner": tuner_facts(self.experiment, self.shared, self.tuner.folder)}
         if self.keeper is not None:
             chosen["checkpoint"] = self.keeper.facts()
         compute = {"canonical": dict(self.ledger.canonical), "executed": dict(self.ledger.executed), "counts": dict(self.ledger.counts)}

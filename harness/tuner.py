@@ -18,9 +18,11 @@ from harness.data.pairs import read_pairs, write_pairs
 from harness.errors import HarnessError
 from harness.experiment import Experiment
 from harness.measure.evaluate import Yardstick, generator_for
+from harness.measure.lineage import Lineage
 from harness.measure.statistics import Interval, prompt_interval
 from harness.models import storage
 from harness.models.metered import Metered
+from harness.origins import labels
 from harness.pairing import sampled
 from harness.stages import Report, Shared, fit_reward, pair_models, shared
 from harness.store.cache import stage
@@ -83,11 +85,12 @@ def scene(experiment: Experiment, seed: int, ledger: Ledger, report: Report, *, 
     return Scene(seen, both, replace(yardstick(seen, both, ledger, report), tuner=judge.reward), judge)
 
 
-def tuner_facts(folder: Path) -> dict[str, Any]:
-    """What a record says of the tuning judge: its pairs, and its held-out accuracy with the Wilson interval (Wilson 1927)."""
+def tuner_facts(experiment: Experiment, shared: Shared, folder: Path) -> dict[str, Any]:
+    """What a record says of the tuning judge: its pairs, its held-out accuracy with the Wilson interval (Wilson 1927), its lineage."""
     quality = json.loads((folder / "reward.json").read_text())["quality"]
     pairs = len(read_pairs(folder / "pairs.jsonl"))
-    return {"pairs": pairs, "accuracy": _accuracy(quality), "lineage": "a reward model on pairs that no algorithm and no other judge sees"}
+    origin = Lineage(folder.name, shared.sft.name, (f"tuning pairs {folder.name}",), labels(experiment, shared.task))
+    return {"pairs": pairs, "accuracy": _accuracy(quality), "lineage": origin.plain()}
 
 
 def _accuracy(quality: dict[str, float]) -> dict[str, float] | None:

@@ -94,7 +94,12 @@ def test_a_record_holds_the_judge_s_accuracy_with_the_wilson_interval(tmp_path: 
     write_pairs(tmp_path / "pairs.jsonl", [TokenPair(0, (1,), (2,), (3,)), TokenPair(1, (1,), (2,), (3,))])
     quality = {"reward_accuracy": 0.75, "reward_heldout_pairs": 200.0}
     (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality}))
-    facts = tuner_facts(tmp_path)
+    experiment = SimpleNamespace(labels="bt")
+    shared = SimpleNamespace(sft=Path("sft-folder"), task=SimpleNamespace(name="toy", source="embedded", judges=("gold",)))
+    facts = tuner_facts(experiment, shared, tmp_path)  # type: ignore[arg-type]
+    assert facts["lineage"] == {
+        "weights": tmp_path.name, "start": "sft-folder", "data": (f"tuning pairs {tmp_path.name}",), "labeller": "gold of toy",
+    }  # fmt: skip
     assert facts["pairs"] == 2
     assert (facts["accuracy"]["value"], facts["accuracy"]["n"]) == (0.75, 200)
     assert (facts["accuracy"]["lower"], facts["accuracy"]["upper"]) == pytest.approx((0.6857, 0.8049), abs=1e-4)
