@@ -1,7 +1,8 @@
-"""The command line: ``compare``, ``report`` and ``list``. Only parses and prints; everything else is imported on use."""
+"""The command line: ``compare``, ``report``, ``control`` and ``list``. Only parses and prints; everything else is imported on use."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -109,6 +110,31 @@ def report(
             _complain(error)
     if broken:
         raise typer.Exit(1)
+
+
+@app.command()
+def control(
+    experiment: Annotated[Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="What to control; flags win over it.")] = None,
+    task: Annotated[str | None, typer.Option(help="A task's name or file, such as tldr.")] = None,
+    algorithms: Annotated[str | None, typer.Option(help="The algorithm compared with itself, then controls; the task's.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="A number (6 is 0 to 5) or a list.")] = None,
+    replicates: Annotated[int, typer.Option(min=2, help="Comparisons of the algorithm with itself.")] = 20,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Run comparisons whose answer is known, and say how often intervals and tests give it."""
+    from harness import control as controls
+    from harness import experiment as experiments
+
+    written = experiments.read(experiment) if experiment else {}
+    given = {"task": task, "algorithms": _words(algorithms), "seeds": seeds}
+    flags = {key: value for key, value in {**controls.SIZES, "seeds": controls.SEEDS}.items() if key not in written}
+    flags |= {name: value for name, value in given.items() if value is not None}
+    resolved, world = _resolve(flags, experiment)
+    _writable(results)
+    file = controls.run(resolved, results, task=world, replicates=replicates, jobs=jobs)
+    typer.echo(controls.table(json.loads(file.read_text(encoding="utf-8"))["rows"]))
+    typer.echo(f"Controls: {file}")
 
 
 @app.command(name="list")

@@ -24,7 +24,18 @@ MEMORY_SHARE = 0.6
 
 
 def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None = None, force: bool = False, verbose: bool = False) -> Path:
-    """Run what is not finished yet, write the report, return the study's folder. Parents import no torch: workers do the work."""
+    """Run what is not finished yet, write the report, return the study's folder."""
+    study = carry_out(experiment, results, task=task, jobs=jobs, force=force, verbose=verbose)
+    from harness.report import page
+
+    page.write(study)
+    return study
+
+
+def carry_out(
+    experiment: Experiment, results: Path, *, task: Task, jobs: int | None = None, force: bool = False, verbose: bool = False
+) -> Path:
+    """Run what is not finished yet and return the study's folder. Parents import no torch: workers do the work."""
     size = shape(experiment.model, len(task.vocabulary))
     spending = budgets(experiment, size, task.typical_tokens)
     study = results / f"{experiment.task}-{study_key(experiment)[:8]}"
@@ -41,9 +52,6 @@ def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None =
         _execute(experiment, todo, workers, verbose)
     if unkept := _unkept(experiment, study):
         print(unkept)
-    from harness.report import page
-
-    page.write(study)
     return study
 
 

@@ -97,6 +97,15 @@ def paired(point: Point, base: Point, key: str = OUTCOME) -> tuple[list[int], Ar
     return seeds, np.array([[ours[s][p] - theirs[s][p] for p in prompts] for s in seeds])
 
 
+def outcome_table(point: Point, key: str = OUTCOME) -> Array | None:
+    """The outcome of every seed on the prompts that all seeds have, (seeds, prompts); None where a seed has none."""
+    columns = _outcomes(point, key)
+    prompts = sorted(set.intersection(*(set(each) for each in columns.values()))) if columns else []
+    if len(columns) < len(point.cells) or not prompts:
+        return None
+    return np.array([[column[prompt] for prompt in prompts] for column in columns.values()])
+
+
 def _outcomes(point: Point, key: str) -> dict[int, Mapping[int, float]]:
     """The outcome by prompt of every seed at the end of its budget; seeds without one are left out."""
     found: dict[int, Mapping[int, float]] = {}
