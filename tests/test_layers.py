@@ -111,6 +111,7 @@ def test_the_parent_process_needs_no_torch() -> None:
     """The command line, the registry and what resolves and prices an experiment, whenever they import."""
     names = (
         "cli",
+        "control",
         "declaration",
         "errors",
         "experiment",

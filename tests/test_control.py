@@ -1,0 +1,84 @@
+"""``harness control``: what it runs, what it makes of records, and the whole line on a tiny budget."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import control, registry
+from harness.errors import HarnessError
+from harness.experiment import Experiment, resolve, study_key
+from harness.measure.statistics import Interval
+from harness.types import Defaults
+
+
+def base(**flags: Any) -> Experiment:
+    names = ["dpo", *(entry.name for entry in registry.describe("algorithms") if entry.declaration.metadata.get("control")), "ipo"]
+    return resolve({"task": "toy", "algorithms": names, "seeds": 2, **flags}, None, Defaults(algorithms=("dpo",), model="tiny-64"))
+
+
+def test_the_first_algorithm_is_set_against_itself_beside_the_controls() -> None:
+    found = control.against_itself(base(), 3)
+    subject, *others = found.algorithms
+    assert subject.name == "dpo"
+    assert [setting["replicate"] for setting in subject.settings] == list(range(6))
+    assert len({json.dumps({**setting, "replicate": 0}) for setting in subject.settings}) == 1
+    assert others
+    assert "ipo" not in {plan.name for plan in others}
+    assert all(len(plan.settings) == 1 for plan in others)
+    assert study_key(found) == study_key(base())
+
+
+def test_shuffled_labels_are_a_study_of_their_own() -> None:
+    found = control.without_labels(base())
+    assert (found.labels, [plan.name for plan in found.algorithms], found.cell_count) == ("shuffled", ["dpo"], 2)
+    assert study_key(found) != study_key(base())
+
+
+def test_one_seed_cannot_be_controlled(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="at least 2 seeds, found 1"):
+        control.run(base(seeds=1), tmp_path, task=None)  # type: ignore[arg-type]
+
+
+def test_the_table_has_every_row_with_its_interval() -> None:
+    row = control._row("A/A", "sign-flip test", Interval(0.05, 0.001, 0.249, 20), "at most .05")
+    assert control.table([row]).splitlines()[-1] == "| A/A | sign-flip test | 0.050 | [0.001, 0.249] | 20 | at most .05 |"
+
+
+def test_two_halves_that_differ_are_found_out() -> None:
+    """A/A rows of runs that are not alike: the interval excludes 0 every time, so the control can fail."""
+    generator = np.random.default_rng(0)
+    good, bad = ([(generator.random((6, 100)) < share).astype(float) for _ in range(4)] for share in (0.9, 0.3))
+    rows = {row["what"]: row["value"] for row in control._known(good, bad)}
+    assert rows["95 % interval excludes 0"] == 1.0
+    assert rows["95 % interval holds 0"] == 0.0
+
+
+TINY = """
+task = "tldr"
+model = "tiny-64"
+sft_steps = 40
+pairs = 96
+evaluation_prompts = 32
+seeds = [0, 1]
+budget = "1epochs"
+"""
+
+
+@pytest.mark.slow
+def test_the_whole_line_trains_replicates_that_differ_by_their_draws_alone(tmp_path: Path, command: Any) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    line = ("control", "tiny.toml", "--algorithms", "dpo,sft_chosen", "--replicates", "2", "--results", "results", "--jobs", "1")
+    run = command(*line, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    found = json.loads((tmp_path / "results" / "controls" / "controls.json").read_text())
+    assert {row["control"] for row in found["rows"]} >= {"A/A", "control", "shuffled labels"}
+    assert "| A/A | 95 % interval excludes 0 |" in run.stdout
+    cells = {path.parent.name.rpartition("-")[0]: path for path in (tmp_path / "results" / "controls").glob("*/cells/dpo*/metrics.jsonl")}
+    losses = {name: path.read_text() for name, path in cells.items() if "seed0" in name and "replicate" in name}
+    assert len(losses) == 4
+    assert len(set(losses.values())) == 4
