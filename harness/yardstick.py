@@ -18,7 +18,7 @@ from harness.models.storage import load_reward
 from harness.stages import Report, Shared
 from harness.store.cache import key_of, stage
 from harness.training.ledger import Ledger
-from harness.types import FITTED_JUDGE, Array, Demonstration, Group, Response
+from harness.types import FITTED_JUDGE, Array, Demonstration, Group, Probe, Response
 
 
 def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Report) -> Yardstick:
@@ -44,7 +44,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         evaluation=_evaluation(experiment, shared),
         opponents=opponents,
         standings={name: Standing(*(np.array(scores) for scores in facts["scores"][name])) for name in judge.names},
-        probes=shared.task.probes,
+        probes=_probes(experiment, shared),
         refusals={name: np.array(values) for name, values in facts["refusals"].items()},
         proxy=load_reward(shared.proxy, ledger)[0] if shared.proxy else None,
         heldout=shared.heldout,
@@ -73,6 +73,11 @@ def _judge(shared: Shared, primary: str, ledger: Ledger) -> ScoreJudge:
     return ScoreJudge(score, FITTED_JUDGE)
 
 
+def _probes(experiment: Experiment, shared: Shared) -> Sequence[Probe]:
+    """The task's safety slices; none where the experiment asks for no prompts of them."""
+    return shared.task.probes if experiment.probe_prompts else ()
+
+
 def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJudge, report: Report) -> None:
     ledger = Ledger(float("inf"))
     reference, tokens = shared.reference(ledger), shared.tokens
@@ -86,7 +91,7 @@ def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJu
         texts = judge.score(prompts, own, [Response(d.responses[0]) for d in rows])
         heldout = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in shared.heldout]) if shared.heldout else torch.zeros(0)
         masses = {}
-        for probe in shared.task.probes:
+        for probe in _probes(experiment, shared):
             masses[probe.name] = safety.refusal_mass(reference, tokens, probe, probe.prompts[: experiment.probe_prompts]).tolist()
     facts = {
         "opponents": [[(r.text, r.ids, r.finished) for r in row] for row in opponents],

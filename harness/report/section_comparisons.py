@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from harness.measure.statistics import label
 from harness.measure.statistics.significance import LEVEL, smallest_p
+from harness.report import figure_comparisons
 from harness.report.comparing import Comparison, baseline, chosen, comparisons, late_seeds
 from harness.report.points import Loaded, Point
 from harness.report.section import Grid, Looks, Section
@@ -29,6 +30,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
         name="comparisons",
         title="Comparisons",
         paragraphs=[_family(made, base, chosen(found)[base]), *_limits(made, late_seeds(study, found))],
+        figures=[drawn] if (drawn := figure_comparisons.draw(made, base, looks)) else [],
         tables=[Grid(HEADINGS, rows, f"{CAPTION} n = {_prompts(made)} prompts.")],
     )
 

@@ -111,3 +111,14 @@ def test_the_room_is_on_the_page_and_absent_where_one_algorithm_is_alone(tmp_pat
     assert '<h2 id="comparisons">Comparisons</h2>' in text
     alone = made(tmp_path / "one", "dpo", seeds=2)
     assert section_comparisons.section(alone, points(alone), {}) is None
+
+
+def test_the_figure_says_in_words_and_in_numbers_what_the_table_says(tmp_path: Path) -> None:
+    drawn = room(made(tmp_path, "dpo", "ipo", "kto", seeds=2)).figures[0]
+    first = drawn.rows[0]
+    assert [row["algorithm"] for row in drawn.rows] == ["ipo", "kto"]
+    assert (first["p"], first["smallest_adjusted_p"]) == (None, 1.0)
+    assert f"ipo {100 * first['value']:+.1f} [{100 * first['lower']:+.1f}, {100 * first['upper']:+.1f}] points" in drawn.alternative
+    labels = [tick.get_text() for tick in drawn.figure.axes[0].get_yticklabels()]
+    assert labels == ["kto", "ipo"]
+    assert drawn.figure.axes[0].patches[0].get_width() == pytest.approx(200 * drawn.rows[1]["detectable"])
