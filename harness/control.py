@@ -37,6 +37,7 @@ SIZES: Mapping[str, Any] = {
     "probe_prompts": 0,
     "frontier_samples": 0,
     "marks": [],
+    "temperatures": [],
     "keep_policies": "none",
     "stage_threads": 1,
 }
