@@ -67,9 +67,9 @@ def _curve(axes: Axes, key: str, name: str, group: Sequence[Trial], look: Look, 
     beside = k + DODGE * position
     axes.plot(beside, curve, color=look.colour, marker=look.marker, markersize=4, markevery=at, linestyle=look.line, label=name)
     axes.vlines(beside[at], lower[at], upper[at], color=look.colour, linewidth=0.9)
-    base = {"panel": key, "algorithm": name, "trials": len(curve)}
+    base, bars = {"panel": key, "algorithm": name, "trials": len(curve)}, set((at + 1).tolist())
     columns = zip(k.tolist(), curve.tolist(), lower.tolist(), upper.tolist(), strict=True)
-    return [base | {"k": n, "value": value, "lower": low, "upper": high} for n, value, low, high in columns]
+    return [base | {"k": n, "value": value, "lower": low, "upper": high, "bar": n in bars} for n, value, low, high in columns]
 
 
 def _dress(axes: Axes, key: str, most: int) -> None:

@@ -9,7 +9,7 @@ from harness.report import figure_tuning
 from harness.report.numbers import interval_of
 from harness.report.points import Loaded, Point
 from harness.report.section import Grid, Looks, Section
-from harness.report.tuned import Tried, checkpoint_rows, interval_text, search_rows, target_rows
+from harness.report.tuned import Tried, best_rows, checkpoint_rows, interval_text, search_rows, target_rows
 
 UNTUNED = (
     "Untuned: every algorithm ran at its declared settings, which were not found with equal effort; a tuned comparison (--tune) may come "
@@ -23,32 +23,38 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     tried = Tried(study)
     checkpoints = [table for table in (checkpoint_rows(found),) if table is not None]
     if not tried.trials:
-        return Section("tuning", "Tuning", [UNTUNED, _rule(study, bool(checkpoints))], tables=checkpoints)
+        return Section("tuning", "Tuning", [UNTUNED, _rule(study, bool(checkpoints)), *_judge(tried)], tables=checkpoints)
     drawn = figure_tuning.draw(tried.trials, looks)
-    tables = [search_rows(study.experiment), tried.effort_rows(), *_chosen(tried), target_rows(found), *checkpoints]
+    best = best_rows(drawn.rows) if drawn else None
+    tables = [search_rows(study.experiment), tried.effort_rows(), *_chosen(tried), best, target_rows(found), *checkpoints]
     return Section(
         "tuning",
         "Tuning",
-        paragraphs=[*_what(study, tried), _effort(tried), *_order(tried), *_lost(found), _rule(study, bool(checkpoints))],
+        paragraphs=[_what(study, tried), *_judge(tried), _effort(tried), *_order(tried), *_lost(found), _rule(study, bool(checkpoints))],
         figures=[drawn] if drawn else [],
         tables=[table for table in tables if table is not None],
         cautions=list(_cautions(tried)),
     )
 
 
-def _what(study: Loaded, tried: Tried) -> Iterator[str]:
-    """How settings were found, and how good the judge is that found them."""
+def _what(study: Loaded, tried: Tried) -> str:
+    """How settings were found."""
     experiment = study.experiment
     record = next(iter(tried.records.values()))
     where = f"on seed {record.get('seed', 0)} with the budget {(record.get('budget') or {}).get('spec', '')} each"
     if experiment.get("tune"):
-        yield (
+        return (
             f"For every grid value of every algorithm: its declared default and {experiment['tune']} quasi-random points, {where}, "
             f"measured on {tried.prompts} tuning prompts that no evaluation uses. The trial with the highest mean score of the tuning "
             "judge was taken."
         )
-    else:
-        yield f"Settings are declared defaults; only the knobs were searched for KL targets, {where}, on {tried.prompts} tuning prompts."
+    return f"Settings are declared defaults; only the knobs were searched for KL targets, {where}, on {tried.prompts} tuning prompts."
+
+
+def _judge(tried: Tried) -> Iterator[str]:
+    """Who chose, and how good it is; nothing where nothing was chosen."""
+    if not tried.judge:
+        return
     found = interval_of(tried.judge.get("accuracy"))
     quality = "not measured" if found is None else f"{interval_text(found)}, n={found.n} (Wilson)"
     yield (

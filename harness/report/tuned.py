@@ -25,6 +25,7 @@ class Tried:
         self.records: dict[str, Row] = {each.fingerprint: cell.record for each, cell in zip(self.trials, study.trials, strict=True)}
         self.chosen: dict[tuple[str, str], Winners] = winners(self.trials)
         self.spent: dict[str, Effort] = efforts(self.trials)
+        self.scored_by = [each.record["tuner"] for each in (*study.trials, *study.cells) if each.record.get("tuner")]
 
     def measured(self, each: Trial | None, key: str) -> str:
         """A trial's metric with its interval, empty where it has none; n is the tuning prompts, said once in the caption."""
@@ -39,8 +40,8 @@ class Tried:
 
     @property
     def judge(self) -> Mapping[str, Any]:
-        """What the trials' records say of the tuning judge."""
-        return next((dict(record["tuner"]) for record in self.records.values() if record.get("tuner")), {})
+        """What the records say of the tuning judge of the first seed that had one; empty where nothing was chosen by one."""
+        return dict(self.scored_by[0]) if self.scored_by else {}
 
     def winner_rows(self) -> Grid:
         """Who won at every grid value, under the three selections."""
@@ -81,6 +82,18 @@ class Tried:
             "Tuning effort: every trial's whole budget, charged to tuning and to no cell.",
             1,
         )
+
+
+def best_rows(drawn: Sequence[Mapping[str, Any]]) -> Grid | None:
+    """The figure's curves as a table, at every k that has a bar in it."""
+    rows: dict[tuple[str, int], dict[str, str]] = {}
+    for row in drawn:
+        if row["bar"]:
+            text = interval_text(Interval(row["value"], row["lower"], row["upper"], row["trials"]))
+            rows.setdefault((row["algorithm"], row["k"]), {})[row["panel"]] = text
+    table = [[name, str(k), found.get("score", ""), found.get("gold", "")] for (name, k), found in rows.items()]
+    headings = ["algorithm", "k", "score of the judge's pick, nats", "gold of the judge's pick"]
+    return Grid(headings, table, "Expected best of k trials, with 95 % bootstrap intervals over trials.", 1) if table else None
 
 
 def search_rows(experiment: Mapping[str, Any]) -> Grid | None:

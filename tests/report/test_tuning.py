@@ -36,6 +36,7 @@ def test_an_untuned_study_says_so_in_one_sentence(tmp_path: Path) -> None:
     made = room(synthetic.study(tmp_path, ("dpo",), settings=1, failed=False))
     assert made.paragraphs[0].startswith("Untuned: ")
     assert made.tables == [] and made.figures == ()
+    assert len(made.paragraphs) == 2  # and the checkpoint rule
 
 
 def test_a_tuned_study_says_how_and_how_good_its_judge_was(tuned: Path) -> None:
@@ -120,6 +121,9 @@ def test_the_figure_ends_at_the_best_trial_and_counts_the_diverged_one(tuned: Pa
     assert last["ppo"]["k"] == 15
     best = max(each.score for each in tried.trials if each.algorithm == "ppo" and each.score is not None)
     assert np.isclose(last["ppo"]["value"], best)
+    table = next(each for each in room(tuned).tables if "k" in each.headings)
+    assert [row[1] for row in table.rows if row[0] == "ppo"] == ["1", "2", "4", "8", "15"]
+    assert all("[" in row[2] and "[" in row[3] for row in table.rows)
 
 
 def test_the_page_of_a_tuned_study_holds_the_room_and_no_untuned_caution(tuned: Path) -> None:
