@@ -12,9 +12,10 @@ import torch
 
 from harness.data.tokenise import Tokens
 from harness.measure import safety, text
-from harness.measure.judge import ScoreJudge, outcomes, wins
+from harness.measure.judge import ScoreJudge, wins
 from harness.measure.kl import cross_check
 from harness.measure.statistics import Interval, paired_difference, prompt_interval
+from harness.measure.statistics.strengths import outcomes
 from harness.models.metered import Metered
 from harness.training.reward import RewardModel
 from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample, TokenPair
@@ -149,7 +150,7 @@ def _outcomes(ours: Array, theirs: Standing, suffix: str) -> dict[str, Array]:
 
 def _opponents(yard: Yardstick, ours: Array) -> list[Row]:
     """For each prompt what happened against every single frozen opponent, and its length in tokens without EOS: lists of a row."""
-    each = outcomes(ours, yard.opponent_scores[: len(ours)]).tolist()
+    each = outcomes(ours[:, None], yard.opponent_scores[: len(ours)]).tolist()
     lengths = [[len(r.ids) - r.finished for r in row] for row in yard.opponents[: len(ours)]]
     return [{"wins_each": row, "opponent_lengths": long} for row, long in zip(each, lengths, strict=True)]
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from harness.measure.statistics.strengths import TIE, outcomes
 from harness.types import Array, Group, Response, Scorer
-
-TIE = 1e-6  # scores nearer than this are a tie; gold rewards are sums of a few decimals, so equal ones differ by rounding only
 
 ScoreResponses = Callable[[Sequence[str], Sequence[Group], Sequence[Response]], Mapping[str, Array]]
 
@@ -42,13 +39,7 @@ def gold_judge(scorer: Scorer, names: Sequence[str] = ("gold",), primary: str = 
     return ScoreJudge(lambda prompts, groups, responses: scorer(prompts, responses), chosen, others)
 
 
-def outcomes(ours: Array, theirs: Array, *, tie: float = TIE) -> Array:
-    """1 for a win, 0.5 for a tie, 0 for a loss: ours (prompts,) against theirs (prompts, opponents), (prompts, opponents)."""
-    gap = ours[:, None] - (theirs[:, None] if theirs.ndim == 1 else theirs)
-    return np.asarray((gap > tie) + 0.5 * (np.abs(gap) <= tie), dtype=np.float64)
-
-
 def wins(ours: Array, theirs: Array, *, tie: float = TIE) -> tuple[Array, Array]:
     """Win shares and tie shares per prompt: the means of ``outcomes`` and of its ties over a prompt's opponents."""
-    each = outcomes(ours, theirs, tie=tie)
+    each = outcomes(ours[:, None], theirs[:, None] if theirs.ndim == 1 else theirs, tie)
     return each.mean(1), (each == 0.5).mean(1)

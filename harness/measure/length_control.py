@@ -23,7 +23,7 @@ PENALTY = 1.0  # psi_x ~ N(0, 1 / PENALTY), in nats; AlpacaEval 2 regularises it
 RIDGE = 1e-4  # on theta and phi: keeps a policy that wins always finite, and moves no other in the fourth digit
 OUTSIDE = 0.025  # a difference of 0 must have this share of comparisons on either side, or it is an extrapolation
 RESAMPLES = 200
-STEPS, CLOSE = 30, 1e-8
+STEPS, CLOSE = 30, 1e-6
 
 
 class Matches(NamedTuple):

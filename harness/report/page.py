@@ -20,6 +20,7 @@ from harness.report import (
     section_judges,
     section_safety,
     section_tuning,
+    section_winrate,
     tables,
 )
 from harness.report.drawing import Drawing
@@ -33,6 +34,7 @@ from harness.store.records import RECORD, Study, write_bytes
 
 # The rooms of the page after Results, in order; each returns a section or None where a study has nothing for it.
 SECTIONS: tuple[Make, ...] = (
+    section_winrate.section,
     section_comparisons.section,
     section_frontier.section,
     section_tuning.section,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.store import temperatures
 from harness.store.records import CellWriter, write_json
 
 PEAK = {"dpo": 0.78, "ipo": 0.74, "kto": 0.72, "dpop": 0.62, "ppo": 0.70, "sft_chosen": 0.55}
@@ -66,6 +67,7 @@ def metrics(win: float, kl: float, n: int, *, gold: bool, refusal: float = -0.03
 
 def samples(generator: np.random.Generator, mark: float, n: int, win: float, kl: float, text: str, *, gold: bool) -> list[dict[str, Any]]:
     rows = []
+    others = np.random.default_rng([n, int(1e6 * win)]).integers(11, 18, size=(n, 4))  # lengths of the opponents
     for prompt in range(n):
         row: dict[str, Any] = {
             "mark": mark, "slice": "evaluation", "prompt_id": prompt, "prompt": f"the cat {prompt} sat on the mat and then it went away",
@@ -74,6 +76,7 @@ def samples(generator: np.random.Generator, mark: float, n: int, win: float, kl:
             "k1": float(generator.normal(kl, 1)), "length": 14, "reference_response": f"a cat {prompt} sat and left.",
             "sft_response": f"cat {prompt} mat.",
         }  # fmt: skip
+        row |= {"wins_each": [row["win_sft"]] * 4, "opponent_lengths": others[prompt].tolist(), "tie_sft": 0.0, "eos_rate": 0.97}
         rows.append(row | ({"gold": float(generator.normal(2.2 + 10 * (win - 0.5)))} if gold else {}))
     return rows
 
@@ -183,6 +186,32 @@ def cell(
         writer.finish(record, {"wall": {**{key: 60 * share for key, share in phases.items()}, "evaluation": 9.0}, "device": "cpu",
                                "threads": 1, "peak_memory_bytes": 4.1e8, "total_wall": 69.0})  # fmt: skip
     return folder
+
+
+def decoded(root: Path, at: Sequence[float] = (0.0, 0.25, 0.5, 0.75), n: int = 96) -> Path:
+    """Every run and reference of a study measured at other temperatures: the colder, the more it wins."""
+    for folder in sorted([*root.glob("cells/*"), *root.glob("references/*")]):
+        base = read_record(folder)["checkpoints"][-1]["metrics"]
+        generator = np.random.default_rng(list(folder.name.encode()))
+        found = []
+        for temperature in at:
+            wins = {key: base[key]["value"] + 0.1 * (1 - temperature) for key in ("win_sft", "win_reference")}
+            single = {"tie_sft": 0.1, "length": 13.0, "eos_rate": 0.99}
+            rows = [{"temperature": temperature, "prompt_id": i, "response": "x", **single} for i in range(n)]
+            rows = [row | {key: float(generator.random() < share) for key, share in wins.items()} for row in rows]
+            known = {key: interval(share, 0.05, n) for key, share in (wins | single).items()}
+            found.append(temperatures.Measured(temperature, known, [], rows))
+        temperatures.add(folder, found)
+    return root
+
+
+def cold(folder: Path, temperature: float) -> list[dict[str, Any]]:
+    """The rows of one other temperature."""
+    return [dict(row) for row in temperatures.read(folder)[temperature].rows]
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "record.json").read_text()))
 
 
 def frontier(generator: np.random.Generator, prompts: int = 384, samples: int = 32) -> list[dict[str, Any]]:

@@ -1,0 +1,146 @@
+"""Figures of the room on win rates: who beats whom, and win rates against the temperature of decoding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.measure.statistics import Interval
+from harness.report import drawing
+from harness.report.drawing import Drawing
+from harness.report.palette import INK, Look
+from harness.report.points import Point, reference_metric
+from harness.report.winrate import Tournament, at, chosen, known
+from harness.store.records import Reference
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS = {"win_reference": "Against the data's own responses", "win_sft": "Against samples of the SFT reference"}
+CELL = 0.44  # inches of a field of the matrix, at most
+DODGE = 0.012  # of the axis, between algorithms measured at one temperature
+LEAST = 3  # temperatures that make a figure: two are a table
+
+
+def matrix(found: Tournament, looks: Mapping[str, Look]) -> Drawing:
+    """How often the row's algorithm beats the column's, ties one half, beside the strengths that all pairs together give."""
+    names, count = found.result.names, len(found.result.names)
+    size, left, below, top = min(CELL, 3.2 / count), 1.15, 0.85, 0.3
+    height = below + size * count + top
+    figure = drawing.new(drawing.TWO_COLUMNS, height)
+    axes = figure.add_axes((left / 6.9, below / height, size * count / 6.9, size * count / height))
+    _fields(axes, found)
+    strengths = figure.add_axes(((left + size * count + 0.35) / 6.9, below / height, (5.3 - size * count) / 6.9, size * count / height))
+    _strengths(strengths, found, looks)
+    for panel in (axes, strengths):
+        panel.tick_params(axis="y", length=0)
+        panel.set_ylim(count - 0.5, -0.5)
+    axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), names)
+    strengths.set_yticks(range(count), [""] * count)
+    caption = "Left: share of prompts on which the row's response has the higher score, a tie one half, between algorithms of the same "
+    caption += "seed on the same prompts; one setting each. White is one half, orange above, purple below; intervals are in the table. "
+    caption += "Right: Bradley-Terry strengths from all pairs, with 95 % intervals; what is not ranked has none."
+    rows = list(_pairs(found))
+    texts = [f"{row['algorithm']} beats {row['opponent']} {row['value']:.2f}" for row in rows]
+    return Drawing("headtohead", figure, rows, "Algorithms against each other", caption, "Matrix of win shares. " + "; ".join(texts) + ".")
+
+
+def _fields(axes: Axes, found: Tournament) -> None:
+    shares = np.array([[each.value for each in line] for line in found.result.shares])
+    np.fill_diagonal(shares, np.nan)
+    axes.imshow(shares, cmap="PuOr_r", vmin=0, vmax=1, aspect="auto")
+    for i, j in np.argwhere(np.isfinite(shares)):
+        dark = abs(shares[i, j] - 0.5) > 0.3
+        axes.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=7, color="white" if dark else INK)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_title("Row beats column")
+
+
+def _strengths(axes: Axes, found: Tournament, looks: Mapping[str, Look]) -> None:
+    for position, point in enumerate(found.points):
+        strength, look = found.result.strengths[point.algorithm], looks[point.algorithm]
+        if not point.ranked or math.isnan(strength.value):
+            continue
+        if not math.isnan(strength.lower + strength.upper):
+            axes.plot([strength.lower, strength.upper], [position, position], color=look.colour, linewidth=1.0)
+        axes.plot([strength.value], [position], marker=look.marker, color=look.colour, markersize=5, linestyle="none")
+    axes.axvline(0, color=INK, linewidth=0.6)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("strength, log odds of beating the average")
+    axes.set_title("Bradley-Terry strengths")
+
+
+def _pairs(found: Tournament) -> list[dict[str, Any]]:
+    return [
+        {"algorithm": name, "setting": point.setting, "opponent": other.algorithm, "opponent_setting": other.setting}
+        | share._asdict()
+        | {"ties": tie.value, "ties_lower": tie.lower, "ties_upper": tie.upper}
+        for name, point, line, ties in zip(found.result.names, found.points, found.result.shares, found.ties, strict=True)
+        for other, share, tie in zip(found.points, line, ties, strict=True)
+        if other is not point
+    ]
+
+
+def temperatures(found: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look]) -> Drawing | None:
+    """Win rate against temperature, one setting per algorithm; None where fewer than three temperatures were measured."""
+    shown = [point for point in chosen(found) if len(known(point.cells)) + 1 >= LEAST]
+    if not shown:
+        return None
+    figure = drawing.new(drawing.TWO_COLUMNS, 2.9)
+    panels = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.075, right=0.985, top=0.9, bottom=0.31, wspace=0.18)
+    ticks = sorted({1.0, *(each for point in shown for each in known(point.cells))})
+    rows: list[dict[str, Any]] = []
+    for axes, (key, title) in zip(panels, PANELS.items(), strict=True):
+        rows += _panel(axes, key, shown, references, looks)
+        axes.set_title(title)
+        axes.set_xlabel("temperature (0: greedy)")
+        axes.axhline(0.5, color=INK, linewidth=0.6)
+        axes.set_xlim(-0.06, 1.06)
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panels[0].set_ylabel("win rate, ties one half")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=4, borderaxespad=0.1)
+    caption = (
+        "One setting per algorithm, 95 % intervals; the opponents do not change with the temperature, and SFT samples were drawn at 1. "
+    )
+    caption += "Only at temperature 1 do win rate and KL describe one distribution. Points are moved sideways a little, so as not to hide "
+    caption += "each other. The left panel is the one of Rafailov et al. 2023, Figure 2 (right)."
+    texts = [f"{row['algorithm']} at {row['temperature']:g}: {row['value']:.2f}" for row in rows if row["panel"] == "win_sft"]
+    return Drawing("temperatures", figure, rows, "Win rate against temperature", caption, "; ".join(texts) + ".")
+
+
+def _panel(
+    axes: Axes, key: str, points: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look]
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for position, point in enumerate(points):
+        look = looks[point.algorithm]
+        curve = {each: at(point.cells, key, each) for each in known(point.cells)} | {1.0: point.get(key)}
+        style: Any = {"color": look.colour, "marker": look.marker, "linestyle": look.line, "markerfacecolor": look.face}
+        about = {"panel": key, "algorithm": point.algorithm, "setting": point.setting}
+        rows += _curve(axes, curve, about, style, moved=(position - (len(points) - 1) / 2) * DODGE)
+    if len(known(references)) + 1 >= LEAST:
+        curve = {each: at(references, key, each) for each in known(references)} | {1.0: reference_metric(references, key)}
+        about = {"panel": key, "algorithm": "SFT reference", "setting": ""}
+        rows += _curve(axes, curve, about, {"color": "#888888", "linestyle": (0, (4, 2))})
+    return rows
+
+
+def _curve(
+    axes: Axes, curve: Mapping[float, Interval | None], about: Mapping[str, str], style: Mapping[str, Any], moved: float = 0.0
+) -> list[dict[str, Any]]:
+    """One line with the interval of each of its points; the rows behind it."""
+    found = {temperature: each for temperature, each in curve.items() if each is not None}
+    x = np.array(list(found)) + moved
+    label = f"{about['algorithm']}  {about['setting']}".strip()
+    axes.plot(x, [each.value for each in found.values()], label=label, markersize=4, linewidth=1.0, **style)
+    for place, each in zip(x, found.values(), strict=True):
+        if not math.isnan(each.lower + each.upper):
+            axes.plot([place, place], [each.lower, each.upper], color=style["color"], linewidth=0.8)
+    return [{**about, "temperature": temperature, **each._asdict()} for temperature, each in found.items()]
