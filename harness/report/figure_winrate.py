@@ -52,7 +52,8 @@ def matrix(found: Tournament, looks: Mapping[str, Look]) -> Drawing:
 def _fields(axes: Axes, found: Tournament) -> None:
     shares = np.array([[each.value for each in line] for line in found.result.shares])
     np.fill_diagonal(shares, np.nan)
-    axes.imshow(shares, cmap="PuOr_r", vmin=0, vmax=1, aspect="auto")
+    edges = np.arange(len(shares) + 1) - 0.5
+    axes.pcolormesh(edges, edges, np.ma.masked_invalid(shares), cmap="PuOr_r", vmin=0, vmax=1, edgecolors="white", linewidth=0.6)
     for i, j in np.argwhere(np.isfinite(shares)):
         dark = abs(shares[i, j] - 0.5) > 0.3
         axes.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=7, color="white" if dark else INK)

@@ -86,7 +86,7 @@ def _matrix(met: Tournament) -> Grid:
     caption += (
         "name and KL, not of strength. All policies of a seed share random numbers, so policies that stayed near each other often say "
     )
-    caption += "the same, which is a tie. One setting per algorithm: the tuned one, else that nearest to the median KL."
+    caption += "the same, which is a tie. One setting per algorithm: that nearest to the median KL."
     return Grid(["algorithm", "setting", *met.result.names, "strength, nats"], rows, caption)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from harness.measure.length_control import Controlled, Fit, Matches, controlled, fit
 from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval, two_way_intervals
 from harness.measure.statistics.strengths import HeadToHead, head_to_head, outcomes
+from harness.report import comparing
 from harness.report.findings import middle
 from harness.report.numbers import interval_of, metrics, per_prompt, within
 from harness.report.points import Point, generator_for
@@ -31,10 +32,9 @@ class Tournament(NamedTuple):
 
 
 def chosen(found: Sequence[Point]) -> list[Point]:
-    """One setting per algorithm: the tuned one where there is one, else that nearest to the median KL; never chosen by its outcome."""
-    tuned = [point for point in found if point.head.get("tuned")]
-    named = {point.algorithm for point in tuned}
-    return list(middle([*tuned, *(point for point in found if point.algorithm not in named)]).values())
+    """One setting per algorithm, in the order given: those that are compared elsewhere too, controls and oracles beside them."""
+    named = {**comparing.chosen(found), **middle([point for point in found if not point.ranked])}
+    return [point for point in found if named.get(point.algorithm) is point]
 
 
 def tournament(found: Sequence[Point]) -> Tournament | None:

@@ -13,7 +13,7 @@ import pytest
 import synthetic
 
 from harness.measure.evaluate import constant_alarm
-from harness.report import drawing, page, section_winrate
+from harness.report import comparing, drawing, page, section_winrate
 from harness.report.palette import looks
 from harness.report.points import load, points
 from harness.report.section import Grid, Section
@@ -109,15 +109,11 @@ def test_a_second_judge_decides_where_the_record_says_so(tmp_path: Path) -> None
     assert met.result.shares[0][1].value == 1.0
 
 
-def test_the_tuned_setting_meets_the_others_and_else_the_middle_one(tmp_path: Path) -> None:
-    root = made(tmp_path, settings=3)
-    before = {point.algorithm: point.setting for point in chosen(points(load(root)))}
-    path = next(iter(sorted(root.glob("cells/dpo-beta=0.03-*/record.json"))))
-    write_json(path, json.loads(path.read_text()) | {"tuned": True})
-    after = {point.algorithm: point.setting for point in chosen(points(load(root)))}
-    assert before["dpo"] != "beta=0.03"
-    assert after["dpo"] == "beta=0.03"
-    assert after["ipo"] == before["ipo"]
+def test_the_settings_that_meet_are_those_compared_elsewhere_and_the_control_beside_them(tmp_path: Path) -> None:
+    found = points(load(made(tmp_path, ("dpo", "ipo", "sft_chosen"), settings=3)))
+    names = {point.algorithm: point for point in chosen(found)}
+    assert list(names) == ["dpo", "ipo", "sft_chosen"]
+    assert {name: names[name] for name in ("dpo", "ipo")} == comparing.chosen(found)
 
 
 def test_a_policy_that_is_only_longer_is_held_to_one_half(tmp_path: Path) -> None:
