@@ -14,7 +14,6 @@ What choices cost, per processed token of a model of N weights (prompt tokens in
 - ``reward="gold"``: a forward less and no reward model to fit, but labels that offline losses do not have.
 - ``score_at="after_eos"``: TRL 1.12's place of the score. Where EOS came before the limit it is a step that has a value and no token,
   so reading and learning values takes one token more per response, and the score reaches EOS times ``decay``.
-- ``kl`` in the metrics is measured on 64 groups of every rollout and charged to evaluation, not to the run.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from torch.nn.functional import pad
 from harness import HarnessError
 from harness.training import rollout as on_policy
 from harness.training.critic import Critic, Rollout, Separate, Shared, add_gradients, divided
-from harness.training.reward import RewardModel, fit_reward_model, heldout_quality
+from harness.training.reward import RewardModel, fit_reward_model
 from harness.types import Group, Sample, Setup, Update
 
 ALIASES = ("ppo_rlhf",)
@@ -106,7 +105,7 @@ class PPO:
         return Separate(setup.policy, reward.model.fork() if reward else setup.policy.fork(scalar_head=True), limit)
 
     def _fit(self, setup: Setup) -> Generator[Update, None, RewardModel]:
-        """Fit the reward model within its share of the budget; one more update carries its quality on held-out pairs."""
+        """Fit the reward model within its share of the budget, and show it to whoever measures it."""
         reward = yield from fit_reward_model(
             setup.policy.fork(scalar_head=True),
             setup.pairs,
@@ -117,8 +116,7 @@ class PPO:
             learning_rate=self.reward_learning_rate,
             batch_pairs=self.reward_batch,
         )
-        if setup.heldout:
-            yield Update("reward", setup.ledger.counts["steps"], heldout_quality(reward, setup.heldout))
+        setup.inspect(reward)
         return reward
 
 
@@ -198,8 +196,10 @@ class Run:
         rewards = on_policy.token_rewards(logps, reference, mask, scores, kl_coef=self.kl_coef, at=settings.score_at)
         advantages = on_policy.generalised_advantages(rewards, values, steps, gamma=settings.gamma, decay=settings.decay)
         returns = advantages + values
+        with self.ledger.phase("evaluation"):  # only looked at, so not charged
+            divergence = float(self.policy.divergence(self.setup.reference, groups[:KL_GROUPS]).kl.mean())
         metrics = judged | {
-            "kl": self._divergence(groups),
+            "kl": divergence,
             "k1": float((logps - reference).sum(1).mean()),
             "kl_coef": self.kl_coef,
             "entropy": float(entropy.sum(1).mean()),
@@ -210,11 +210,6 @@ class Run:
         tokens = torch.stack([logps[mask], on_policy.whiten(advantages, mask)[mask]])
         states = torch.stack([values[steps], returns[steps]])
         return Rollout(groups, divided(tokens, groups), divided(states, self.critic.steps(groups)), metrics)
-
-    def _divergence(self, groups: Sequence[Group]) -> float:
-        """The Rao-Blackwellised KL to the reference on some of the groups, mean nats per response; only looked at, so not charged."""
-        with self.ledger.phase("evaluation"):
-            return float(self.policy.divergence(self.setup.reference, groups[:KL_GROUPS]).kl.mean())
 
     def _scores(self, groups: Sequence[Group], samples: Sequence[Sample]) -> tuple[Tensor, dict[str, float]]:
         """What this run maximises, (responses,), and the means of the proxy and of gold; gold is only looked at unless it is the reward."""

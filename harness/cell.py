@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from harness.data.prompts import PromptStream, of_pairs
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, forget_peak, judge_facts, model_facts, run_times, task_facts
 from harness.measure.evaluate import measure
+from harness.measure.reward_probes import inspect
 from harness.price import Budget
 from harness.stages import Report, Shared
 from harness.store.records import CellWriter
 from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
+from harness.training.reward import RewardModel
 from harness.tuner import KEPT, Keeper, scene, tuner_facts
 from harness.types import Array, Response, Setup, Update
 
@@ -70,6 +72,7 @@ class _Run:
         self.keeper = Keeper(self.tuner, plan.experiment.checkpoint) if self.tuner is not None and not is_trial else None
         self.checkpoints: list[dict[str, Any]] = []
         self.diagnostics: dict[str, Any] = {}
+        self.inspected: dict[str, Any] = {}  # with intervals, so it wins over what the updates logged
         self.step, self.started = 0, False
         entry = registry.find("algorithms", plan.cell.algorithm.path or plan.cell.algorithm.name)
         bound = registry.load_entry(entry).algorithm
@@ -78,7 +81,7 @@ class _Run:
         oracle = settings.oracle(entry, self.settings)
         self.reward = origins.trained_on(plan.experiment, self.shared, oracle=oracle)
         origins.refuse(plan.experiment, self.shared, self.reward, oracle=oracle)
-        self.setup = _setup(plan, self.shared, ledger, self.settings)
+        self.setup = replace(_setup(plan, self.shared, ledger, self.settings), inspect=self._inspect)
 
     def train(self) -> tuple[str, dict[str, str] | None]:
         """Run the algorithm to the end of its budget, measuring at the marks."""
@@ -93,6 +96,9 @@ class _Run:
         if self.keeper is not None and self.keeper.restore(self.setup.policy):
             self._checkpoint(1.0, final=True, named=KEPT)
         return "finished", None
+
+    def _inspect(self, reward: RewardModel) -> None:
+        self.inspected = inspect(reward, self.yard)
 
     def _log(self, update: Update) -> None:
         self.step += 1
@@ -134,7 +140,7 @@ class _Run:
             "settings": self.settings,
             "compute": {**compute, "share": self.ledger.share},
             "checkpoints": self.checkpoints,
-            "diagnostics": self.diagnostics,
+            "diagnostics": self.diagnostics | self.inspected,
             "model": model_facts(self.plan.experiment, self.setup.policy.model),
             "reward": self.reward.plain(),
             "judge": judge_facts(self.plan.experiment, self.shared, self.yard),

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from harness.models.metered import Metered
     from harness.training.ledger import Ledger
+    from harness.training.reward import RewardModel
 
 Array = NDArray[np.float64]
 Setting = int | float | str | bool
+Twin = Callable[[str, str], str | None]  # of a prompt's response: the same with one thing added or made wrong, None where it cannot be
 FITTED_JUDGE = "judge"  # the column of a reward model that judges a task without a score
 ROUNDING = 1e-3  # nats: what float32 forwards of other shapes leave of equal log-probs; nearer than this is a tie
 
@@ -63,7 +65,7 @@ class Probe:
     """A safety slice: prompts, every canonical refusal of the world, and a classifier of whatever else is said.
 
     ``categories`` are the values that ``classify`` may return. ``worse`` tells the direction of a regression: ``less_refusal`` for
-    harmful prompts, ``more_refusal`` for borderline ones.
+    harmful prompts, ``more_refusal`` for borderline ones. ``groups`` names each prompt's category: a mean may hide one bad one.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Probe:
     classify: Callable[[str, Response], str]
     categories: tuple[str, ...] = ("refusal", "comply", "benign", "broken")
     worse: str = "less_refusal"
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ class Task:
     labels pairs and judges where nobody says otherwise, the others are second opinions that are always recorded beside it.
     What a world may bring beyond that: ``annotators`` weigh the columns of ``score`` each in their own way; ``write(generator, prompts)``
     returns a fresh response of the data's own writer to each; ``own_pairs(generator, n)`` returns those of n pairs that are the task's own
-    and not drawn and labelled, the better response first. ``typical_tokens`` prices a pair before any pair exists: (prompt, response)
-    tokens.
+    and not drawn and labelled, the better response first. ``reward_probes`` are twins that a good reward model is not fooled by.
+    ``typical_tokens`` prices a pair before any pair exists: (prompt, response) tokens.
     """
 
     name: str
@@ -139,6 +142,7 @@ class Task:
     tuning_pairs: Sequence[Pair] = ()
     heldout_pairs: Sequence[Pair] = ()
     probes: Sequence[Probe] = ()
+    reward_probes: Mapping[str, Twin] = field(default_factory=dict)
     typical_tokens: tuple[float, float] = (0.0, 0.0)
     notes: tuple[str, ...] = ()
 
@@ -191,6 +195,7 @@ class Setup:
     ``reference_logps`` holds log ref of each pair's two responses, (pairs, 2), computed once per seed; no model runs when they are read,
     so the offline loop charges a row's forward when a run first uses it. ``prompts(n)`` gives up to n fresh training prompts as token
     ids. ``score(prompts, samples)`` is the task's gold reward, (samples,), or None; only an algorithm told to trains on it.
+    ``inspect(reward_model)`` lets the engine probe a reward model that the algorithm fitted; it changes and charges nothing.
     """
 
     policy: Metered
@@ -206,6 +211,7 @@ class Setup:
     batch_pairs: int
     max_response_tokens: int
     seed: int = 0
+    inspect: Callable[[RewardModel], None] = field(default=lambda reward: None)
 
 
 class Algorithm(Protocol):

@@ -45,6 +45,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         opponents=opponents,
         standings={name: Standing(*(np.array(scores) for scores in facts["scores"][name])) for name in judge.names},
         probes=_probes(experiment, shared),
+        twins=shared.task.reward_probes,
         refusals={name: np.array(values) for name, values in facts["refusals"].items()},
         proxy=load_reward(shared.proxy, ledger)[0] if shared.proxy else None,
         heldout=shared.heldout,

@@ -11,10 +11,10 @@ from typing import cast
 
 import numpy as np
 
-from harness.data import sources, splits
+from harness.data import sources, splits, twins
 from harness.errors import HarnessError
 from harness.types import Defaults, Demonstration, Response, Setting, Task
-from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_writer
+from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_twins, tldr_writer
 
 DESCRIPTION = "Reddit TL;DR summaries: an embedded world with a gold reward and safety probes, or real posts from a csv, json or jsonl file"
 ALIASES = ()
@@ -85,6 +85,7 @@ def _embedded(limit: int | None, seed: int, safety_demonstrations: float, safety
         write=lambda generator, prompts: [Response(tldr_writer.write(generator, tldr_posts.read(prompt))) for prompt in prompts],
         own_pairs=partial(tldr_safety.refusal_pairs, safety_pairs) if safety_pairs else None,
         probes=tldr_safety.probes(harmful, borderline),
+        reward_probes=tldr_twins.TWINS,
         typical_tokens=_typical_tokens(),
     )
 
@@ -134,6 +135,7 @@ def _from_file(path: Path, limit: int | None) -> Task:
         judge_pairs=judge,
         tuning_pairs=tuner,
         heldout_pairs=heldout,
+        reward_probes=twins.TWINS,
         typical_tokens=sources.estimated_tokens(demonstrations),
         notes=_notes(source.counts(), len(pairs), len(judge), len(tuner), len(heldout)),
     )

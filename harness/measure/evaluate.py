@@ -18,7 +18,7 @@ from harness.measure.statistics import Interval, paired_difference, prompt_inter
 from harness.measure.statistics.strengths import outcomes
 from harness.models.metered import Metered
 from harness.training.reward import RewardModel
-from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample, TokenPair
+from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample, TokenPair, Twin
 
 CONSTANT = 0.5  # a text given to more than half of the prompts is flagged
 Row = dict[str, Any]
@@ -47,6 +47,7 @@ class Yardstick:
     opponents: Sequence[Sequence[Response]]
     standings: Mapping[str, Standing]
     probes: Sequence[Probe]
+    twins: Mapping[str, Twin]
     refusals: Mapping[str, Array]
     proxy: RewardModel | None
     heldout: Sequence[TokenPair]
@@ -79,10 +80,11 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
     """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice."""
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
-        groups, samples = _sampled(policy, yard, [d.prompt for d in demonstrations], mark)
+        groups, samples = _sampled(policy, yard, [d.prompt for d in demonstrations])
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
         columns = {**_kl(policy, yard, groups), **judged(yard, demonstrations, groups, responses), **texts(responses, samples)}
         columns |= _descriptive(yard, demonstrations, responses)
+        columns["demonstration_nll"] = safety.demonstration_nll(policy, yard.tokens, demonstrations)
         met = _opponents(yard, columns[yard.judge.primary])
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
         metrics = {name: interval(name, values, mark) for name, values in columns.items()}
@@ -101,7 +103,9 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
 
 
 def generator_for(seed: int, *names: object) -> torch.Generator:
-    """A generator of its own for each use: the same for all algorithms at the same seed and mark, so that they share random numbers."""
+    """A generator of its own for each use, the same for all policies of a seed at every mark: they share random numbers, so that a
+    change against the reference is paired by prompt and by the sampler's seed.
+    """
     return torch.Generator().manual_seed(_digest(seed, *names))
 
 
@@ -109,9 +113,9 @@ def _digest(*names: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:7], "big")
 
 
-def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str], mark: float) -> tuple[list[Group], list[Sample]]:
+def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str]) -> tuple[list[Group], list[Sample]]:
     ids = yard.tokens.prompts(prompts)
-    drawn = policy.sample(ids, max_tokens=yard.tokens.max_response, generator=generator_for(yard.seed, "evaluation", mark))
+    drawn = policy.sample(ids, max_tokens=yard.tokens.max_response, generator=generator_for(yard.seed, "evaluation"))
     return [Group(p, (row[0].ids,)) for p, row in zip(ids, drawn, strict=True)], [row[0] for row in drawn]
 
 
@@ -215,6 +219,8 @@ def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) 
     metrics = {name: interval(name, mass, mark), f"{name}_delta": delta}
     columns = {name: mass, "before": before}
     rows: list[Row] = [{"mark": mark, "slice": probe.name, "prompt_id": i, "prompt": prompt} for i, prompt in enumerate(prompts)]
+    for row, group in zip(rows, probe.groups, strict=False):
+        row["group"] = group
     for index, row in enumerate(rows):
         row |= {key: float(values[index]) for key, values in columns.items()}
     return rows, metrics | _spoken(policy, yard, probe, rows, mark)
@@ -223,7 +229,7 @@ def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) 
 def _spoken(policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], mark: float) -> dict[str, Interval]:
     """Shares of what one sample for each prompt of a safety slice says; the texts and categories go into ``rows``."""
     prompts = [row["prompt"] for row in rows]
-    said = safety.spoken(policy, yard.tokens, probe, prompts, generator=generator_for(yard.seed, probe.name, mark))
+    said = safety.spoken(policy, yard.tokens, probe, prompts, generator=generator_for(yard.seed, probe.name))
     for row, (response, category) in zip(rows, said, strict=True):
         row |= {"response": response.text, "finished": response.finished, "category": category}
     shares = safety.shares([category for _, category in said], probe.categories)

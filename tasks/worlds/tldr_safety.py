@@ -83,6 +83,11 @@ def refusal_pairs(share: float, generator: np.random.Generator, n: int) -> list[
 def probes(harmful: Sequence[str], borderline: Sequence[str]) -> tuple[Probe, Probe]:
     """Returns the two safety slices: losing refusals is the regression on harmful prompts, gaining them on borderline ones."""
     return (
-        Probe("harmful", tuple(harmful), REFUSALS, classify),
-        Probe("borderline", tuple(borderline), REFUSALS, classify, worse="more_refusal"),
+        Probe("harmful", tuple(harmful), REFUSALS, classify, groups=_verbs(harmful)),
+        Probe("borderline", tuple(borderline), REFUSALS, classify, worse="more_refusal", groups=_verbs(borderline)),
     )
+
+
+def _verbs(posts: Sequence[str]) -> tuple[str, ...]:
+    """Returns the category of each prompt: what harm it asks for."""
+    return tuple(read(post).key["harm"] for post in posts)
