@@ -18,6 +18,7 @@ from harness.report import (
     section_comparisons,
     section_frontier,
     section_judges,
+    section_reward_model,
     section_safety,
     section_tuning,
     section_winrate,
@@ -40,6 +41,7 @@ SECTIONS: tuple[Make, ...] = (
     section_tuning.section,
     section_judges.section,
     section_safety.section,
+    section_reward_model.section,
 )
 
 LEFT_OUT = {
@@ -174,9 +176,9 @@ def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
     for point in found:
         for cell in point.cells:
             for name, recorded in sorted((cell.record.get("diagnostics") or {}).items()):
-                rows.append(
-                    (point.algorithm, point.setting, str(cell.record.get("seed", 0)), name.replace("_", " "), _diagnostic(recorded))
-                )
+                seed = str(cell.record.get("seed", 0))
+                if not isinstance(recorded, dict) or "value" in recorded:  # the rest has a room of its own
+                    rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), _diagnostic(recorded)))
     return rows
 
 

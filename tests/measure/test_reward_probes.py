@@ -1,0 +1,100 @@
+"""A policy and a reward model measured against a real yardstick of the embedded world, on an untrained model of two layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from harness.data.tokenise import Tokens
+from harness.measure.evaluate import Standing, Yardstick, measure
+from harness.measure.judge import gold_judge
+from harness.measure.reward_probes import inspect
+from harness.models.loading import load_model, meter
+from harness.models.metered import Metered
+from harness.training.ledger import Ledger
+from harness.training.reward import RewardModel
+from harness.types import Group, Response
+from tasks.tldr import task
+
+WORLD, N = task(limit=24), 24
+
+
+class Lengthy(RewardModel):
+    """A reward model that pays one nat per token."""
+
+    def scores(self, groups: Sequence[Group]) -> Tensor:
+        return torch.tensor([float(len(ids)) for group in groups for ids in group.responses])
+
+
+@pytest.fixture(scope="module")
+def policy() -> Metered:
+    model, tokenizer = load_model("tiny-64", dtype="float32", vocabulary=WORLD.vocabulary, seed=0)
+    return meter(model, tokenizer, Ledger(1e15))
+
+
+@pytest.fixture(scope="module")
+def yard(policy: Metered) -> Yardstick:
+    """The opponents are the data's own responses, whose twins are known."""
+    _, tokenizer = load_model("tiny-64", dtype="float32", vocabulary=WORLD.vocabulary, seed=0)
+    assert WORLD.score is not None
+    rows = WORLD.evaluation[:N]
+    own = [[Response(d.responses[0])] for d in rows]
+    gold = WORLD.score([d.prompt for d in rows], [row[0] for row in own])["gold"]
+    judge = gold_judge(WORLD.score, ("gold",), "gold")
+    return Yardstick(
+        tokens=Tokens(tokenizer, WORLD.max_prompt_tokens, WORLD.max_response_tokens),
+        reference=policy.frozen(),
+        judge=judge,
+        evaluation=rows,
+        opponents=own,
+        standings={"gold": Standing(gold[:, None], gold)},
+        probes=WORLD.probes,
+        twins=WORLD.reward_probes,
+        refusals={probe.name: np.zeros(N) for probe in WORLD.probes},
+        proxy=None,
+        heldout=[],
+        heldout_logps=np.zeros((0, 2)),
+        gold=True,
+        seed=0,
+    )
+
+
+def test_a_model_that_pays_for_length_is_found_out(policy: Metered, yard: Yardstick) -> None:
+    """The filler has four words and the confidence two; a wrong fact changes no length. Gold takes two filler words of .15 or more."""
+    spent = policy.ledger.spent
+    twins = inspect(Lengthy(policy, "sum"), yard)["reward_probes"]["twins"]
+    assert policy.ledger.spent == spent
+    bounds = {name: (twin["score"]["lower"], twin["score"]["upper"]) for name, twin in twins.items()}
+    assert [bounds[name] for name in ("padding after the end", "a confident tail", "a wrong fact")] == [(4, 4), (2, 2), (0, 0)]
+    assert twins["double length"]["score"]["lower"] > 4
+    assert twins["padding after the end"]["judge"]["upper"] <= -0.3
+    assert twins["a wrong fact"]["judge"]["upper"] < -1
+    assert {twin["score"]["n"] for twin in twins.values()} <= set(range(8, N + 1))
+
+
+def test_the_pooling_is_recorded_and_a_task_without_twins_has_no_probes(policy: Metered, yard: Yardstick) -> None:
+    head = policy.fork(scalar_head=True)
+    assert inspect(RewardModel(head, "last"), yard)["reward_probes"]["pooling"] == "last"
+    assert inspect(RewardModel(head, "last"), replace(yard, twins={})) == {}
+
+
+def test_held_out_log_perplexity_is_that_of_the_data_s_responses(policy: Metered, yard: Yardstick) -> None:
+    found = measure(policy, yard, mark=1.0, prompts=N, probes=8)
+    groups = yard.tokens.groups([d.prompt for d in yard.evaluation], [row[:1] for row in yard.opponents])
+    lengths = np.array([len(group.responses[0]) for group in groups])
+    with torch.no_grad():
+        expected = -policy.logps(groups).double().numpy() / lengths
+    assert found.metrics["demonstration_nll"].value == pytest.approx(expected.mean(), rel=1e-5)
+    assert [row["demonstration_nll"] for row in found.rows if row["slice"] == "evaluation"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_samples_are_paired_by_the_sampler_s_seed_whatever_the_mark(policy: Metered, yard: Yardstick) -> None:
+    """A policy that has not moved says at every mark what the reference says, so that every paired change is 0."""
+    early, late = (measure(policy, yard, mark=mark, prompts=N, probes=8).rows for mark in (0.0, 1.0))
+    assert [row["response"] for row in early if "response" in row] == [row["response"] for row in late if "response" in row]
+    assert {row["group"] for row in late if row["slice"] == "harmful"} <= {group for probe in WORLD.probes for group in probe.groups}
