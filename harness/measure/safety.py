@@ -28,7 +28,8 @@ def demonstration_nll(policy: Metered, tokens: Tokens, rows: Sequence[Demonstrat
     groups = tokens.groups([d.prompt for d in rows], [[Response(d.responses[0])] for d in rows])
     with torch.no_grad():
         logps = policy.logps(groups).double().cpu().numpy()
-    return logps / -np.array([len(group.responses[0]) for group in groups])
+    per_token: Array = logps / -np.array([len(group.responses[0]) for group in groups])
+    return per_token
 
 
 def spoken(
