@@ -22,7 +22,7 @@ from harness.plan import AlgorithmPlan, baseline_of, plans
 from harness.price import absolute_budget, budget_flops, budget_specs
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
-from harness.written import Rising, written_in
+from harness.written import Rising, seeds_in, written_in
 
 __all__ = ["QUICK", "AlgorithmPlan", "Cell", "Experiment", "budget_flops", "cells", "fingerprint", "read", "resolve", "study_key"]
 
@@ -172,7 +172,7 @@ def resolve(
     values |= {{"data": "source"}.get(key, key): value for key, value in given.items()}
     if not values["model"]:
         raise HarnessError("No model named, and this data proposes none; give --model FOLDER, a local transformers folder.")
-    values["seeds"] = _seeds(values.get("seeds", 1))
+    values["seeds"] = seeds_in(values.get("seeds", 1))
     values["budget"] = tuple(absolute_budget(spec, defaults.budget) for spec in budget_specs(values["budget"]))
     values["judge"] = assumptions.judge_of(str(values.get("judge", judges[0])), judges)
     values |= assumptions.of_data(values, available_pairs is not None)
@@ -220,16 +220,6 @@ def _quick(values: Mapping[str, Any]) -> dict[str, Any]:
     """The presets; a task that proposes no model (its vocabulary is the pretrained model's) is given none."""
     smaller = {key: min(values[key], bound) if isinstance(bound, int) else bound for key, bound in QUICK.items()}
     return smaller if values["model"] else {**smaller, "model": ""}
-
-
-def _seeds(given: Any) -> tuple[Any, ...]:
-    """``3`` is 0, 1, 2; ``0,4`` and ``[0, 4]`` are exactly those."""
-    if isinstance(given, list | tuple):
-        return tuple(given)
-    words = [word.strip() for word in str(given).split(",") if word.strip()]
-    if not words or not all(word.isdecimal() for word in words) or words == ["0"]:
-        raise HarnessError(f"Seeds {given!r}: a number of seeds (3 means 0,1,2) or a list (0,4) is wanted.")
-    return tuple(range(int(words[0]))) if len(words) == 1 and "," not in str(given) else tuple(map(int, words))
 
 
 def _validated(values: Mapping[str, Any], flags: Mapping[str, Any], file: Path | None) -> Experiment:

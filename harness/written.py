@@ -46,6 +46,16 @@ def written_in(path: Path, legal: Collection[str]) -> dict[str, Any]:
     return values
 
 
+def seeds_in(given: Any) -> tuple[Any, ...]:
+    """``3`` is 0, 1, 2; ``0,4`` and ``[0, 4]`` are exactly those."""
+    if isinstance(given, list | tuple):
+        return tuple(given)
+    words = [word.strip() for word in str(given).split(",") if word.strip()]
+    if not words or not all(word.isdecimal() for word in words) or words == ["0"]:
+        raise HarnessError(f"Seeds {given!r}: a number of seeds (3 means 0,1,2) or a list (0,4) is wanted.")
+    return tuple(range(int(words[0]))) if len(words) == 1 and "," not in str(given) else tuple(map(int, words))
+
+
 def _beside(file: Path, word: str) -> str:
     """A relative path in a file, relative to that file; a plain name stays."""
     return str(file.parent / word) if "/" in word and not Path(word).is_absolute() else word
