@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,9 @@ def compare(
     pairs: Annotated[int | None, typer.Option(min=1, help="How many preference pairs.")] = None,
     pairs_from: Annotated[str | None, typer.Option(help="Whose responses: sft, older-policy, references or mixture.")] = None,
     prompts: Annotated[str | None, typer.Option(help="What sampling algorithms are prompted with: fresh or pairs.")] = None,
+    vary: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=V1,V2", help="A study for each value of an assumption, such as labels=bt,flip.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
     safety_margin: Margin = None,
     baseline: Annotated[str | None, typer.Option(help="The algorithm that every other one is tested against; the first.")] = None,
@@ -74,19 +78,17 @@ def compare(
     given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}
     given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
     flags = {name: value for name, value in given.items() if value is not None}
-    resolved, world = _resolve(flags, experiment)
-    preview = _preview(resolved, world, jobs)  # raises where the model is unusable or the budget too small
+    asked = _asked(flags, vary or (), experiment)
+    previews = [_preview(*each, jobs) for each in asked]  # raises where the model is unusable or the budget too small
     if dry_run:
-        typer.echo(preview)
+        typer.echo("\n\n".join(previews))
         return
     _writable(results)
-    from harness import compare as engine
-    from harness.report import tables
-
-    study = engine.run(resolved, results, task=world, jobs=jobs, force=force, verbose=verbose)
-    typer.echo(tables.summary(study))
-    typer.echo(f"Report: {study / 'report' / 'index.html'}")
-    if failed := engine.failures(study):
+    options = {"jobs": jobs, "force": force, "verbose": verbose}
+    failed = [name for resolved, world in asked for name in _run(resolved, world, results, options)]
+    if len(asked) > 1:
+        _robustness(results)
+    if failed:
         typer.echo(f"error: failed, see log.txt in each: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
 
@@ -108,6 +110,7 @@ def report(
         except HarnessError as error:  # of one study; the others have their report all the same
             broken += 1
             _complain(error)
+    _robustness(results)
     if broken:
         raise typer.Exit(1)
 
@@ -189,6 +192,34 @@ def _resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task
     facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
     facts["available_pairs"] = None if world.pairs is None else len(world.pairs)
     return experiment.resolve(named, file, world.defaults, **facts), world
+
+
+def _asked(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> list[tuple[Experiment, Task]]:
+    """The experiments to run, each a study of its own: the one given and one for each other value of each assumption that varies."""
+    from harness import experiment, vary
+
+    values = vary.asked(varied, (experiment.read(file) if file else {}).get(vary.KEY, {}))
+    found = [_resolve(each, file) for each in vary.variations(flags, values)]
+    return list({experiment.study_key(resolved): (resolved, world) for resolved, world in found}.values())
+
+
+def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, Any]) -> list[str]:
+    """Run one study, print its table and the path of its report; the names of its failed cells come back."""
+    from harness import compare as engine
+    from harness.report import tables
+
+    study = engine.run(resolved, results, task=world, **options)
+    typer.echo(tables.summary(study))
+    typer.echo(f"Report: {study / 'report' / 'index.html'}")
+    return engine.failures(study)
+
+
+def _robustness(results: Path) -> None:
+    """Set studies that differ only in their assumptions side by side, where there are such."""
+    from harness.report import robustness
+
+    if page := robustness.write(results):
+        typer.echo(f"Robustness: {page}")
 
 
 def _preview(resolved: Experiment, world: Task, jobs: int | None) -> str:

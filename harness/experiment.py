@@ -141,7 +141,7 @@ class Cell(NamedTuple):
         return re.sub(r"[^\w.=+-]", "_", "-".join([self.algorithm.name, *values, f"seed{self.seed}"]))
 
 
-FILE_KEYS = (set(Experiment.model_fields) - {"task_path", "task_version", "source"}) | {"data"}
+FILE_KEYS = (set(Experiment.model_fields) - {"task_path", "task_version", "source"}) | {"data", "vary"}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def resolve(
     values = _plain(defaults)
     if flags.get("quick", written.get("quick", False)):
         values |= _quick(values)
-    given = {key: value for layer in (written, flags) for key, value in layer.items() if key not in {"algorithms", "set"}}
+    given = {key: value for layer in (written, flags) for key, value in layer.items() if key not in {"algorithms", "set", "vary"}}
     values |= {{"data": "source"}.get(key, key): value for key, value in given.items()}
     if not values["model"]:
         raise HarnessError("No model named, and this data proposes none; give --model FOLDER, a local transformers folder.")

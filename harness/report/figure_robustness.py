@@ -1,0 +1,85 @@
+"""The comparison under other assumptions: a row per study, a marker per algorithm, win rate beside gold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.report import drawing
+from harness.report.drawing import Drawing
+from harness.report.palette import INK, Look
+from harness.report.points import Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+STEP, GAP = 0.125, 0.14  # inches between algorithms of one study, and between studies
+LEFT = 1.75  # inches for the names of assumptions
+
+Rows = Sequence[tuple[str, Mapping[str, Point]]]
+
+
+def draw(name: str, rows: Rows, looks: Mapping[str, Look], keys: Mapping[str, str]) -> Drawing:
+    """The figure; ``rows`` hold an assumption with its points by algorithm, ``keys`` the metrics with their axis labels."""
+    algorithms = list(dict.fromkeys(name for _, points in rows for name in points))
+    shown = [key for key in keys if any(point.get(key) is not None for _, points in rows for point in points.values())]
+    band = STEP * len(algorithms) + GAP
+    height = band * len(rows) + 1.05
+    figure = drawing.new(drawing.TWO_COLUMNS, height)
+    panels = figure.subplots(1, max(1, len(shown)), squeeze=False, sharey=True)[0]
+    width = drawing.TWO_COLUMNS
+    figure.subplots_adjust(left=LEFT / width, right=0.985, top=1 - 0.1 / height, bottom=0.85 / height, wspace=0.07)
+    found = [row for axes, key in zip(panels, shown, strict=False) for row in _panel(axes, key, keys[key], rows, algorithms, looks, band)]
+    panels[0].set_yticks([band * (i + 0.5) for i in range(len(rows))], [_wrapped(text) for text, _ in rows])
+    panels[0].set_ylim(band * len(rows), 0)
+    _legend(figure, algorithms, looks)
+    caption = "One study per row, one marker per algorithm at its setting nearest to the study's median KL, with 95 % intervals."
+    return Drawing(name, figure, found, "The comparison under other assumptions", caption, _alternative(found))
+
+
+def _panel(
+    axes: Axes, key: str, label: str, rows: Rows, algorithms: Sequence[str], looks: Mapping[str, Look], band: float
+) -> list[dict[str, Any]]:
+    found = []
+    for index, (assumption, points) in enumerate(rows):
+        if index:
+            axes.axhline(band * index, color="#DDDDDD", linewidth=0.6)
+        for place, algorithm in enumerate(algorithms):
+            value = points[algorithm].get(key) if algorithm in points else None
+            if value is None:
+                continue
+            height, look = band * index + GAP / 2 + STEP * (place + 0.5), looks[algorithm]
+            if not math.isnan(value.lower + value.upper):
+                axes.plot([value.lower, value.upper], [height, height], color=look.colour, linewidth=0.9)
+            axes.plot([value.value], [height], marker=look.marker, markersize=4, color=look.colour, mfc=look.face, linestyle="none")
+            numbers = {"value": value.value, "lower": value.lower, "upper": value.upper, "n": value.n}
+            where = {"panel": key, "assumption": assumption, "algorithm": algorithm, "setting": points[algorithm].setting}
+            found.append({**where, **numbers})
+    if key.startswith("win"):
+        axes.axvline(0.5, color=INK, linewidth=0.7, linestyle=(0, (4, 2)))
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(label)
+    return found
+
+
+def _wrapped(text: str) -> str:
+    """An assumption's name on as many lines as it has parts."""
+    return "\n".join(part if len(part) <= 30 else part[:29] + "…" for part in text.split(", "))
+
+
+def _legend(figure: Any, algorithms: Sequence[str], looks: Mapping[str, Look]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, mfc=look.face, markersize=4, linewidth=0.9, label=name)
+        for name in algorithms
+        for look in [looks[name]]
+    ]
+    figure.legend(handles=handles, loc="lower center", ncols=min(6, len(handles)), borderaxespad=0.2)
+
+
+def _alternative(rows: Sequence[Mapping[str, Any]]) -> str:
+    texts = [f"{row['assumption']}, {row['algorithm']}: {row['panel']} {row['value']:.2f}" for row in rows]
+    return "Win rate and gold of every algorithm under every assumption. " + "; ".join(texts) + "."

@@ -1,0 +1,147 @@
+"""``robustness/``: studies of one comparison under different assumptions side by side, and the order that survives all of them.
+
+Studies are never pooled: each keeps its own numbers, intervals and seeds, and a sentence about all of them is one about every one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import HarnessError
+from harness.report import drawing, figure_robustness, findings
+from harness.report.escape import visible
+from harness.report.palette import looks
+from harness.report.points import Loaded, Point, load, points
+from harness.report.section_judges import ABOVE, BELOW, difference, side
+from harness.store.records import studies, write_bytes
+
+OWN = ("algorithms", "seeds", "fingerprint", "study", "notes", "plan", "budgets", "budget_flops", "safety_margin", "baseline", "threads")
+KEYS = {"win_sft": "win rate against SFT samples", "gold": "mean gold reward"}
+
+
+class Assumed(NamedTuple):
+    """A study, what it assumes otherwise than the first of its group, and its points at one setting per algorithm."""
+
+    name: str
+    study: Loaded
+    points: Mapping[str, Point]
+
+
+def write(results: Path) -> Path | None:
+    """Write ``robustness/index.html`` below a folder of studies and return its path; None where no two differ only in assumptions."""
+    groups = [group for group in _groups(_loaded(results)) if len(group) > 1]
+    if not groups:
+        return None
+    folder = results / "robustness"
+    parts = [_part(group, number, folder) for number, group in enumerate(groups)]
+    page = folder / "index.html"
+    write_bytes(page, _render(parts).encode())
+    return page
+
+
+def _loaded(results: Path) -> Iterator[Loaded]:
+    """Every study that can be read and shows a finished cell; one that cannot be read has been complained about by its own report."""
+    for folder in studies(results):
+        try:
+            study = load(folder)
+        except HarnessError:
+            continue
+        if points(study) and _assumptions(study):
+            yield study
+
+
+def _assumptions(study: Loaded) -> Mapping[str, Any]:
+    return next((cell.record["assumptions"] for cell in study.cells if isinstance(cell.record.get("assumptions"), Mapping)), {})
+
+
+def _groups(found: Iterator[Loaded]) -> list[list[Assumed]]:
+    """Studies that are alike in all but their assumptions, the one that departs least from the commonest values first."""
+    alike: dict[str, list[Loaded]] = {}
+    for study in found:
+        left_out = {*OWN, *_assumptions(study)}
+        key = json.dumps({name: value for name, value in study.experiment.items() if name not in left_out}, sort_keys=True, default=str)
+        alike.setdefault(key, []).append(study)
+    return [_named(group) for group in alike.values()]
+
+
+def _named(group: Sequence[Loaded]) -> list[Assumed]:
+    every = [_flat(_assumptions(study)) for study in group]
+    names = sorted({name for each in every for name in each})
+    common = {name: _commonest([each.get(name, "default") for each in every]) for name in names}
+    apart = [{name: each.get(name, "default") for name in names if each.get(name, "default") != common[name]} for each in every]
+    told = [", ".join(f"{name} = {value}" for name, value in each.items()) or "as given" for each in apart]
+    order = sorted(range(len(group)), key=lambda i: (len(apart[i]), told[i]))
+    return [Assumed(told[i], group[i], findings.middle(points(group[i]))) for i in order]
+
+
+def _flat(assumptions: Mapping[str, Any]) -> dict[str, str]:
+    """Assumptions as texts by name, the task's own options among them."""
+    options = assumptions.get("task_options") or {}
+    return {name: str(value) for name, value in {**assumptions, **options}.items() if name != "task_options"}
+
+
+def _commonest(values: Sequence[str]) -> str:
+    return max(sorted(set(values)), key=values.count)
+
+
+def survives(group: Sequence[Assumed]) -> tuple[list[str], list[str]]:
+    """Pairs of ranked algorithms whose difference of win rate is on one side of 0 in every study, and those that two studies reverse."""
+    holding, reversed_ = [], []
+    ranked = [{name for name, point in each.points.items() if point.ranked} for each in group]
+    for first, second in combinations(sorted(set.intersection(*ranked)), 2):
+        sides = {side(difference(each.points[first], each.points[second], "win_sft")) for each in group}
+        if sides in ({ABOVE}, {BELOW}):
+            holding.append(f"{first} above {second}" if sides == {ABOVE} else f"{second} above {first}")
+        elif {ABOVE, BELOW} <= sides:
+            reversed_.append(f"{first} and {second}")
+    return holding, reversed_
+
+
+def sentence(group: Sequence[Assumed]) -> str:
+    """What is the same under every assumption, in one sentence that claims no more than the intervals of each study."""
+    holding, reversed_ = survives(group)
+    said = (
+        f"No order of two algorithms survives: in none is the interval of the difference on the same side of 0 in all {len(group)} studies."
+    )
+    if holding:
+        said = f"In all {len(group)} studies the interval of the difference of win rates lies on one side of 0: {'; '.join(holding)}."
+    return said + (f" Reversed between two studies: {'; '.join(reversed_)}." if reversed_ else "")
+
+
+def _part(group: Sequence[Assumed], number: int, folder: Path) -> dict[str, Any]:
+    """One group as the template wants it, its figure saved."""
+    name = "robustness" if not number else f"robustness-{number + 1}"
+    every = [point for each in group for point in each.points.values()]
+    rows = [(each.name, each.points) for each in group]
+    with drawing.style():
+        shown = looks([(point.algorithm, point.control) for point in every], {point.algorithm for point in every if point.oracle})
+        drawn = figure_robustness.draw(name, rows, shown, KEYS)
+        drawing.watermark(drawn.figure, next((mark for each in group if (mark := findings.watermark(each.study))), ""))
+        svg = drawing.save(drawn, folder / "figures")
+    return {
+        "title": f"{group[0].study.experiment.get('task', 'a task')}, {group[0].study.experiment.get('model', 'a model')}",
+        "sentence": sentence(group),
+        "cautions": [text for text in (findings.seeds_line(every), findings.interval_line(every)) if text],
+        "figure": {"svg": drawing.inline(svg, name, visible(drawn.alternative)), "caption": drawn.caption, "name": name},
+        "rows": [row for each in group for row in _rows(each)],
+    }
+
+
+def _rows(each: Assumed) -> Iterator[tuple[str, ...]]:
+    for name, point in each.points.items():
+        numbers = [point.get(key) for key in ("win_sft", "gold", "kl")]
+        said = [f"{found.value:.3f} [{found.lower:.3f}, {found.upper:.3f}] n={found.n}" if found else "not defined" for found in numbers]
+        yield (each.name, name, point.setting, str(len(point.seeds)), *said, each.study.folder.name)
+
+
+def _render(parts: Sequence[Mapping[str, Any]]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("harness.report", "")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["visible"] = visible
+    return environment.get_template("robustness.html").render(parts=parts, kl_caveat=findings.KL_CAVEAT, kl_source=findings.KL_SOURCE)
