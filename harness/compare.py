@@ -126,6 +126,9 @@ def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], f
             first = f"reference-seed{seed}"
             yield Job(first, _prepare, (experiment, seed))
             yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
+        if left or records.status(study / records.FRONTIERS / f"seed{seed}") != "finished":
+            names = [name for name, *_ in left]
+            yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), tuple(names))
 
 
 Call = tuple[str, Callable[..., str], tuple[object, ...]]
@@ -222,6 +225,12 @@ def _measure_temperatures(experiment: Experiment, seed: int, folder: Path, refer
     from harness.temperatures import measure_later
 
     return measure_later(experiment, seed, folder, report, reference=reference)
+
+
+def _measure_mixture(experiment: Experiment, seed: int, study: Path, report: Callable[..., None]) -> str:
+    from harness.mixture import measure_mixture
+
+    return measure_mixture(experiment, seed, study, report)
 
 
 def _run_cell(experiment: Experiment, cell: Cell, budget: Budget, folder: Path, report: Callable[..., None]) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from harness.experiment import Experiment
 from harness.measure.evaluate import Yardstick, generator_for
+from harness.models.metered import Metered
 from harness.stages import Shared
 from harness.store.cache import stage
 from harness.types import Array, Group, Response
@@ -51,13 +52,18 @@ def reference_rows(experiment: Experiment, both: Shared, yard: Yardstick) -> lis
 
 
 def _draw(folder: Path, both: Shared, yard: Yardstick, samples: int) -> None:
-    prompts = both.tokens.prompts([d.prompt for d in yard.evaluation])
-    generator = generator_for(both.seed, "frontier")
     with torch.no_grad(), yard.reference.ledger.phase("evaluation"):
-        rows = yard.reference.sample(prompts, samples=samples, max_tokens=both.tokens.max_response, generator=generator)
-    ids, finished = [[s.ids for s in row] for row in rows], [[s.finished for s in row] for row in rows]
-    facts = {"ids": ids, "finished": finished, "logps": [[sum(s.logps) for s in row] for row in rows]}
-    (folder / "samples.json").write_text(json.dumps(facts))
+        drawn = draw(yard.reference, both, yard, samples, generator_for(both.seed, "frontier"))
+    ids, finished = ([[getattr(r, name) for r in row] for row in drawn.responses] for name in ("ids", "finished"))
+    (folder / "samples.json").write_text(json.dumps({"ids": ids, "finished": finished, "logps": drawn.logps.tolist()}))
+
+
+def draw(model: Metered, both: Shared, yard: Yardstick, samples: int, generator: torch.Generator) -> Drawn:
+    """``samples`` responses of a model to every evaluation prompt, at temperature 1."""
+    prompts = both.tokens.prompts([d.prompt for d in yard.evaluation])
+    rows = model.sample(prompts, samples=samples, max_tokens=both.tokens.max_response, generator=generator)
+    responses = [[Response(both.tokens.text(s.ids), s.ids, s.finished) for s in row] for row in rows]
+    return Drawn(responses, np.array([[sum(s.logps) for s in row] for row in rows], dtype=np.float64))
 
 
 def _read(facts: Mapping[str, Any], both: Shared) -> Drawn:
@@ -68,14 +74,18 @@ def _read(facts: Mapping[str, Any], both: Shared) -> Drawn:
 
 def _scores(both: Shared, yard: Yardstick, responses: Sequence[Sequence[Response]]) -> dict[str, Array]:
     """Judging scores, proxy and length of every response, flat (prompts x samples,)."""
-    prompts = [d.prompt for d in yard.evaluation]
-    flat = [r for row in responses for r in row]
-    texts = [p for p, row in zip(prompts, responses, strict=True) for _ in row]
-    judged = yard.judge.score(texts, [], flat)  # a gold reward reads texts alone
-    found = {name: np.asarray(judged[name], dtype=np.float64) for name in yard.judge.names}
+    found = judged(yard, responses)
     if yard.proxy is not None:
-        found["proxy"] = yard.proxy.scores(grouped(both.tokens.prompts(prompts), responses)).double().cpu().numpy()
-    return found | {"length": np.array([len(r.ids) - r.finished for r in flat], dtype=np.float64)}
+        groups = grouped(both.tokens.prompts([d.prompt for d in yard.evaluation]), responses)
+        found["proxy"] = yard.proxy.scores(groups).double().cpu().numpy()
+    return found | {"length": np.array([len(r.ids) - r.finished for row in responses for r in row], dtype=np.float64)}
+
+
+def judged(yard: Yardstick, responses: Sequence[Sequence[Response]]) -> dict[str, Array]:
+    """Every judging column of a task with gold, which reads texts alone; flat (prompts x samples,)."""
+    texts = [d.prompt for d, row in zip(yard.evaluation, responses, strict=True) for _ in row]
+    scores = yard.judge.score(texts, [], [r for row in responses for r in row])
+    return {name: np.asarray(scores[name], dtype=np.float64) for name in yard.judge.names}
 
 
 def grouped(prompts: Sequence[tuple[int, ...]], responses: Sequence[Sequence[Response]]) -> list[Group]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness.measure.statistics import Interval
 from harness.report import drawing
+from harness.report.bars import drawn_interval, seed_dots, what_bars_are
 from harness.report.drawing import Drawing
 from harness.report.optimum import Optimum, optima
 from harness.report.palette import INK, Look
 from harness.report.placing import Label, place
 from harness.report.points import Point, by_algorithm, reference_metric
-from harness.store.records import Reference
+from harness.store.records import Cell, Reference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,9 @@ OPTIMA = {
 TITLES = {"win_sft": "Win rate against KL", "win_reference": "Win rate against KL", "gold": "Gold reward against KL"}
 
 
-def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look]) -> Drawing | None:
+def draw(
+    points: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look], mixtures: Sequence[Cell] = ()
+) -> Drawing | None:
     """The figure, or None where no cell has both a KL and one of its two vertical axes."""
     shown = [key for key in (_win_key(points), "gold") if key and _defined(points, key)]
     if not shown:
@@ -36,7 +39,7 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
     figure = drawing.new(width, 3.85)
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     figure.subplots_adjust(left=0.5 / width, right=1 - 0.08 / width, top=0.93, bottom=0.315, wspace=0.24)
-    lines = optima(references)
+    lines = optima(references, mixtures)
     rows = [row for axes, key in zip(panels, shown, strict=True) for row in _panel(axes, key, points, references, looks, lines.get(key))]
     handles = _handles(points, looks, frontier=any(key in lines for key in shown))
     figure.legend(handles=handles, loc="lower center", ncols=3 if width > 5 else 2, handlelength=2.2, columnspacing=1.6, borderaxespad=0.2)
@@ -64,7 +67,7 @@ def _panel(
     rows: list[dict[str, Any]] = []
     if line is not None:
         rows += _optimum(axes, key, line)
-    drawn = [(point, kl, y) for point in points if (kl := point.get("kl")) and (y := point.get(key))]
+    drawn = [(point, kl, y) for point in points if (kl := drawn_interval(point, "kl")) and (y := drawn_interval(point, key))]
     labels, hollow = [], []
     for point, kl, y in drawn:
         look = looks[point.algorithm]
@@ -73,6 +76,7 @@ def _panel(
         hollow += path
         _trail(axes, [*path, (kl.value, y.value)], look)
         _final(axes, kl, y, look)
+        rows += seed_dots(axes, key, point, look)
         labels.append(Label(kl.value, y.value, point.knob, look.colour))
         rows.append(_row(key, point, "final", kl, y))
         rows += [_row(key, point, "mark", Interval(a, *_NO_BOUNDS), Interval(b, *_NO_BOUNDS)) for a, b in path]
@@ -194,7 +198,7 @@ def _settings(points: Sequence[Point]) -> str:
 
 def _caption(points: Sequence[Point], shown: Sequence[str], lines: Mapping[str, Optimum]) -> str:
     said = [
-        "Filled points are finished runs with 95 % intervals both ways, labelled with the knob's value; hollow points are earlier marks,",
+        f"Filled points are finished runs, labelled with the knob's value, with {what_bars_are(points)}; hollow points are earlier marks,",
         f"from the first at which the policy itself was being trained. {drawing.KL_SCALE}",
     ]
     if "gold" not in shown:
@@ -209,7 +213,8 @@ def _caption(points: Sequence[Point], shown: Sequence[str], lines: Mapping[str, 
 def _frontier_ends(line: Optimum) -> str:
     """What an optimal frontier is estimated from, where its line stops, and why."""
     last = line.spots[-1]
-    made = f" is estimated from {line.samples} reference samples per prompt and drawn to KL {last.kl.value:.2f}"
+    others = f" and {line.others} of {line.policies} policies" if line.others else ""
+    made = f" is estimated from {line.samples} samples of the reference{others} per prompt and drawn to KL {last.kl.value:.2f}"
     if not line.ended:
         return f"{made}, the sharpest tilt tried (effective sample size {last.ess:.1f})."
     why = "beyond, the weights leave an effective sample size below 8, too few to estimate from; it is not a limit of what can be reached"

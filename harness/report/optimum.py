@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.measure.frontier import Line, frontier, win_scores
+from harness.measure.frontier import Line, frontier, mixture_ratios, win_scores
 from harness.measure.statistics import Array, Interval, prompt_interval
 from harness.report.points import generator_for, interval_of
-from harness.store.records import Reference, Row
+from harness.store.records import Cell, Reference, Row
 
 WIN, GOLD = "win_sft", "gold"
 
@@ -27,7 +27,8 @@ class Spot(NamedTuple):
 class Optimum(NamedTuple):
     """The optimal frontier of one axis. ``kl`` and ``value`` are (tilts, seeds, prompts), None where a record holds only ``spots``.
 
-    ``samples`` counts what a prompt was estimated from; ``ended`` says that the line stopped for want of effective samples.
+    ``samples`` of the reference and ``others`` of ``policies`` are what a prompt was estimated from; ``ended`` says that the line
+    stopped for want of effective samples.
     """
 
     spots: Sequence[Spot]
@@ -35,31 +36,65 @@ class Optimum(NamedTuple):
     ended: bool
     kl: Array | None = None
     value: Array | None = None
+    others: int = 0
+    policies: int = 0
 
 
-def optima(references: Sequence[Reference]) -> Mapping[str, Optimum]:
+class _Seed(NamedTuple):
+    """What one seed's frontiers are estimated from: rows of the reference's samples, and of the policies' where there are any."""
+
+    judge: str
+    rows: Sequence[Row]
+    counts: Sequence[int]
+    others: Sequence[Row]
+
+
+def optima(references: Sequence[Reference], mixtures: Sequence[Cell] = ()) -> Mapping[str, Optimum]:
     """The frontiers of win rate and of gold, by the axis that they bound; none where no record holds reference samples."""
-    return _optima(tuple(references))
+    return _optima(tuple(references), tuple(mixtures))
 
 
 @lru_cache(maxsize=4)
-def _optima(references: tuple[Reference, ...]) -> Mapping[str, Optimum]:
-    seeds = [(reference.record, rows) for reference in references if (rows := frontier_rows(reference.samples()))]
-    if len(seeds) < len(references) or not seeds or any(_prompts(rows) != _prompts(seeds[0][1]) for _, rows in seeds):
+def _optima(references: tuple[Reference, ...], mixtures: tuple[Cell, ...]) -> Mapping[str, Optimum]:
+    seeds = [_seed(reference, mixtures) for reference in references]
+    if not seeds or any(not each.rows or _prompts(each.rows) != _prompts(seeds[0].rows) for each in seeds):
         return _recorded(references)
-    judged = [str((record.get("judge") or {}).get("primary", GOLD)) for record, _ in seeds]
-    wins = [frontier(win_scores(table(rows, primary))) for (_, rows), primary in zip(seeds, judged, strict=True)]
-    found = {WIN: _joined(WIN, wins, len(seeds[0][1][0][GOLD]))}
-    return found | {GOLD: _joined(GOLD, [frontier(table(rows, GOLD)) for _, rows in seeds], len(seeds[0][1][0][GOLD]))}
+    wins = [frontier(win_scores(table(each.rows, each.judge), _others(each, each.judge)), _ratios(each)) for each in seeds]
+    return {WIN: _joined(WIN, wins, seeds), GOLD: _joined(GOLD, [frontier(_pooled(each, GOLD), _ratios(each)) for each in seeds], seeds)}
 
 
-def frontier_rows(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the reference's samples, in order of the prompts; empty where a record holds none."""
-    return sorted((row for row in rows if row.get("slice") == "frontier"), key=lambda row: int(row["prompt_id"]))
+def _seed(reference: Reference, mixtures: Sequence[Cell]) -> _Seed:
+    """The samples of a seed; a mixture that failed, was skipped or saw other prompts adds nothing."""
+    rows = frontier_rows(reference.samples())
+    judge = str((reference.record.get("judge") or {}).get("primary", GOLD))
+    for mixture in mixtures:
+        record = mixture.record
+        if record.get("seed") == reference.record.get("seed") and record.get("status") == "finished" and record.get("counts"):
+            others = frontier_rows(mixture.samples(), "frontier-mixture")
+            if rows and _prompts(others) == _prompts(rows) and len(rows[0][GOLD]) == record["counts"][0]:
+                return _Seed(judge, rows, record["counts"], others)
+    return _Seed(judge, rows, (), ())
+
+
+def _others(seed: _Seed, key: str) -> Array | None:
+    return table(seed.others, key) if seed.others else None
+
+
+def _pooled(seed: _Seed, key: str) -> Array:
+    return np.hstack([table(seed.rows, key), table(seed.others, key)]) if seed.others else table(seed.rows, key)
+
+
+def _ratios(seed: _Seed) -> Array | None:
+    return mixture_ratios(table(seed.others, "log_ratios").transpose(1, 0, 2), seed.counts) if seed.others else None
+
+
+def frontier_rows(rows: Sequence[Row], name: str = "frontier") -> list[Row]:
+    """The rows of the reference's samples (or of another slice) in order of the prompts; empty where a record holds none."""
+    return sorted((row for row in rows if row.get("slice") == name), key=lambda row: int(row["prompt_id"]))
 
 
 def table(rows: Sequence[Row], key: str) -> Array:
-    """A column of the reference's samples, (prompts, samples)."""
+    """A column of the rows, one line per prompt."""
     return np.array([row[key] for row in rows], dtype=np.float64)
 
 
@@ -67,7 +102,7 @@ def _prompts(rows: Sequence[Row]) -> list[int]:
     return [int(row["prompt_id"]) for row in rows]
 
 
-def _joined(key: str, lines: Sequence[Line], samples: int) -> Optimum:
+def _joined(key: str, lines: Sequence[Line], seeds: Sequence[_Seed]) -> Optimum:
     """The seeds' lines as one, tilt by tilt (in standard deviations of the seed's own scores), as far as every seed's reaches."""
     tilts = min(len(line.kl) for line in lines)
     kl, value, ess = (np.stack([getattr(line, name)[:tilts] for line in lines], axis=1) for name in ("kl", "value", "ess"))
@@ -75,7 +110,8 @@ def _joined(key: str, lines: Sequence[Line], samples: int) -> Optimum:
         Spot(over_prompts(kl[index], key, "kl"), over_prompts(value[index], key, "value"), float(ess[index].mean()))
         for index in range(tilts)
     ]
-    return Optimum(spots, samples, any(line.ended for line in lines), kl, value)
+    counts = min((each.counts for each in seeds), key=len) or [len(seeds[0].rows[0][GOLD])]
+    return Optimum(spots, counts[0], any(line.ended for line in lines), kl, value, sum(counts[1:]), len(counts) - 1)
 
 
 def over_prompts(values: Array, *uses: str) -> Interval:

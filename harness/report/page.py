@@ -18,6 +18,7 @@ from harness.report import (
     section_comparisons,
     section_frontier,
     section_judges,
+    section_overoptimisation,
     section_reward_model,
     section_safety,
     section_tuning,
@@ -38,6 +39,7 @@ SECTIONS: tuple[Make, ...] = (
     section_winrate.section,
     section_comparisons.section,
     section_frontier.section,
+    section_overoptimisation.section,
     section_tuning.section,
     section_judges.section,
     section_safety.section,
@@ -113,7 +115,7 @@ def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing |
     """Figures by name, drawn one at a time."""
     shown = _looks(found)
     rows = figure_training.training_rows(found)
-    yield "frontier", figure_frontier.draw(found, study.references, shown)
+    yield "frontier", figure_frontier.draw(found, study.references, shown, study.frontiers)
     yield "compute", figure_compute.draw(found)
     yield "logps", figure_training.draw_logps(rows, shown)
     yield "proxy", figure_training.draw_proxy(rows, shown)

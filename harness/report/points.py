@@ -190,12 +190,14 @@ def load(folder: Path) -> Loaded:
     cells = tuple(replace(cell, record=deeply(cell.record)) for cell in study.cells)
     references = tuple(replace(reference, record=deeply(reference.record)) for reference in study.references)
     trials = tuple(replace(trial, record=deeply(trial.record)) for trial in study.trials)
-    problems = {each: said for each in (*cells, *references, *trials) if (said := problem(each))}
+    problems = {each: said for each in (*cells, *references, *trials, *study.frontiers) if (said := problem(each))}
     skipped = (*study.skipped, *problems.values())
     kept = tuple(cell for cell in cells if cell not in problems)
     own = tuple(reference for reference in references if reference not in problems)
     tried = tuple(trial for trial in trials if trial not in problems)
-    return Loaded(study.folder, deeply(study.experiment), kept, own, tuple(map(visible, skipped)), study.unfinished, tried)
+    lines = tuple(each for each in study.frontiers if each not in problems)
+    seen = tuple(map(visible, skipped))
+    return Loaded(study.folder, deeply(study.experiment), kept, own, seen, study.unfinished, tried, lines)
 
 
 def points(study: Study) -> list[Point]:

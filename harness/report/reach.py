@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.measure.frontier_scores import reached
 from harness.measure.statistics import Array, Interval, replicated_all
+from harness.report.measurements import Measured, measurements
 from harness.report.optimum import WIN
 from harness.report.points import Point, by_algorithm, charged, generator_for
 
@@ -24,31 +25,10 @@ class Reached(NamedTuple):
     highest: float
 
 
-class _Measured(NamedTuple):
-    point: Point
-    mark: float | None
-    flops: float
-    wins: Array  # (seeds, prompts), 0 where not measured
-    seen: Array  # 1 where measured
-
-
 def reach(points: Sequence[Point]) -> dict[str, Mapping[float, Reached]]:
     """What each algorithm needs to reach each of ``LEVELS``, over all its settings, budgets and marks."""
-    found = {name: _measurements(group) for name, group in by_algorithm(points).items()}
+    found = {name: measurements(group, (WIN,)) for name, group in by_algorithm(points).items()}
     return {name: _reached(name, group) for name, group in found.items() if group}
-
-
-def _measurements(points: Sequence[Point]) -> list[_Measured]:
-    """Every measurement of an algorithm on the seeds and prompts of its first run; a mark sees the first of these prompts."""
-    tables = [(point, mark, table) for point in points for mark in (*point.marks, None) if (table := point.table(WIN, mark)) is not None]
-    prompts = max((table.shape[1] for *_, table in tables), default=0)
-    found = []
-    for point, mark, table in tables:
-        if point.seeds == points[0].seeds:
-            short = ((0, 0), (0, prompts - table.shape[1]))
-            seen = np.pad(np.ones_like(table), short)
-            found.append(_Measured(point, mark, _flops(point, mark), np.pad(table, short), seen))
-    return found
 
 
 def _flops(point: Point, mark: float | None) -> float:
@@ -61,20 +41,20 @@ def _flops(point: Point, mark: float | None) -> float:
     return float(np.mean(spent))
 
 
-def _reached(name: str, group: Sequence[_Measured]) -> dict[float, Reached]:
-    compute, count = np.array([each.flops for each in group]), len(group)
+def _reached(name: str, group: Sequence[Measured]) -> dict[float, Reached]:
+    compute, count = np.array([_flops(each.point, each.mark) for each in group]), len(group)
 
     def every(*means: Array) -> Array:
         values = np.array(means[:count]) / np.array(means[count:])
         return np.array([reached(compute, values, level) for level in LEVELS])
 
-    tables = [each.wins for each in group] + [each.seen for each in group]
+    tables = [each.values[0] for each in group] + [each.seen for each in group]
     intervals = replicated_all(tables, every, generator=generator_for("reach", name), resamples=1000)
-    rates = np.array([each.wins.sum() / each.seen.sum() for each in group])
+    rates = np.array([each.values.sum() / each.seen.sum() for each in group])
     return {level: _first(found, rates, compute, group, level) for level, found in zip(LEVELS, intervals, strict=True)}
 
 
-def _first(found: Interval, rates: Array, compute: Array, group: Sequence[_Measured], level: float) -> Reached:
+def _first(found: Interval, rates: Array, compute: Array, group: Sequence[Measured], level: float) -> Reached:
     if not (rates >= level).any():
         return Reached(None, None, "", float(rates.max()))
     first = group[int(np.where(rates >= level, compute, np.inf).argmin())]

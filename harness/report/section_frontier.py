@@ -28,11 +28,11 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     return Section(
         "frontier-scores",
         "Scores over the frontier",
-        paragraphs=[_meaning(top, scored), *_orders(boards, scored), *_left_out(boards)],
+        paragraphs=[_meaning(top, scored), *_orders(boards, scored), *_left_out(boards), *_lines(study)],
         tables=[
             *(_scores(boards[key], scored[key], top) for key in boards),
             _pairs(boards, scored),
-            _efficiency(boards, optima(study.references)),
+            _efficiency(boards, optima(study.references, study.frontiers)),
             _reach(reach([point for point in every_point(study) if not point.oracle])),
         ],
     )
@@ -80,6 +80,16 @@ def _optima(found: Board) -> str:
 def _left_out(boards: Mapping[str, Board]) -> list[str]:
     names = dict.fromkeys(name for each in boards.values() for name in each.left_out)
     return [f"Not scored, for want of a seed or of prompts that the others have: {', '.join(names)}."] if names else []
+
+
+def _lines(study: Loaded) -> list[str]:
+    """Why the optimal frontiers of a seed have no policies among their proposals, each reason once."""
+    said: dict[str, list[str]] = {}
+    for each in study.frontiers:
+        failure = (each.record.get("failure") or {}).get("message")
+        if why := f"failed: {failure}" if failure else each.record.get("skipped"):
+            said.setdefault(str(why), []).append(str(each.record.get("seed", 0)))
+    return [f"Optimal frontiers, seed {', '.join(seeds)}: {why}." for why, seeds in said.items()]
 
 
 def _scores(found: Board, made: Scores, top: float) -> Grid:

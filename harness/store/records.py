@@ -28,8 +28,8 @@ __all__ = ["Cell", "CellWriter", "Reference", "Study", "compressed", "line", "pl
 SCHEMA = 1
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
 TIMES, LOG, EXPERIMENT, POLICY = "times.json", "log.txt", "experiment.json", "policy"
-TEMPERATURES, TEMPERATURE_ROWS = "temperatures.json", "temperatures.jsonl.gz"
-KINDS = ("cell", "reference", "trial")
+FRONTIERS, TEMPERATURES, TEMPERATURE_ROWS = "frontiers", "temperatures.json", "temperatures.jsonl.gz"
+KINDS = ("cell", "reference", "trial", "frontier")
 STATUSES = ("finished", "diverged", "failed")
 
 Row = dict[str, Any]
@@ -144,6 +144,7 @@ class Study:
     skipped: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
     trials: tuple[Cell, ...] = ()
+    frontiers: tuple[Cell, ...] = ()  # per seed, the policies' samples that the optimal frontiers are estimated from as well
 
 
 def read(study: Path) -> Study:
@@ -162,7 +163,11 @@ def read(study: Path) -> Study:
     kept = tuple(cell for cell in cells if cell.folder.name not in foreign)
     own = tuple(reference for reference in references if reference.folder.name not in foreign)
     tried = tuple(trial for trial in trials if trial.folder.name not in foreign)
-    return Study(study, written, kept, own, tuple(skipped), tuple(unfinished), tried)
+    frontiers = [Cell(folder, record) for folder, record in _records(study / FRONTIERS, "frontier", skipped, unfinished)]
+    strange = pooling.foreign(written, {each.folder.name: each.record for each in frontiers})  # named as references are: by seed
+    skipped += strange.values()
+    lines = tuple(each for each in frontiers if each.folder.name not in strange)
+    return Study(study, written, kept, own, tuple(skipped), tuple(unfinished), tried, lines)
 
 
 def studies(root: Path) -> list[Path]:

@@ -77,7 +77,8 @@ def samples(generator: np.random.Generator, mark: float, n: int, win: float, kl:
             "sft_response": f"cat {prompt} mat.",
         }  # fmt: skip
         row |= {"wins_each": [row["win_sft"]] * 4, "opponent_lengths": others[prompt].tolist(), "tie_sft": 0.0, "eos_rate": 0.97}
-        rows.append(row | ({"gold": float(generator.normal(2.2 + 10 * (win - 0.5)))} if gold else {}))
+        value = float(generator.normal(2.2 + 10 * (win - 0.5)))
+        rows.append(row | ({"gold": value, "proxy": value + 0.2 * kl} if gold else {}))
     return rows
 
 
