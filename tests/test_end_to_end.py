@@ -130,6 +130,17 @@ def test_compute_is_matched_and_a_loss_without_a_reference_pays_for_none(line: L
     assert spent["mine"].get("reference", 0.0) == 0.0
 
 
+def test_records_say_what_was_assumed_and_where_judge_and_reward_come_from(line: Line) -> None:
+    for cell in line.study().cells:
+        judge, reward = cell.record["judge"], cell.record["reward"]
+        assert (judge["primary"], judge["others"]) == ("gold", ["gold_b"])
+        assert judge["lineage"]["gold"]["weights"].startswith("gold of tldr, version ")
+        assert reward["labeller"] == judge["lineage"]["gold"]["labeller"] == "gold of tldr"
+        assert (cell.record["assumptions"]["labels"], cell.record["assumptions"]["pairs_from"]) == ("bt", "sft")
+        assert final(cell)["win_sft_gold_b"]["n"] == final(cell)["win_sft"]["n"]
+        assert final(cell)["win_sft_gold_b"]["value"] != final(cell)["win_sft"]["value"]
+
+
 def test_no_process_reached_for_a_network(line: Line) -> None:
     """And the trap is set: a process with the same path that does reach for one is caught."""
     assert not (line.folder / "sockets").exists()

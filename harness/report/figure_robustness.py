@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STEP, GAP = 0.125, 0.14  # inches between algorithms of one study, and between studies
+LINE = 0.13  # inches between the lines of an assumption's name
 LEFT = 1.75  # inches for the names of assumptions
 
 Rows = Sequence[tuple[str, Mapping[str, Point]]]
@@ -24,7 +25,8 @@ def draw(name: str, rows: Rows, looks: Mapping[str, Look], keys: Mapping[str, st
     """The figure; ``rows`` hold an assumption with its points by algorithm, ``keys`` the metrics with their axis labels."""
     algorithms = list(dict.fromkeys(name for _, points in rows for name in points))
     shown = [key for key in keys if any(point.get(key) is not None for _, points in rows for point in points.values())]
-    band = STEP * len(algorithms) + GAP
+    lines = max(len(text.split(", ")) for text, _ in rows)
+    band = max(STEP * len(algorithms) + GAP, LINE * lines + GAP / 2)
     height = band * len(rows) + 1.05
     figure = drawing.new(drawing.TWO_COLUMNS, height)
     panels = figure.subplots(1, max(1, len(shown)), squeeze=False, sharey=True)[0]
@@ -49,7 +51,7 @@ def _panel(
             value = points[algorithm].get(key) if algorithm in points else None
             if value is None:
                 continue
-            height, look = band * index + GAP / 2 + STEP * (place + 0.5), looks[algorithm]
+            height, look = band * (index + 0.5) + STEP * (place - (len(algorithms) - 1) / 2), looks[algorithm]
             if not math.isnan(value.lower + value.upper):
                 axes.plot([value.lower, value.upper], [height, height], color=look.colour, linewidth=0.9)
             axes.plot([value.value], [height], marker=look.marker, markersize=4, color=look.colour, mfc=look.face, linestyle="none")

@@ -6,6 +6,7 @@ Studies are never pooled: each keeps its own numbers, intervals and seeds, and a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -84,8 +85,10 @@ def _flat(assumptions: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in {**assumptions, **options}.items() if name != "task_options"}
 
 
-def _commonest(values: Sequence[str]) -> str:
-    return max(sorted(set(values)), key=values.count)
+def _commonest(values: Sequence[str]) -> str | None:
+    """The value that more studies have than any other, which goes without saying; None where there is none, so that all are told."""
+    (first, most), *rest = Counter(values).most_common(2)
+    return first if not rest or most > rest[0][1] else None
 
 
 def survives(group: Sequence[Assumed]) -> tuple[list[str], list[str]]:
@@ -104,9 +107,7 @@ def survives(group: Sequence[Assumed]) -> tuple[list[str], list[str]]:
 def sentence(group: Sequence[Assumed]) -> str:
     """What is the same under every assumption, in one sentence that claims no more than the intervals of each study."""
     holding, reversed_ = survives(group)
-    said = (
-        f"No order of two algorithms survives: in none is the interval of the difference on the same side of 0 in all {len(group)} studies."
-    )
+    said = f"No order survives: no two algorithms have an interval of their difference on one side of 0 in all {len(group)} studies."
     if holding:
         said = f"In all {len(group)} studies the interval of the difference of win rates lies on one side of 0: {'; '.join(holding)}."
     return said + (f" Reversed between two studies: {'; '.join(reversed_)}." if reversed_ else "")

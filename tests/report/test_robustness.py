@@ -45,6 +45,14 @@ def test_studies_are_named_by_what_they_assume_otherwise(results: Path) -> None:
     assert [each.study.folder.name for each in group] == ["a", "b", "c"]
 
 
+def test_where_no_value_is_the_usual_one_each_study_tells_its_own(tmp_path: Path) -> None:
+    """Two studies: neither is what goes without saying, whatever their names' order."""
+    study(tmp_path, "a", labels="flip")
+    study(tmp_path, "b")
+    (group,) = groups(tmp_path)
+    assert [each.name for each in group] == ["labels = bt", "labels = flip"]
+
+
 def test_only_what_every_study_shows_is_said_of_all(results: Path) -> None:
     (group,) = groups(results)
     assert robustness.survives(group[:2]) == (["dpo above ipo", "dpo above kto", "ipo above kto"], [])
