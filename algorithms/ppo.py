@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate, chain
+from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -144,12 +145,22 @@ class Run:
     def _size(self, iterations: int) -> int:
         """Groups of the next rollout, so that ``iterations`` equal ones spend what is left; 0 where not one fits.
 
-        The last rollout draws a twentieth more than should fit: what the lengths decide is trimmed, and little is left over.
+        The last rollout draws a twentieth more than should fit: what the lengths decide is trimmed, and little is left over. Where
+        the budget does not say how many groups fit (it counts steps, or no second has passed), a step learns from as many responses as
+        an offline one.
         """
-        affordable = int(self.ledger.remaining / self.expected)
+        found = self.ledger.fits(self.expected, pairs=self._pairs(1))
+        if found == inf:
+            usual = self.settings.minibatches * max(1, 2 * self.setup.batch_pairs // self.settings.samples_per_prompt)
+            return usual if self.ledger.affords(steps=1) else 0
+        affordable = int(found)
         if iterations == 1:
             return affordable + (affordable + 19) // 20
         return min(affordable, max(affordable // iterations, self.settings.minibatches))
+
+    def _pairs(self, groups: int) -> float:
+        """Pairs that learning from so many groups counts as: two responses in one step are one."""
+        return groups * self.settings.samples_per_prompt * self.settings.epochs / 2
 
     def _price(self, groups: Sequence[Group]) -> float:
         """FLOPs to sample and use up the groups."""
@@ -174,10 +185,11 @@ class Run:
                 prompts, samples=settings.samples_per_prompt, max_tokens=setup.max_response_tokens, generator=setup.generator
             )
         self.ledger.count(prompts=len(prompts))
+        self.ledger.distinct(prompts=prompts)
         groups = [Group(prompt, tuple(sample.ids for sample in row)) for prompt, row in zip(prompts, drawn, strict=True)]
         self.expected = self._price(groups) / len(groups)
         costs = accumulate(map(self._use_price, groups))
-        kept = sum(cost <= self.ledger.remaining for cost in costs)
+        kept = sum(self.ledger.affords(cost, pairs=self._pairs(n)) for n, cost in enumerate(costs, 1))
         return groups[:kept], list(chain(*drawn[:kept]))
 
     def _assess(self, groups: list[Group], samples: list[Sample]) -> Rollout:
@@ -226,14 +238,19 @@ class Run:
         return scores, metrics | {"proxy": float(scores.mean())}
 
     def _use(self, rollout: Rollout) -> Iterator[Update]:
-        """``epochs`` x ``minibatches`` optimiser steps; the first update describes the rollout, which then moves the KL coefficient."""
+        """``epochs`` x ``minibatches`` optimiser steps, fewer where a budget of steps or seconds ends first.
+
+        The first update describes the rollout, which then moves the KL coefficient.
+        """
         metrics = rollout.metrics
         for epoch in range(self.settings.epochs):
             order = torch.randperm(len(rollout.groups), generator=self.setup.generator).tolist() if epoch else range(len(rollout.groups))
             for part in on_policy.minibatches(order, self.settings.minibatches):
+                if not self.ledger.affords(steps=1):
+                    return
                 with self.ledger.phase("update"):
                     metrics = metrics | self._step(rollout, part)
-                yield Update("rollout", self.ledger.counts["steps"], metrics)
+                yield Update("rollout", int(self.ledger.counts["steps"]), metrics)
                 metrics = {}
         if self.settings.target_kl > 0:
             kl, target, gain = rollout.metrics["k1"], self.settings.target_kl, self.settings.kl_gain
@@ -243,8 +260,8 @@ class Run:
         """One optimiser step of policy and critic on these groups."""
         settings = self.settings
         metrics = add_gradients(self.critic, rollout, part, ratio_clip=settings.ratio_clip, value_clip=settings.value_clip)
+        self.ledger.count(steps=1, pairs=len(part) * settings.samples_per_prompt / 2)
         stats = self.critic.step((self.ledger.spent - self.start) / (self.ledger.limit - self.start))
-        self.ledger.count(steps=1)
         return metrics | {"gradient_norm": stats.gradient_norm, "learning_rate": stats.learning_rate}
 
 

@@ -63,6 +63,7 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
             "seed": seed,
             "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **checkpoint(found)}],
             "sft": _sft_facts(both.sft),
+            "pairs": json.loads((both.pair_folder / "cost.json").read_text()),
             "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
             **task_facts(experiment),
             "judge": judge_facts(experiment, both, yard),

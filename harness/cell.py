@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from harness import kept, origins, registry, settings
+from harness.budget import Budget
 from harness.data.prompts import PromptStream, of_pairs
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
-from harness.facts import checkpoint, forget_peak, judge_facts, model_facts, run_times, task_facts
+from harness.facts import checkpoint, clock, forget_peak, judge_facts, model_facts, run_times, task_facts
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
-from harness.price import Budget
 from harness.stages import Report, Shared
 from harness.store.records import CellWriter
 from harness.temperatures import measure_all
@@ -46,9 +46,10 @@ def run_cell(plan: Plan, report: Report) -> str:
     """Train, measure and record; returns the status. An error inside is recorded as a failed cell with its traceback, not raised."""
     forget_peak()
     with CellWriter(plan.folder) as writer:
-        record, times = _blank(plan), Ledger(plan.budget.limit)
+        record, times, seconds = _blank(plan), Ledger(plan.budget.limit, plan.budget.match, clock()), {}
         try:
             run = _Run(plan, times, writer, report)
+            seconds = run.seconds
             status, failure = run.train()
             record |= run.result()
             if status == "finished":
@@ -58,7 +59,7 @@ def run_cell(plan: Plan, report: Report) -> str:
 
             writer.note(traceback.format_exc())
             status, failure = "failed", {"stage": "run", "message": f"{type(error).__name__}: {error}"}
-        writer.finish({**record, "status": status, "failure": failure}, run_times(times, plan.experiment))
+        writer.finish({**record, "status": status, "failure": failure}, {**run_times(times, plan.experiment), "marks": seconds})
     return status
 
 
@@ -73,6 +74,7 @@ class _Run:
         self.checkpoints: list[dict[str, Any]] = []
         self.diagnostics: dict[str, Any] = {}
         self.inspected: dict[str, Any] = {}  # with intervals, so it wins over what the updates logged
+        self.seconds: dict[str, float] = {}  # charged, by mark; they differ from run to run, so the record does not hold them
         self.step, self.started = 0, False
         entry = registry.find("algorithms", plan.cell.algorithm.path or plan.cell.algorithm.name)
         bound = registry.load_entry(entry).algorithm
@@ -118,7 +120,9 @@ class _Run:
         if self.keeper is not None and named is None and self.started:
             self.keeper.look(self.setup.policy, mark)
         where = {"mark": name, "share": self.ledger.share, "step": self.step, "final": final, "started": self.started}
-        self.checkpoints.append({**where, **checkpoint(found)})
+        spent = {"canonical": self.ledger.total(self.ledger.canonical), "executed": self.ledger.total(self.ledger.executed)}
+        self.seconds[str(name)] = self.ledger.total(self.ledger.wall_seconds)
+        self.checkpoints.append({**where, "spent": spent, **checkpoint(found)})
 
     def keep(self) -> None:
         """What stands beside the record: the policy at other temperatures, and where the experiment says so itself; nothing of a trial."""

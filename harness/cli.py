@@ -40,7 +40,10 @@ def compare(
     task: Annotated[str | None, typer.Option(help="A task's name or file, such as tldr.")] = None,
     algorithms: Annotated[str | None, typer.Option(help="Names or files, such as dpo,./mine.py.")] = None,
     seeds: Annotated[str | None, typer.Option(help="A number (3 is 0,1,2) or a list (0,4).")] = None,
-    budget: Annotated[str | None, typer.Option(help="2epochs, 2x (of the task's default) or FLOPs (1.2e12); several as 1x,2x,4x.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="2epochs, 2x (of the default), 1.2e12 FLOPs, 30min, 5000pairs, 200steps; several: 1x,2x,4x.")
+    ] = None,
+    match: Annotated[str | None, typer.Option(help="flops, device-seconds, pairs or steps; from the budget's unit.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME.SETTING=VALUES", help="Such as dpo.beta=0.05,0.1; may be repeated.")
     ] = None,
@@ -72,7 +75,14 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries below speak.")] = False,
 ) -> None:
     """Run algorithms on a task with the same compute each, and write a report."""
-    given: dict[str, Any] = {"task": task, "algorithms": _words(algorithms), "seeds": seeds, "budget": budget, "set": settings}
+    given: dict[str, Any] = {
+        "task": task,
+        "algorithms": _words(algorithms),
+        "seeds": seeds,
+        "budget": budget,
+        "match": match,
+        "set": settings,
+    }
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
     given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}

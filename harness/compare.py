@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.budget import Budget, budgets
 from harness.data.shapes import shape
 from harness.execute.local import Job, run_jobs
 from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
 from harness.measure.tuning import Trial, trial
-from harness.price import Budget, budgets
 from harness.progress import GridView
 from harness.store import records, temperatures
 from harness.trials import trial_seed, tunes

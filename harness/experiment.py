@@ -16,10 +16,10 @@ from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveF
 
 from harness import assumptions
 from harness.assumptions import Assumptions
+from harness.budget import absolute_budget, budget_flops, budget_specs, matched_on
 from harness.errors import HarnessError
 from harness.origins import refuse_judge_as_reward
 from harness.plan import AlgorithmPlan, baseline_of, plans
-from harness.price import absolute_budget, budget_flops, budget_specs
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
 from harness.written import Rising, seeds_in, written_in
@@ -88,6 +88,7 @@ class Experiment(Assumptions):
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
+    match: Literal["flops", "device-seconds", "pairs", "steps"] = "flops"
     sft_steps: PositiveInt
     sft_batch: PositiveInt
     sft_learning_rate: PositiveFloat
@@ -174,6 +175,7 @@ def resolve(
         raise HarnessError("No model named, and this data proposes none; give --model FOLDER, a local transformers folder.")
     values["seeds"] = seeds_in(values.get("seeds", 1))
     values["budget"] = tuple(absolute_budget(spec, defaults.budget) for spec in budget_specs(values["budget"]))
+    values["match"] = matched_on(values["budget"], values.get("match"))
     values["judge"] = assumptions.judge_of(str(values.get("judge", judges[0])), judges)
     values |= assumptions.of_data(values, available_pairs is not None)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")

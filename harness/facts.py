@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import platform
 import resource
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,18 @@ def forget_peak() -> None:
     """Let ``peak_memory`` begin anew, so that one worker's earlier cells do not count against this one (Linux only)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def clock() -> Callable[[], float]:
+    """What tells the seconds of a ledger; on an accelerator it first waits for the work that was sent there."""
+    if not torch.cuda.is_available():
+        return time.perf_counter
+
+    def waited() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return waited
 
 
 def run_times(ledger: Ledger, experiment: Experiment) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def sampled(experiment: Experiment, task: Task, tokens: Tokens, models: Models, 
     assert task.score is not None
     sources, label = Sources(task, tokens, models, seed), labels.LABELS[experiment.labels]
     own = task.own_pairs(np.random.default_rng((seed, 8)), experiment.pairs) if task.own_pairs else []
-    rows = drawn(sources.draw(experiment.pairs_from), experiment.pairs - len(own))
+    with models("sft").ledger.phase("pairs"):
+        rows = drawn(sources.draw(experiment.pairs_from), experiment.pairs - len(own))
     assumed: Any = (experiment.agreement, experiment.length_weight)
     first = label(labels.evidence(task, rows), *assumed)
     pairs = labelled(rows, first, np.random.default_rng((seed, 3)))

@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from harness.budget import Budget, amount, budgets
 from harness.experiment import Experiment, cells, study_key
 from harness.measure.targets import MOST
-from harness.price import THROUGHPUT, Budget, Estimate, budgets, estimate
+from harness.price import THROUGHPUT, Estimate, estimate
 from harness.trials import knob_of, trial_seed, trials, tunes
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, fl
     every = list(cells(experiment))
     width = max(len(cell.label) for cell in every)
     for cell in every:
-        yield f"{cell.label:<{width}}  {spending[cell.budget].limit:.3g} FLOPs  about {seconds(guess.cells[cell.budget])}"
+        yield f"{cell.label:<{width}}  {spending[cell.budget]}  about {seconds(guess.cells[cell.budget])}"
     yield ""
     yield from _trials(experiment, spending, guess, jobs)
     total = sum(spending[cell.budget].limit for cell in every)
     at = ", ".join(experiment.budget)
-    yield f"Study {experiment.task}-{study_key(experiment)[:8]}: {len(every)} cells at {at}, {total:.3g} FLOPs together."
+    yield f"Study {experiment.task}-{study_key(experiment)[:8]}: {len(every)} cells at {at}, {amount(total, experiment.match)} together."
     yield (
         f"Estimate: {seconds(guess.total)} with {jobs} process{'es' if jobs > 1 else ''}, of it {seconds(guess.stage)} per seed "
         f"for the shared reference; assumes {THROUGHPUT / 1e9:g} GFLOP/s per process: an order of magnitude. Nothing was run."

@@ -73,7 +73,7 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
     pairs_key = {
         "stage": "pairs",
-        "version": 3,
+        "version": 4,
         "sft": key_of(sft_key),
         "pairs": experiment.pairs,
         "agreement": experiment.agreement,
@@ -158,6 +158,8 @@ def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens
         logps = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in train])
     storage.save_tensor(folder / "reference_logps.safetensors", logps.view(-1, 2).cpu())
     (folder / "dropped.json").write_text(json.dumps(dict(tokens.dropped)))
+    spent = None if task.pairs is not None else reference.ledger.canonical["pairs"]  # None: drawn by whoever made the data
+    (folder / "cost.json").write_text(json.dumps({"flops": spent, "pairs": len(train)}))
 
 
 def fit_reward(

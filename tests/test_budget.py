@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from harness.cell import resolved_settings
 from harness.data.tokenise import Tokens
 from harness.models.loading import load_model, meter
 from harness.training.ledger import CHARGED, Ledger
-from harness.types import Array, Group, Pair, Response, Sample, Setup, Task
+from harness.types import Array, Group, Pair, Response, Sample, Setup, Task, Update
 
 ALGORITHMS = [entry.name for entry in registry.describe("algorithms")]
 
@@ -58,11 +58,15 @@ def spend(name: str, preset: str, pairs: int) -> tuple[Ledger, list[Any]]:
     ledger = Ledger(1e30)
     setup = prepared(preset, pairs, ledger)
     ledger.limit = two_epochs(setup)
+    return ledger, list(trained(name, setup))
+
+
+def trained(name: str, setup: Setup) -> Iterator[Update]:
     entry = registry.find("algorithms", name)
     bound = registry.load_entry(entry).algorithm
     algorithm = bound() if isinstance(bound, type) else bound
     object.__setattr__(setup, "settings", resolved_settings(entry, {}))
-    return ledger, list(algorithm.updates(setup))
+    yield from algorithm.updates(setup)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -77,3 +81,37 @@ def test_every_algorithm_spends_its_budget_and_not_more(name: str, preset: str, 
         assert ledger.canonical["reward"] <= 0.30 * ledger.limit
         rollouts = sum("k1" in update.metrics for update in updates)
         assert rollouts >= 4
+
+
+@pytest.mark.parametrize(("match", "limit"), [("pairs", 128.0), ("steps", 10.0)])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_counted_budgets_are_spent_to_the_last_step(name: str, match: str, limit: float) -> None:
+    """Steps to the last one. Pairs but for what cannot be cut: a group of four samples is two pairs, a single response half of one."""
+    ledger = Ledger(limit, match)
+    updates = list(trained(name, prepared("tiny-64", 64, ledger)))
+    assert limit - (1.5 if match == "pairs" else 0) <= ledger.counts[match] <= limit
+    assert ledger.counts["steps"] == sum("learning_rate" in update.metrics for update in updates)
+    rates = [update.metrics["learning_rate"] for update in updates if update.phase != "reward"]
+    assert 0 < rates[-1] < 0.3 * max(rates)  # the schedule runs over the matched unit
+
+
+class Machine:
+    """A clock that only work moves: seconds by the FLOPs that a ledger was charged, slower in some phases, none in between."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(1.0, "device-seconds", self)
+
+    def __call__(self) -> float:
+        return sum(flops * {"rollout": 4.0, "reference": 0.5}.get(phase, 1.0) for phase, flops in self.ledger.canonical.items()) / 1e9
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_budget_of_seconds_is_overspent_by_no_more_than_a_step(name: str) -> None:
+    """A step with the sampling before it, whose seconds cannot be known; evaluation takes none of them."""
+    machine = Machine()
+    ledger, setup = machine.ledger, prepared("tiny-64", 64, machine.ledger)
+    ledger.limit = 1.5 * two_epochs(setup) / 1e9
+    ends = [0.0] + [ledger.spent for _ in trained(name, setup)]
+    assert ledger.wall_seconds["evaluation"] > 0
+    assert 0.9 * ledger.limit < ledger.spent <= ledger.limit + max(np.diff(ends))
+    assert ledger.spent == pytest.approx(sum(ledger.wall_seconds[phase] for phase in CHARGED))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness import compare
+from harness.budget import Budget
 from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, resolve
-from harness.price import Budget
 from harness.store import records
 from harness.types import Defaults
 

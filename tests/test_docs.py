@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness import laws, registry
+from harness.budget import budget_flops
 from harness.data.shapes import shape
 from harness.experiment import resolve
-from harness.price import budget_flops, pair_forward
+from harness.price import pair_forward
 from harness.registry import Entry
 from harness.report import tables
 from harness.training.loss_signature import NAMES

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import price, registry, settings
+from harness import budget as spending
+from harness import registry, settings
 from harness.assumptions import departures
 from harness.errors import HarnessError
 from harness.experiment import QUICK, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, read, resolve, study_key
@@ -174,7 +175,7 @@ def test_one_budget_given_twice_is_refused(defaults: Defaults, given_: Any) -> N
 def test_two_names_of_one_amount_are_refused(defaults: Defaults) -> None:
     shape = Shape(blocks=100, head=10, layers=1, width=4)
     with pytest.raises(HarnessError, match=r"Budgets '2epochs' and '29904000' are the same 2\.99e\+07 FLOPs"):
-        price.budgets(with_set(defaults, budget="2epochs,29904000"), shape, (3.0, 2.0))
+        spending.budgets(with_set(defaults, budget="2epochs,29904000"), shape, (3.0, 2.0))
 
 
 def test_the_fingerprint_is_of_the_value_and_not_of_its_order() -> None:
@@ -216,8 +217,8 @@ def test_the_budget_in_epochs_is_what_dpo_costs(defaults: Defaults) -> None:
     assert budget_flops("1epoch", experiment, shape, (3.0, 2.0)) == 2000 * 4 * 2136
     assert budget_flops("2epochs", experiment, shape, (3.0, 2.0)) == 2000 * 7 * 2136
     assert budget_flops("1.2e12", experiment, shape, (3.0, 2.0)) == 1.2e12
-    assert budget_flops(price.absolute_budget("2x", "2epochs"), experiment, shape, (3.0, 2.0)) == 2000 * 13 * 2136
-    assert price.absolute_budget("0.5x", "1e12") == "500000000000"
+    assert budget_flops(spending.absolute_budget("2x", "2epochs"), experiment, shape, (3.0, 2.0)) == 2000 * 13 * 2136
+    assert spending.absolute_budget("0.5x", "1e12") == "500000000000"
 
 
 def test_the_smallest_budget_is_one_batch(defaults: Defaults) -> None:
@@ -228,10 +229,53 @@ def test_the_smallest_budget_is_one_batch(defaults: Defaults) -> None:
         budget_flops(f"{step - 1}", experiment, shape, (3.0, 2.0))
 
 
-@pytest.mark.parametrize("spec", ["30min", "", "-1", "0", "nan", "two", "1e400", "2 epochs of it"])
+@pytest.mark.parametrize("spec", ["30 minutes", "", "-1", "0", "nan", "two", "1e400", "2 epochs of it"])
 def test_an_illegal_budget_says_what_is_legal(defaults: Defaults, spec: str) -> None:
     with pytest.raises(HarnessError, match="legal are 2epochs"):
         with_set(defaults, budget=spec)
+
+
+@pytest.mark.parametrize(
+    ("given_", "match", "limit"),
+    [
+        ({"budget": "90s"}, "device-seconds", 90),
+        ({"budget": "30min"}, "device-seconds", 1800),
+        ({"budget": "2h", "match": "device-seconds"}, "device-seconds", 7200),
+        ({"budget": "5000pairs"}, "pairs", 5000),
+        ({"budget": "200steps"}, "steps", 200),
+        ({"match": "pairs"}, "pairs", 4000),  # two epochs of 2000 pairs
+        ({"match": "steps", "budget": "2x"}, "steps", 250),  # 4 x 2000 / 32
+        ({"budget": "1epoch,1000pairs"}, "pairs", 2000),
+    ],
+)
+def test_a_unit_says_what_is_matched_and_epochs_follow(defaults: Defaults, given_: dict[str, str], match: str, limit: float) -> None:
+    experiment = with_set(defaults, **given_)
+    found = spending.budgets(experiment, Shape(blocks=100, head=10, layers=1, width=4), (3.0, 2.0))
+    first = found[experiment.budget[0]]
+    assert (experiment.match, first.match, first.limit, first.flops) == (match, match, limit, None)
+    assert study_key(experiment) != study_key(with_set(defaults))
+
+
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [
+        ({"budget": "30min", "match": "flops"}, "Budget '30min' counts device-seconds, the match flops; .* give 1.2e12"),
+        ({"budget": "1e12", "match": "steps"}, "Budget '1e.?12' counts flops, the match steps; .* give 200steps"),
+        ({"budget": "200steps,5000pairs"}, "Budget '5000pairs' counts pairs, budget '200steps' steps"),
+        ({"match": "device-seconds"}, "Budget '2epochs' is no time, .* give one such as 30min"),
+        ({"match": "step"}, "Match 'step' is not one. .*steps"),
+    ],
+)
+def test_a_unit_that_contradicts_the_match_is_refused(defaults: Defaults, given_: dict[str, str], said: str) -> None:
+    with pytest.raises(HarnessError, match=said) as caught:
+        with_set(defaults, **given_)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", ["2.5steps", "0.5steps", "31pairs"])
+def test_a_counted_budget_is_whole_steps(defaults: Defaults, spec: str) -> None:
+    with pytest.raises(HarnessError, match="not a whole step"):
+        spending.budgets(with_set(defaults, budget=spec), Shape(blocks=100, head=10, layers=1, width=4), (3.0, 2.0))
 
 
 def test_paths_in_a_file_are_beside_it(tmp_path: Path) -> None:

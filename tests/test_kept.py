@@ -12,6 +12,7 @@ import pytest
 
 from harness import compare, kept
 from harness.baseline import measure_reference
+from harness.budget import budgets
 from harness.cell import Plan, run_cell
 from harness.data.shapes import shape
 from harness.data.tokenise import Tokens
@@ -19,7 +20,6 @@ from harness.errors import HarnessError
 from harness.experiment import Experiment, cells, resolve, study_key
 from harness.measure.evaluate import generator_for
 from harness.models.storage import load_tokenizer
-from harness.price import budgets
 from harness.registry import find, load_entry
 from harness.store import records, temperatures
 from harness.temperatures import measure_later

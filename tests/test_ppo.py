@@ -117,7 +117,7 @@ def test_costs_what_a_hand_count_says() -> None:
     processed = ledger.counts["sampled_tokens"] + 6 * ledger.counts["prompts"]
     spent = ledger.spent - ledger.canonical["reward"]
     assert spent == pytest.approx(processed * blocks * (10 + 12 * 2), rel=0.05)
-    epochs = ledger.counts["rows"] / 128
+    epochs = ledger.counts["epochs"]
     pair = 6 + 8 + 8
     assert ledger.canonical["reward"] == pytest.approx(2 * blocks * pair * (3 * 128 * epochs + 64), rel=0.05)
 

@@ -21,7 +21,8 @@ OUTCOME = "win_sft"
 class Comparison(NamedTuple):
     """An algorithm against the baseline: paired difference, test, smallest difference that would be seen; or why there is none.
 
-    ``seeds`` are those that both finished, ``exploratory`` says that the comparison joined after the plan was saved.
+    ``seeds`` are those that both finished, ``exploratory`` says that the comparison joined after the plan was saved, ``rising`` that
+    one of the two has not converged, which is then ranked with nothing.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Comparison(NamedTuple):
     verdict: Verdict | None = None
     detectable: float | None = None
     exploratory: bool = False
+    rising: bool = False
     reason: str = ""
 
 
@@ -78,7 +80,7 @@ def _compared(point: Point | None, base: Point, name: str, *, exploratory: bool)
     if point is None:
         return Comparison(name, "", exploratory=exploratory, reason="no finished cell at this budget"), None
     seeds, table = paired(point, base)
-    blank = Comparison(name, point.setting, tuple(seeds), exploratory=exploratory)
+    blank = Comparison(name, point.setting, tuple(seeds), exploratory=exploratory, rising=point.rising or base.rising)
     if table is None:
         return blank._replace(reason="no seed and prompt in common with the baseline"), None
     generator = generator_for(name, point.setting, "against", base.algorithm, base.setting)

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from harness.measure.statistics import label
 from harness.measure.statistics.significance import LEVEL, smallest_p
-from harness.report.points import Point, by_algorithm, charged, every_point, metrics, points
+from harness.report.matching import MATCHED, matching, widest
+from harness.report.points import NOT_CONVERGED, Point, by_algorithm, every_point, metrics, points
 from harness.store.records import Row, Study
-
-MATCHED = 0.02  # largest relative spread of charged FLOPs that is still called matched
 
 # The authors' own summary of arXiv 2210.10760, https://www.alignmentforum.org/posts/shcSdHGPhnLQkpSbX
 KL_CAVEAT = (
@@ -46,23 +45,6 @@ def counts(study: Study) -> Counts:
     return Counts(len(study.cells), shown, found["diverged"], found["failed"], len(study.unfinished), len(study.skipped))
 
 
-def spread(found: Sequence[Point]) -> float | None:
-    """(largest - smallest) / smallest of the charged canonical FLOPs over all finished cells; None where none says."""
-    spent = [charged(cell.record) for point in found for cell in point.cells]
-    return (max(spent) - min(spent)) / min(spent) if spent and min(spent) > 0 else None
-
-
-def matching(found: Sequence[Point]) -> str:
-    """One sentence on compute; it uses the word only where the spread allows it."""
-    relative = spread(found)
-    if relative is None:
-        return "No charged compute was recorded."
-    if relative <= MATCHED:
-        return f"Compute is matched: charged canonical FLOPs differ by at most {100 * relative:.1f} % between cells."
-    excess = f"spread over {100 * relative:.3g} % between cells, more than the {100 * MATCHED:g} % allowed"
-    return f"Compute differs: charged canonical FLOPs {excess}."
-
-
 def seeds_line(found: Sequence[Point]) -> str:
     """What the number of seeds forbids; empty where the seeds are enough for a test at the declared level."""
     seeds = min((len(point.cells) for point in found), default=0)
@@ -87,8 +69,8 @@ def cautions(study: Study) -> list[str]:
     said = [watermark(study) and f"{watermark(study)}: this run is too small to mean anything; it shows that the machinery works."]
     said.append(seeds_line(found))
     said.append(f"Intervals: {interval_line(found)}")
-    if (relative := spread(found)) is not None and relative > MATCHED:
-        said.append(matching(found) + " Differences between algorithms may be differences of compute.")
+    if (relative := widest(every_point(study))) is not None and relative > MATCHED:
+        said.append(matching(every_point(study)) + " Differences between algorithms may be differences of compute.")
     if not any(point.head.get("tuned") for point in found):
         said.append(UNTUNED)
     said += [*unfinished_learning(found), oracles(found)]
@@ -116,10 +98,11 @@ def watermark(study: Study) -> str:
 
 def unfinished_learning(found: Sequence[Point]) -> list[str]:
     """One sentence that names the settings whose win rate still rose at the end of the budget, none where there are none."""
-    rising = [f"{point.algorithm} {point.setting}" for point in found if (rise := point.rises()) is not None and rise.lower > 0]
+    rising = [f"{point.algorithm} {point.setting}" for point in found if point.rising]
     if not rising:
         return []
-    return [f"Not converged, not ranked: the win rate still rose over the last stretch of the budget for {', '.join(rising)}."]
+    said = "the win rate still rose over the last quarter of the budget, its interval above 0,"
+    return [f"Not converged, marked{NOT_CONVERGED} and not ranked: {said} for {', '.join(rising)}."]
 
 
 def alarms(study: Study) -> list[tuple[str, str]]:

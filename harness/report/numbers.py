@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.measure.statistics import Interval, prompt_means
+from harness.measure.statistics import Array, Interval, prompt_means
 from harness.store.records import Row
 from harness.training.ledger import CHARGED
 
@@ -31,6 +32,18 @@ POSSIBLE = (
     ("length", (0.0, math.inf)),
     ("entropy", (0.0, math.inf)),
 )
+
+
+class Table(NamedTuple):
+    """Values, (seeds, prompts), and the ids of the prompts."""
+
+    prompts: tuple[int, ...]
+    values: Array
+
+    def only(self, prompts: Sequence[int]) -> Array:
+        """The columns of these prompts, in their order."""
+        place = {prompt: position for position, prompt in enumerate(self.prompts)}
+        return self.values[:, [place[prompt] for prompt in prompts]]
 
 
 def metrics(record: Mapping[str, Any], mark: float | None) -> Mapping[str, Any]:
@@ -118,3 +131,9 @@ def _number(row: Row, key: str) -> Any:
         return None if after is None or before is None else after - before
     part, _, category = key.partition("_")
     return float(row["category"] == category) if part == row.get("slice") and "category" in row else row.get(key)
+
+
+def generator_for(*parts: str) -> np.random.Generator:
+    """A generator that depends on what it is for and on nothing else: the same records give the same report."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))

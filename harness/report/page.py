@@ -11,13 +11,15 @@ from typing import Any
 
 from harness.report import (
     drawing,
-    figure_compute,
     figure_frontier,
     figure_training,
     findings,
+    matching,
     section_comparisons,
+    section_curves,
     section_frontier,
     section_judges,
+    section_matched,
     section_overoptimisation,
     section_reward_model,
     section_safety,
@@ -30,9 +32,10 @@ from harness.report.escape import visible
 from harness.report.examples import examples
 from harness.report.methods import METHODS
 from harness.report.palette import Look, looks
-from harness.report.points import Loaded, Point, interval_of, limit_of, load, points
+from harness.report.points import Loaded, Point, every_point, interval_of, limit_of, load, points
 from harness.report.section import Make
 from harness.store.records import RECORD, Study, write_bytes
+from harness.training.ledger import UNITS
 
 # The rooms of the page after Results, in order; each returns a section or None where a study has nothing for it.
 SECTIONS: tuple[Make, ...] = (
@@ -40,6 +43,8 @@ SECTIONS: tuple[Make, ...] = (
     section_comparisons.section,
     section_frontier.section,
     section_overoptimisation.section,
+    section_matched.section,
+    section_curves.section,
     section_tuning.section,
     section_judges.section,
     section_safety.section,
@@ -48,7 +53,6 @@ SECTIONS: tuple[Make, ...] = (
 
 LEFT_OUT = {
     "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",
-    "compute": "The compute figure is left out: no finished cell recorded what it spent.",
     "logps": "The log-prob curves are left out: no run logged chosen and rejected log-probs.",
     "proxy": "Proxy against gold is left out: no run logged both a proxy and a gold reward.",
 }
@@ -116,7 +120,6 @@ def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing |
     shown = _looks(found)
     rows = figure_training.training_rows(found)
     yield "frontier", figure_frontier.draw(found, study.references, shown, study.frontiers)
-    yield "compute", figure_compute.draw(found)
     yield "logps", figure_training.draw_logps(rows, shown)
     yield "proxy", figure_training.draw_proxy(rows, shown)
 
@@ -130,15 +133,13 @@ def _context(study: Study, found: list[Point], sections: Sequence[Mapping[str, A
         "watermark": findings.watermark(study),
         "what": _what(study, head),
         "counts": str(findings.counts(study)),
-        "matching": findings.matching(found),
+        "matching": matching.matching(every_point(study)),
         "cautions": [*findings.cautions(study), *(said for section in sections for said in section["cautions"])],
         "kl_caveat": findings.KL_CAVEAT,
         "kl_source": findings.KL_SOURCE,
         "interval": findings.interval_line(found),
         "main": tables.measured(study, main, costs=True),
         "components": tables.measured(study, components) if has_gold else None,
-        "matched": tables.matched(study),
-        "is_matched": (findings.spread(found) or 0.0) <= findings.MATCHED,
         "examples": examples(found),
         "alarms": [*findings.alarms(study), *(alarm for section in sections for alarm in section["alarms"])],
         "losses": findings.losses(study),
@@ -167,7 +168,8 @@ def _what(study: Study, head: dict[str, Any]) -> list[tuple[str, str]]:
 def _budgets(study: Study) -> str:
     """Every budget that cells were given; where there are several, which of them the page shows."""
     given = {limit_of(cell.record): cell.record.get("budget") or {} for cell in study.cells}
-    said = [f"{given[limit].get('spec', '?')} = {limit:.4g} canonical FLOPs per cell" for limit in sorted(given)]
+    units = {limit: UNITS.get(str(each.get("match", "flops")), "?") for limit, each in given.items()}
+    said = [f"{given[limit].get('spec', '?')} = {limit:.4g} {units[limit]} per cell" for limit in sorted(given)]
     shown = "; tables and figures show the largest, curves show all" if len(said) > 1 else ""
     return ", ".join(said) + shown or f"{study.experiment.get('budget', '?')}"
 

@@ -9,7 +9,7 @@ from harness.measure.statistics import label
 from harness.measure.statistics.significance import LEVEL, smallest_p
 from harness.report import figure_comparisons
 from harness.report.comparing import Comparison, baseline, chosen, comparisons, late_seeds
-from harness.report.points import Loaded, Point
+from harness.report.points import NOT_CONVERGED, Loaded, Point
 from harness.report.section import Grid, Looks, Section
 
 HEADINGS = ("algorithm", "setting", "seeds", "difference, points", "95 % interval", "p", "adjusted p", "detectable, points", "verdict")
@@ -75,11 +75,14 @@ def _row(each: Comparison) -> list[str]:
     tested = each.verdict is not None and each.verdict.testable
     p, adjusted = (f"{each.verdict.p:.2g}", f"{each.verdict.adjusted:.2g}") if tested and each.verdict else ("", "")
     detectable = "" if each.detectable is None else f"{100 * each.detectable:.1f}"
-    return [each.name, each.setting, seeds, f"{100 * each.difference.value:+.1f}", bounds, p, adjusted, detectable, _verdict(each)]
+    name = each.name + NOT_CONVERGED * each.rising
+    return [name, each.setting, seeds, f"{100 * each.difference.value:+.1f}", bounds, p, adjusted, detectable, _verdict(each)]
 
 
 def _verdict(each: Comparison) -> str:
-    """One of: exploratory, not testable with the smallest p, significant, not significant."""
+    """One of: not converged, exploratory, not testable with the smallest p, significant, not significant."""
+    if each.rising:
+        return "not converged, it or the baseline: not ranked"
     if each.exploratory or each.verdict is None:
         return "exploratory"
     if not each.verdict.testable:

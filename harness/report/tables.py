@@ -13,7 +13,6 @@ from harness.report.escape import visible
 from harness.report.figure_compute import hour_unit, hours_by_stage
 from harness.report.points import Point, charged, load, points, reference_metric
 from harness.store.records import Study
-from harness.training.ledger import CHARGED
 
 
 class Column(NamedTuple):
@@ -102,11 +101,11 @@ def lines(study: Study, chosen: Sequence[Column], *, costs: bool = False) -> lis
     head = Line("SFT reference", "", str(len(study.references)), base, ["", ""] if costs else [])
     body = [
         Line(
-            point.algorithm,
+            point.title,
             point.setting,
             str(len(point.cells)),
             values,
-            [_flops(_charged(point)), _costs(point, _unit(study))[1]] if costs else [],
+            [_flops(_charged(point)), _hours(point, _unit(study))] if costs else [],
         )
         for point in points(study)
         for values in [[value(point.get(column.key), column.digits) for column in chosen]]
@@ -114,31 +113,12 @@ def lines(study: Study, chosen: Sequence[Column], *, costs: bool = False) -> lis
     return ([head] if study.references else []) + body
 
 
-def matched(study: Study) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of what was matched and what was not, per point, means over its seeds."""
-    found = points(study)
-    phases = [phase for phase in CHARGED if any(_mean(point, "compute", "canonical", phase) for point in found)]
-    counted = sorted({key for point in found for key in point.head["compute"].get("counts", {})})
-    unit = _unit(study)
-    flops = [*(f"{phase}, FLOPs" for phase in phases), "charged FLOPs", "executed FLOPs"]
-    costs = ["wall seconds", unit, "peak memory, MB"]
-    headings = ["algorithm", "setting", *flops, *(key.replace("_", " ") for key in counted), *costs]
-    rows = []
-    for point in found:
-        canonical = [_flops(_mean(point, "compute", "canonical", phase)) for phase in phases]
-        executed = [sum((cell.record["compute"].get("executed") or {}).get(phase) or 0.0 for phase in CHARGED) for cell in point.cells]
-        counts = [f"{_mean(point, 'compute', 'counts', key):,.0f}" for key in counted]
-        rows.append(
-            [point.algorithm, point.setting, *canonical, _flops(_charged(point)), _flops(_average(executed)), *counts, *_costs(point, unit)]
-        )
-    return headings, rows
-
-
 def rows(study: Study) -> list[dict[str, Any]]:
     """The rows of table.csv: one per point with value, lower, upper and n of every metric of the main table; shares in [0, 1]."""
     found = []
     for point in points(study):
         row: dict[str, Any] = {"algorithm": point.algorithm, "setting": point.setting, "seeds": " ".join(map(str, point.seeds))}
+        row["not_converged"] = "" if point.rise is None else int(point.rising)
         for column in columns(study, MAIN + COMPONENTS[1:-1]):
             measured = point.get(column.key)
             names = (column.key, f"{column.key}_lower", f"{column.key}_upper", f"{column.key}_n")
@@ -167,7 +147,7 @@ def summary(study: Path | Study) -> str:
         cells = [value(point.get(column.key), column.digits) for column in chosen]
         kl = point.get("kl")
         table.append(
-            [point.algorithm, point.setting, *(f"{cell.text} {cell.bounds}".strip() or "-" for cell in cells), str(kl.n if kl else "-")]
+            [point.title, point.setting, *(f"{cell.text} {cell.bounds}".strip() or "-" for cell in cells), str(kl.n if kl else "-")]
         )
     return aligned(table) + "\n" + caveat(loaded, found, shown)
 
@@ -195,21 +175,9 @@ def _charged(point: Point) -> float:
     return _average([charged(cell.record) for cell in point.cells])
 
 
-def _costs(point: Point, unit: str) -> list[str]:
-    wall = _average([float(cell.times.get("total_wall") or 0) for cell in point.cells])
+def _hours(point: Point, unit: str) -> str:
     hours = _average([sum(hours_by_stage(cell).values()) for cell in point.cells])
-    memory = max(float(cell.times.get("peak_memory_bytes") or 0) for cell in point.cells)
-    return [f"{wall:,.1f}", "" if "not pooled" in unit else f"{hours:.3g}", f"{memory / 1e6:,.0f}" if memory else ""]
-
-
-def _mean(point: Point, *path: str) -> float:
-    values = []
-    for cell in point.cells:
-        found: Any = cell.record
-        for key in path:
-            found = found.get(key) or {}
-        values.append(float(found or 0))
-    return _average(values)
+    return "" if "not pooled" in unit else f"{hours:.3g}"
 
 
 def _average(values: Sequence[float]) -> float:

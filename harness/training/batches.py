@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from harness.training.ledger import Shape
+from harness.training.ledger import Ledger, Shape
 from harness.training.loss_signature import LossSignature
 from harness.types import Group, TokenPair
 
@@ -102,9 +102,9 @@ def reference_due(examples: Sequence[Example], signature: LossSignature, paid: s
 
 
 def affordable(
-    examples: list[Example], signature: LossSignature, shape: Shape, paid: set[ReferenceKey], remaining: float, generator: torch.Generator
+    examples: list[Example], signature: LossSignature, shape: Shape, paid: set[ReferenceKey], ledger: Ledger, generator: torch.Generator
 ) -> Batch | None:
-    """The longest prefix of the batch that ``remaining`` FLOPs pay for, None where not even the smallest meaningful one fits.
+    """The longest prefix of the batch that the ledger affords, None where not even the smallest meaningful one fits.
 
     The price is known before anything runs: 3 forwards of the batch by the policy, the references due, and for z0 one forward of
     the mismatched rows by policy and reference.
@@ -114,6 +114,11 @@ def affordable(
         strangers = mismatched(kept, generator) if "z0" in signature.arguments else []
         due = reference_due(kept, signature, paid)
         price = 3 * shape.scoring([e.group() for e in kept]) + shape.scoring(list(due.values())) + 2 * shape.scoring(strangers)
-        if price <= remaining:
+        if ledger.affords(price, pairs=pairs_in(kept, signature), steps=1):
             return Batch(kept, strangers, due, price)
     return None
+
+
+def pairs_in(examples: Sequence[Example], signature: LossSignature) -> float:
+    """Pairs that a batch learns from: a row is one, and half of one where it is a single response."""
+    return len(examples) / 2 if signature.unpaired else len(examples)

@@ -6,9 +6,10 @@ kernels, batch size, device, cache or packing (see docs/compute.md). Only the ph
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from harness.types import Group
 
 CHARGED = ("reward", "rollout", "reference", "update")
 IDLE = "idle"
+# What budgets may be matched on, and how its amounts are called.
+UNITS = {"flops": "canonical FLOPs", "device-seconds": "device-seconds", "pairs": "pairs", "steps": "optimiser steps"}
 
 
 @dataclass(frozen=True)
@@ -64,54 +67,96 @@ class Shape:
 
 @dataclass
 class Ledger:
-    """One limit over every charged phase; models charge it, algorithms ask what is left. ``limit`` is in canonical FLOPs."""
+    """One limit over every charged phase; models charge it, algorithms ask what is left.
+
+    ``limit``, ``spent``, ``remaining`` and ``price`` are in the unit of ``match``: canonical FLOPs, seconds of the one device that the
+    run holds, pairs or optimiser steps. Algorithms need not know which: they say what work costs in FLOPs, pairs and steps, and count
+    the pairs and steps that they take. ``clock`` tells the seconds; one that waits for an accelerator makes them its own.
+    """
 
     limit: float
+    match: str = "flops"
+    clock: Callable[[], float] = time.perf_counter
     canonical: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     executed: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     wall_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     cpu_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(int))
     current: str = IDLE
+    _since: tuple[float, float] = (0.0, 0.0)
+    _seen: defaultdict[str, set[Hashable]] = field(default_factory=lambda: defaultdict(set))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge what happens inside to ``name``; an inner phase takes its seconds out of the outer one."""
+        """Charge what happens inside to ``name``; while it lasts the outer phase's seconds stand still."""
+        self._lap()
         outer, self.current = self.current, name
-        wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            self._time(name, wall, cpu, 1)
+            self._lap()
             self.current = outer
-            if outer != IDLE:
-                self._time(outer, wall, cpu, -1)
 
-    def _time(self, name: str, wall: float, cpu: float, sign: int) -> None:
-        self.wall_seconds[name] += sign * wall
-        self.cpu_seconds[name] += sign * cpu
+    def _lap(self) -> None:
+        """Give the seconds since the last call to the phase that is open."""
+        now = self.clock(), time.process_time()
+        if self.current != IDLE:
+            self.wall_seconds[self.current] += now[0] - self._since[0]
+            self.cpu_seconds[self.current] += now[1] - self._since[1]
+        self._since = now
 
     def charge(self, canonical: float, executed: float | None = None) -> None:
         """Add FLOPs to the current phase; ``executed`` is what the kernels really did, equal where it is not given."""
         self.canonical[self.current] += canonical
         self.executed[self.current] += canonical if executed is None else executed
 
-    def count(self, **amounts: int) -> None:
-        """Add to the second ledger: labels, prompts, sampled tokens, optimiser steps."""
-        self.counts.update(amounts)
+    def count(self, **amounts: float) -> None:
+        """Add to the second page: ``steps`` and ``pairs`` (what budgets in these units go by), labels, sampled tokens, epochs."""
+        for name, amount in amounts.items():
+            self.counts[name] += amount
+
+    def distinct(self, **things: Iterable[Hashable]) -> int:
+        """Count what this run had not met before, under ``unique_`` and its name; how many there were."""
+        fresh = {name: set(found) - self._seen[name] for name, found in things.items()}
+        for name, new in fresh.items():
+            self._seen[name] |= new
+            self.counts[f"unique_{name}"] += len(new)
+        return sum(map(len, fresh.values()))
+
+    def total(self, amounts: Mapping[str, float]) -> float:
+        """The sum of something by phase over the charged phases."""
+        return sum(amounts.get(name, 0.0) for name in CHARGED)
 
     @property
     def spent(self) -> float:
-        """Canonical FLOPs charged against the limit so far."""
-        return sum(self.canonical[name] for name in CHARGED)
+        """What was charged against the limit so far, in the matched unit."""
+        if self.match == "device-seconds":
+            self._lap()
+            return self.total(self.wall_seconds)
+        return self.total(self.canonical) if self.match == "flops" else float(self.counts.get(self.match, 0))
 
     @property
     def remaining(self) -> float:
-        """Canonical FLOPs left."""
+        """What is left, in the matched unit."""
         return self.limit - self.spent
 
     @property
     def share(self) -> float:
         """Share of the limit spent, in [0, 1] but for the allowed overshoot."""
         return self.spent / self.limit
+
+    def price(self, flops: float = 0.0, *, pairs: float = 0.0, steps: float = 0.0) -> float:
+        """What work costs in the matched unit; seconds are a guess at the mean speed of the charged phases so far, 0 before any."""
+        if self.match == "device-seconds":
+            done = self.total(self.canonical)
+            return flops * self.spent / done if done else 0.0
+        return {"flops": flops, "pairs": pairs, "steps": steps}[self.match]
+
+    def affords(self, flops: float = 0.0, *, pairs: float = 0.0, steps: float = 0.0) -> bool:
+        """Whether what is left pays for this work, but for rounding."""
+        return self.price(flops, pairs=pairs, steps=steps) <= self.remaining + 1e-12 * self.limit
+
+    def fits(self, flops: float = 0.0, *, pairs: float = 0.0, steps: float = 0.0) -> float:
+        """How many times this work fits into what is left; infinite where it costs nothing in the matched unit."""
+        price = self.price(flops, pairs=pairs, steps=steps)
+        return max(0.0, self.remaining) / price if price > 0 else math.inf

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.training.batches import Batch, Example, ReferenceKey, affordable, rows, take
+from harness.training.batches import Batch, Example, ReferenceKey, affordable, pairs_in, rows, take
+from harness.training.ledger import UNITS
 from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics
 from harness.training.loss_signature import BatchStatistics
 from harness.types import Group, Setting, Setup, Update
@@ -30,11 +31,11 @@ def offline_updates(algorithm: PreferenceLoss, setup: Setup) -> Iterator[Update]
     setup.policy.optimise(betas=(0.9, 0.99), **optimiser)
     run = _Run(algorithm, setup, hyperparameters)
     stream = rows(setup.pairs, algorithm.signature, setup.generator)
-    size = run.batch_size()
+    size, ledger = run.batch_size(), setup.ledger
     while True:
-        batch = affordable(take(stream, size), algorithm.signature, setup.policy.shape, run.paid, setup.ledger.remaining, setup.generator)
+        batch = affordable(take(stream, size), algorithm.signature, setup.policy.shape, run.paid, ledger, setup.generator)
         if batch is None and run.step == 0:
-            raise HarnessError(f"algorithm '{algorithm.name}': a budget of {setup.ledger.remaining:.3g} FLOPs pays for no step.")
+            raise HarnessError(f"algorithm '{algorithm.name}': a budget of {ledger.remaining:.3g} {UNITS[ledger.match]} pays for no step.")
         if batch is None:
             return
         found = run.update(batch)
@@ -52,7 +53,6 @@ class _Run:
     hyperparameters: Mapping[str, Setting]
     paid: set[ReferenceKey] = field(default_factory=set)
     state: dict[str, Tensor] = field(default_factory=dict)
-    labels: set[int] = field(default_factory=set)
     step: int = 0
     seen: int = 0
     tokens: int = 0
@@ -76,11 +76,12 @@ class _Run:
         with ledger.phase("update"):
             loss, logps = self._backward(batch.examples, shared)
             found = {"loss": loss, **metrics(batch.examples[: len(logps)], logps, self._reference(batch.examples[: len(logps)], logps))}
+            found |= self._count(batch.examples)
             if math.isfinite(loss):
                 stats = policy.step(ledger.share)
                 found |= {"gradient_norm": stats.gradient_norm, "clipped": float(stats.clipped), "learning_rate": stats.learning_rate}
                 found["loss"] = loss if math.isfinite(stats.gradient_norm) else math.nan
-        return found | self._count(batch.examples)
+        return found
 
     def _mismatched_ratio(self, groups: Sequence[Group]) -> Tensor:
         """Mean log pi - log ref over prompts with somebody else's response: z0 before the clamp, which is the loss's own line."""
@@ -139,16 +140,16 @@ class _Run:
         return self.setup.reference_logps[[e.pair.row for e in examples]].to(like)
 
     def _count(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Advances the run's counts and the ledger's second page.
+        """Advances the run's counts and the ledger's second page; before the step, whose rate follows the share spent with it.
 
         Labels are distinct pairs used: two verdicts on single responses that come from one comparison were bought once. Tokens are
         processed tokens, each prompt once per group.
         """
-        fresh = {e.pair.row for e in examples} - self.labels
-        self.labels |= fresh
+        ledger, signature = self.setup.ledger, self.algorithm.signature
         self.step, self.seen = self.step + 1, self.seen + len(examples)
         self.tokens += sum(len(g.prompt) + sum(map(len, g.responses)) for g in (e.group() for e in examples))
-        unpaired = self.algorithm.signature.unpaired
-        self.setup.ledger.count(steps=1, labels=len(fresh), **{"responses" if unpaired else "pairs": len(examples)})
-        per_epoch = len(self.setup.pairs) * (2 if unpaired else 1)
-        return {"tokens": float(self.tokens), "progress": self.setup.ledger.share, "epoch": self.seen / per_epoch}
+        pairs, fresh = pairs_in(examples, signature), ledger.distinct(pairs=(e.pair.row for e in examples))
+        ledger.distinct(prompts=(e.pair.prompt for e in examples))
+        ledger.count(steps=1, labels=fresh, pairs=pairs, epochs=pairs / len(self.setup.pairs))
+        per_epoch = len(self.setup.pairs) * (2 if signature.unpaired else 1)
+        return {"tokens": float(self.tokens), "progress": ledger.share, "epoch": self.seen / per_epoch}

@@ -21,7 +21,7 @@ from harness.types import Group, TokenPair, Update
 if TYPE_CHECKING:
     from harness.models.metered import Metered
     from harness.models.readings import TokenValues
-    from harness.training.ledger import Shape
+    from harness.training.ledger import Ledger, Shape
 
 Pooling = Literal["last", "sum"]
 CENTRING_PAIRS = 64  # 128 responses: the mean is known to about a tenth of the scores' standard deviation
@@ -77,25 +77,22 @@ def fit_reward_model(
 ) -> Generator[Update, None, RewardModel]:
     """Yield an update per optimiser step and return the reward model fitted on ``pairs``; ``model`` has a fresh scalar head.
 
-    Stops after ``epochs`` reshuffled passes or when ``budget`` canonical FLOPs are spent, whichever comes first, centring included; the
-    last batch shrinks to what fits. Everything is charged to the phase ``reward``. The schedule runs over what will be spent.
+    Stops after ``epochs`` reshuffled passes or when ``budget``, in the unit that the ledger matches, is spent, whichever comes first,
+    centring included; the last batch shrinks to what fits. Everything is charged to the phase ``reward``. The schedule runs over what
+    will be spent.
     """
-    ledger, start = model.ledger, model.ledger.spent
     sample = pairs[:CENTRING_PAIRS]
-    shape = model.shape.scalar()
-    affordable = min(budget - shape.scoring([pair_group(pair) for pair in sample]), _training_cost(shape, pairs) * epochs)
+    room = _Room(model, budget, _training_cost(model.shape.scalar(), pairs) * epochs, [pair_group(pair) for pair in sample])
     if pooling == "sum" and model.head is not None:
         # A sum over tokens of the usual random head is noise of many nats that training would first have to undo (results/LOG.md).
         torch.nn.init.zeros_(model.head.weight)
     model.optimise(learning_rate=learning_rate, weight_decay=weight_decay)
-    fresh = len(pairs)
-    for step, batch in enumerate(_batches(pairs, batch_pairs, affordable, shape, generator), 1):
-        with ledger.phase("reward"):
-            metrics = _step(model, batch, pooling, lambda: (ledger.spent - start) / affordable)
-            ledger.count(steps=1, rows=len(batch), labels=min(fresh, len(batch)))
-        fresh = max(fresh - len(batch), 0)
+    for step, batch in enumerate(_batches(pairs, batch_pairs, room, generator), 1):
+        with model.ledger.phase("reward"):
+            _count(model.ledger, batch, len(pairs))
+            metrics = _step(model, batch, pooling, room.progress)
         yield Update("reward", step, metrics)
-    with ledger.phase("reward"):
+    with model.ledger.phase("reward"):
         offset = float(RewardModel(model, pooling).scores([pair_group(pair) for pair in sample]).mean())
     return RewardModel(model, pooling, offset)
 
@@ -115,20 +112,47 @@ def _training_cost(shape: Shape, pairs: Sequence[TokenPair]) -> float:
     return 3 * shape.scoring([pair_group(pair) for pair in pairs])
 
 
-def _batches(pairs: Sequence[TokenPair], size: int, budget: float, shape: Shape, generator: torch.Generator) -> Iterator[list[TokenPair]]:
-    """Reshuffled passes in batches of ``size`` until the next pair would cost more than is left of ``budget`` FLOPs."""
+class _Room:
+    """What a fit may still spend: a part of the run's budget, and passes over the pairs, counted in ``flops``."""
+
+    def __init__(self, model: Metered, budget: float, flops: float, centring: Sequence[Group]) -> None:
+        self.ledger, self.shape, self.budget, self.flops = model.ledger, model.shape.scalar(), budget, flops
+        self.start, self.before = self.ledger.spent, self.ledger.canonical["reward"]
+        self.centring = self.shape.scoring(centring)
+
+    def affords(self, flops: float, pairs: int) -> bool:
+        """Whether one more step of this price fits beside the centring that follows the last."""
+        price = self.ledger.price(flops + self.centring, pairs=pairs, steps=1)
+        return price <= self.budget - (self.ledger.spent - self.start)
+
+    def progress(self) -> float:
+        """Share of what will be spent, be it the passes or the budget that ends first."""
+        spent, passed = self.ledger.spent - self.start, self.ledger.canonical["reward"] - self.before
+        return max(spent / max(self.budget - self.ledger.price(self.centring), 1e-300), passed / self.flops)
+
+
+def _batches(pairs: Sequence[TokenPair], size: int, room: _Room, generator: torch.Generator) -> Iterator[list[TokenPair]]:
+    """Reshuffled passes in batches of ``size`` until the next pair would cost more than the passes or the budget have room for."""
     batch: list[TokenPair] = []
-    left = budget * (1 + 1e-9)  # whole passes cost exactly the budget, but for rounding
+    price, left = 0.0, room.flops * (1 + 1e-9)  # whole passes cost exactly this, but for rounding
     for index in cycle(len(pairs), generator):
-        left -= _training_cost(shape, [pairs[index]])
-        if left < 0:
+        cost = _training_cost(room.shape, [pairs[index]])
+        left, price = left - cost, price + cost
+        if left < 0 or not room.affords(price, len(batch) + 1):
             break
         batch.append(pairs[index])
         if len(batch) == size:
             yield batch
-            batch = []
+            batch, price = [], 0.0
     if batch:
         yield batch
+
+
+def _count(ledger: Ledger, batch: Sequence[TokenPair], per_epoch: int) -> None:
+    """The second page of the step to come: its pairs, those not seen before (which are labels), and what part of a pass it is."""
+    fresh = ledger.distinct(pairs=(pair.row for pair in batch))
+    ledger.distinct(prompts=(pair.prompt for pair in batch))
+    ledger.count(steps=1, pairs=len(batch), labels=fresh, epochs=len(batch) / per_epoch)
 
 
 def _step(model: Metered, batch: Sequence[TokenPair], pooling: Pooling, progress: Callable[[], float]) -> dict[str, float]:

@@ -24,6 +24,7 @@ KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 KL = {"dpo": (0.6, 2.1, 4.4), "ipo": (0.3, 1.4, 3.2), "kto": (0.5, 1.6, 5.1), "dpop": (0.1, 0.2, 0.9), "ppo": (0.4, 1.9, 17.0)}
 FLOPS = 1.1e12
+SECONDS = {"ppo": 90.0}  # charged, for the same FLOPs
 
 
 def interval(value: float, half: float, n: int = 384) -> dict[str, float]:
@@ -153,6 +154,7 @@ def cell(
         {"mark": mark, "share": mark * 0.999, "step": int(120 * mark), "final": mark == 1.0,
          "started": not (name == "ppo" and mark == 0.25),
          "alarms": ["constant output: one string for 61 % of prompts"] if kl > 10 and mark == 1 else [],
+         "spent": {"canonical": mark * flops, "executed": 1.2 * mark * flops},
          "metrics": metrics(0.5 + (win - 0.5) * mark**0.5, kl * mark, n, gold=gold, refusal=-0.02 * kl)}
         for mark, n in marks
     ]  # fmt: skip
@@ -170,7 +172,8 @@ def cell(
                       "conventions": {"reduction": "sum"} | ({"normalize": "sum", "gap": "nats per sequence"} if name == "ipo" else {})},
         "compute": {"canonical": {key: share * flops for key, share in phases.items()},
                     "executed": {key: 1.2 * share * flops for key, share in phases.items()},
-                    "counts": {"steps": 120, "pairs": 4000, "labels": 2000, "sampled_tokens": 80000 if name == "ppo" else 0},
+                    "counts": {"steps": 120, "pairs": 4000, "labels": 2000, "unique_pairs": 2000, "unique_prompts": 1900,
+                               "epochs": 2.0, "sampled_tokens": 80000 if name == "ppo" else 0},
                     "share": flops / FLOPS / budget},
         "checkpoints": checkpoints if status == "finished" else checkpoints[:1],
         "diagnostics": {"reward_accuracy": interval(0.74, 0.05, 256), "iterations": 5} if name == "ppo" else {},
@@ -184,8 +187,10 @@ def cell(
             rows = samples(generator, mark, n, 0.5 + (win - 0.5) * mark**0.5, kl * mark, text, gold=gold)
             asked = {} if second is None else {"win_sft_gold_b": second}
             writer.samples({**row, **{key: float(generator.random() < share) for key, share in asked.items()}} for row in rows)
-        writer.finish(record, {"wall": {**{key: 60 * share for key, share in phases.items()}, "evaluation": 9.0}, "device": "cpu",
-                               "threads": 1, "peak_memory_bytes": 4.1e8, "total_wall": 69.0})  # fmt: skip
+        whole = SECONDS.get(name, 60.0)
+        wall = {**{key: whole * share for key, share in phases.items()}, "evaluation": 9.0}
+        writer.finish(record, {"wall": wall, "device": "cpu", "threads": 1, "peak_memory_bytes": 4.1e8, "total_wall": whole + 9.0,
+                               "marks": {str(mark): whole * mark for mark, _ in marks}})  # fmt: skip
     return folder
 
 
@@ -230,7 +235,8 @@ def reference(
     """The reference of a seed; ``points`` makes it as older records were, with a frontier of gold and no samples behind it."""
     base = metrics(0.5, 0.0, 384, gold=gold, refusal=refusal)
     record = {
-        "kind": "reference", "fingerprint": "9" * 64, "study": "toy-00000000", "seed": seed, "sft": {"steps": 1000, "flops": 4.2e12},
+        "kind": "reference", "fingerprint": "9" * 64, "study": "toy-00000000", "seed": seed,
+        "sft": {"steps": 1000, "flops": 4.2e12}, "pairs": {"flops": 2e11, "pairs": 2000},
         "checkpoints": [{"mark": 0, "share": 0, "step": 0, "final": True, "alarms": [], "metrics": base}],
     }  # fmt: skip
     if points:

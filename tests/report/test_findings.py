@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from harness.report import findings, tables
+from harness.report import findings, matching, tables
 from harness.report.escape import visible
 from harness.report.examples import examples
 from harness.report.figure_compute import hour_unit
@@ -38,7 +38,7 @@ def test_the_word_matched_needs_a_spread_of_two_percent(tmp_path: Path, excess: 
     made(tmp_path, "dpo")
     synthetic.cell(tmp_path, "kto", 0, 0, flops=synthetic.FLOPS * (1 + excess))
     study = read(tmp_path)
-    sentence = findings.matching(points(study))
+    sentence = matching.matching(points(study))
     assert ("matched" in sentence) is matched
     assert any("spread over" in each for each in findings.cautions(study)) is not matched
 
@@ -90,7 +90,7 @@ def test_diverged_cells_are_listed_and_not_drawn(tmp_path: Path) -> None:
     study = made(tmp_path, failed=True)
     assert "kto" not in {point.algorithm for point in points(study)}
     assert findings.losses(study) == [("kto beta=0.03 seed 1", "diverged", "loss is not finite at step 31")]
-    assert findings.counts(study) == (3, 2, 1, 0, 0)
+    assert findings.counts(study) == (3, 2, 1, 0, 0, 0)
 
 
 def test_points_are_of_the_largest_budget_and_every_point_of_all(tmp_path: Path) -> None:
@@ -105,20 +105,40 @@ def test_points_are_of_the_largest_budget_and_every_point_of_all(tmp_path: Path)
     assert [point.limit for point in points(study)] == [4 * synthetic.FLOPS] * 2
 
 
-def test_a_run_that_still_rises_is_not_ranked(tmp_path: Path) -> None:
-    """The synthetic win rate follows the square root of the budget; a peak of .98 rises by .06 in the last quarter."""
-    study = made(tmp_path, "dpo")
-    rows = study.cells[0].samples()
-    for row in rows:
-        row["win_sft"] = 1.0 if row["mark"] == 1.0 or row["prompt_id"] % 2 else 0.0
-    object.__setattr__(study.cells[0], "samples", lambda: rows)
-    rising = points(study)
-    assert findings.unfinished_learning(rising) == [
-        "Not converged, not ranked: the win rate still rose over the last stretch of the budget for dpo beta=0.5."
-    ]
-    for row in rows:
-        row["win_sft"] = 0.5
-    assert findings.unfinished_learning(points(study)) == []
+def ending(study: Study, *rises: bool) -> Study:
+    """The study with sample rows in which each seed's win rate rises by a half after its last mark, or does not."""
+    for cell, rise in zip(study.cells, rises, strict=True):
+        rows = cell.samples()
+        for row in rows:
+            row["win_sft"] = 1.0 if (rise and row["mark"] == 1.0) or row["prompt_id"] % 2 else 0.0
+        object.__setattr__(cell, "samples", lambda rows=rows: rows)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("rises", "marked"), [((True,), True), ((False,), False), ((True, True, True), True), ((True, False, False), False)]
+)
+def test_an_algorithm_that_still_rises_over_all_seeds_carries_the_mark(tmp_path: Path, rises: tuple[bool, ...], marked: bool) -> None:
+    """One seed of three that rises by .5 is a mean of .17 with a standard error of .17 over seeds: no claim."""
+    study = ending(made(tmp_path, "dpo", seeds=len(rises)), *rises)
+    (point,) = points(study)
+    assert point.rise is not None
+    assert point.rise.value == pytest.approx(0.5 * np.mean(rises))
+    assert point.rise.n == 128  # the prompts of the mark
+    assert point.rising == marked
+    said = findings.unfinished_learning([point])
+    assert bool(said) == marked
+    assert not said or said[0].endswith("for dpo beta=0.5.")
+    names = [line.name for line in tables.lines(study, tables.MAIN)]
+    assert ("dpo \u2020" in names) == marked
+
+
+def test_without_a_mark_at_three_quarters_nothing_is_said_of_convergence(tmp_path: Path) -> None:
+    study = ending(made(tmp_path, "dpo"), True)
+    study.cells[0].record["checkpoints"].pop(2)
+    (point,) = points(study)
+    assert point.rise is None
+    assert not point.rising
 
 
 def test_hours_of_different_devices_are_not_added(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from toy import toy_pairs
 
 from harness import registry
 from harness.training.batches import affordable, cycle, derangement, rows
-from harness.training.ledger import Shape
+from harness.training.ledger import Ledger, Shape
 
 SHAPE = Shape(blocks=1000, head=100, layers=2, width=16)
 KTO, DPO = (registry.load("algorithms", name).algorithm.signature for name in ("kto", "dpo"))
@@ -58,10 +58,10 @@ def test_partners_change_from_step_to_step() -> None:
 @pytest.mark.parametrize("signature", [DPO, KTO], ids=["dpo", "kto"])
 def test_a_batch_shrinks_to_the_longest_prefix_that_is_paid_for(signature: object) -> None:
     examples = list(islice(rows(toy_pairs(12), signature, generator()), 8))  # type: ignore[arg-type]
-    whole = affordable(examples, signature, SHAPE, set(), float("inf"), generator())  # type: ignore[arg-type]
+    whole = affordable(examples, signature, SHAPE, set(), Ledger(float("inf")), generator())  # type: ignore[arg-type]
     assert whole is not None
     assert whole.examples == examples
-    less = affordable(examples, signature, SHAPE, set(), 0.6 * whole.price, generator())  # type: ignore[arg-type]
+    less = affordable(examples, signature, SHAPE, set(), Ledger(0.6 * whole.price), generator())  # type: ignore[arg-type]
     assert less is not None
     assert less.examples == examples[: len(less.examples)]
     assert 0.4 * whole.price < less.price <= 0.6 * whole.price
@@ -70,17 +70,17 @@ def test_a_batch_shrinks_to_the_longest_prefix_that_is_paid_for(signature: objec
 def test_an_unpaired_batch_never_shrinks_to_one_label() -> None:
     """The price of two rows minus one FLOP buys nothing, although it would pay for one row."""
     examples = list(islice(rows(toy_pairs(12), KTO, generator()), 8))
-    two = affordable(examples[:2], KTO, SHAPE, set(), float("inf"), generator())
+    two = affordable(examples[:2], KTO, SHAPE, set(), Ledger(float("inf")), generator())
     assert two is not None
-    assert affordable(examples, KTO, SHAPE, set(), two.price - 1, generator()) is None
+    assert affordable(examples, KTO, SHAPE, set(), Ledger(two.price - 1), generator()) is None
 
 
 def test_a_reference_forward_is_due_once_per_pair() -> None:
     examples = list(islice(rows(toy_pairs(4), DPO, generator()), 4))
-    first = affordable(examples, DPO, SHAPE, set(), float("inf"), generator())
+    first = affordable(examples, DPO, SHAPE, set(), Ledger(float("inf")), generator())
     assert first is not None
     assert len(first.due) == 4
-    again = affordable(examples, DPO, SHAPE, set(first.due), float("inf"), generator())
+    again = affordable(examples, DPO, SHAPE, set(first.due), Ledger(float("inf")), generator())
     assert again is not None
     assert not again.due
     assert first.price / again.price == pytest.approx(4 / 3)

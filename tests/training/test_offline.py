@@ -132,7 +132,8 @@ def test_phases_and_counts() -> None:
     forward = setup.policy.shape.scoring([Group(p.prompt, (p.chosen, p.rejected)) for p in setup.pairs])
     assert setup.ledger.canonical["reference"] == pytest.approx(forward)
     assert setup.ledger.canonical["update"] == pytest.approx(3 * forward)
-    assert setup.ledger.counts == {"steps": 3, "pairs": 24, "labels": 24}
+    unique = {"unique_pairs": 24, "unique_prompts": len({p.prompt for p in setup.pairs})}
+    assert setup.ledger.counts == pytest.approx({"steps": 3, "pairs": 24, "labels": 24, "epochs": 1.0, **unique})
     assert update.metrics["epoch"] == 1
 
 
@@ -221,7 +222,7 @@ def test_beta_must_be_positive(value: float) -> None:
 
 
 def test_a_budget_that_pays_for_no_step_is_an_error() -> None:
-    with pytest.raises(HarnessError, match=r"'kto': a budget of 1e\+04 FLOPs pays for no step"):
+    with pytest.raises(HarnessError, match=r"'kto': a budget of 1e\+04 canonical FLOPs pays for no step"):
         next(load("kto").updates(toy_setup(limit=1e4)))
 
 

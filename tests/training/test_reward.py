@@ -87,7 +87,8 @@ def test_an_epoch_costs_three_forwards_and_the_centring_one() -> None:
     shape = model.shape.scalar()
     forward = shape.scoring([pair_group(pair) for pair in pairs])
     assert model.ledger.canonical["reward"] == pytest.approx(3 * forward + shape.scoring([pair_group(pair) for pair in pairs[:64]]))
-    assert model.ledger.counts == {"steps": 3, "rows": 80, "labels": 80}
+    unique = {"unique_pairs": 80, "unique_prompts": len({pair.prompt for pair in pairs})}
+    assert model.ledger.counts == pytest.approx({"steps": 3, "pairs": 80, "labels": 80, "epochs": 1.0, **unique})
 
 
 def test_stops_within_its_budget_and_cycles_the_data() -> None:
@@ -95,7 +96,7 @@ def test_stops_within_its_budget_and_cycles_the_data() -> None:
     budget = 7.3 * model.shape.scalar().scoring([pair_group(pair) for pair in pairs])
     fit(model, pairs, epochs=10, budget=budget)
     assert 0 <= budget - model.ledger.canonical["reward"] <= 3.5 * model.shape.scalar().scoring([pair_group(pairs[3])])
-    assert model.ledger.counts["labels"] == 80 < model.ledger.counts["rows"]
+    assert model.ledger.counts["labels"] == 80 < model.ledger.counts["pairs"]
 
 
 def test_same_generator_same_model() -> None:

@@ -1,0 +1,144 @@
+"""Whether a study's compute is matched, and its order under other matches: by executed FLOPs and by device-seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.measure.accounting import consumption, matched_amount, spread
+from harness.measure.budget_curves import Curve, at
+from harness.measure.statistics import Array, Interval, two_way_interval
+from harness.report.points import Point, generator_for, within
+from harness.store.records import Cell
+from harness.training.ledger import CHARGED, UNITS
+
+MATCHED = 0.02  # largest relative spread of what a budget limits that is still called matched
+
+Spent = Callable[[Cell, float | None], float]  # what a cell had spent at a mark (None: the end); NaN where it is not recorded
+
+
+def unit(found: Sequence[Point]) -> str:
+    """What the budgets of these points limit, in words."""
+    matches = {str((point.head.get("budget") or {}).get("match", "flops")) for point in found}
+    return UNITS.get(matches.pop(), "of several units") if len(matches) == 1 else "of several units"
+
+
+def widest(found: Sequence[Point]) -> float | None:
+    """The largest relative spread, over budgets, of what they limit between finished cells; None where a cell does not say."""
+    budgets: dict[float, list[float]] = {}
+    for point in found:
+        budgets.setdefault(point.limit, []).extend(matched_amount(cell.record, cell.times) for cell in point.cells)
+    spreads = [spread(amounts) for amounts in budgets.values()]
+    return max((each for each in spreads if each is not None), default=None) if None not in spreads else None
+
+
+def matching(found: Sequence[Point]) -> str:
+    """One sentence on compute; it uses the word only where the spread at every budget allows it."""
+    relative, budgets = widest(found), len({point.limit for point in found})
+    if relative is None:
+        return "No charged compute was recorded."
+    between = "between cells" if budgets == 1 else f"between cells of one budget, at each of {budgets} budgets"
+    charged = f"{'charged ' if unit(found) == UNITS['flops'] else ''}{unit(found)}"
+    if relative <= MATCHED:
+        return f"Compute is matched: {charged} differ by at most {100 * relative:.1f} % {between}."
+    excess = f"spread over {100 * relative:.3g} % {between}, more than the {100 * MATCHED:g} % allowed"
+    return f"Compute differs: {charged} {excess}."
+
+
+def canonical(cell: Cell, mark: float | None) -> float:
+    """Charged canonical FLOPs at a mark; records from before marks said so give the share of the budget."""
+    if mark is None:
+        return consumption(cell.record, cell.times)["canonical"]
+    checkpoint = next(each for each in cell.record["checkpoints"] if each["mark"] == mark)
+    if "spent" in checkpoint:
+        return float(checkpoint["spent"]["canonical"])
+    budget = cell.record.get("budget") or {}
+    return float(checkpoint["share"] * budget["flops"]) if budget.get("match", "flops") == "flops" else math.nan
+
+
+def executed(cell: Cell, mark: float | None) -> float:
+    """Executed FLOPs of the charged phases at a mark."""
+    if mark is None:
+        return consumption(cell.record, cell.times)["executed"]
+    checkpoint = next(each for each in cell.record["checkpoints"] if each["mark"] == mark)
+    return float((checkpoint.get("spent") or {}).get("executed", math.nan))
+
+
+def seconds(cell: Cell, mark: float | None) -> float:
+    """Wall seconds of the charged phases at a mark."""
+    if mark is None:
+        wall = cell.times.get("wall") or {}
+        return float(sum(wall.get(phase) or 0.0 for phase in CHARGED)) if wall else math.nan
+    return float((cell.times.get("marks") or {}).get(str(mark), math.nan))
+
+
+ACCOUNTS: Mapping[str, Spent] = {"canonical FLOPs": canonical, "executed FLOPs": executed, "device-seconds": seconds}
+
+
+class Level(NamedTuple):
+    """Win rates at one amount of something, by algorithm; empty with the reason where they cannot be computed."""
+
+    amount: float
+    rates: Mapping[str, Interval]
+    tables: Mapping[str, Array]
+    reason: str
+
+
+def level(curves: Mapping[str, Sequence[tuple[Point, float | None]]], spent: Spent) -> Level:
+    """Win rates where every algorithm has spent what the one that spent least did in all; ``curves`` are points and marks in order."""
+    made = {name: _curve(stops, spent) for name, stops in curves.items()}
+    if missing := [name for name, curve in made.items() if curve is None]:
+        return Level(math.nan, {}, {}, f"not recorded at two or more places for {', '.join(missing)}")
+    known = {name: curve for name, curve in made.items() if curve is not None}
+    amount = min(curve.amounts[-1] for curve in known.values())
+    tables = {name: at(curve, amount) for name, curve in known.items()}
+    if short := [name for name, table in tables.items() if table is None]:
+        return Level(amount, {}, {}, f"first measured beyond {amount:.3g}: {', '.join(short)}")
+    found = {name: table for name, table in tables.items() if table is not None}
+    rates = {name: within("win_sft", two_way_interval(table, generator=generator_for(name, "level"))) for name, table in found.items()}
+    return Level(amount, rates, found, "")
+
+
+def _curve(stops: Sequence[tuple[Point, float | None]], spent: Spent) -> Curve | None:
+    """The win rates of one algorithm over what it spent, on the prompts measured at every stop; None where fewer than two are known."""
+    tables = [point.shared_table("win_sft", mark) for point, mark in stops]
+    amounts = [float(np.mean([spent(cell, mark) for cell in point.cells])) for point, mark in stops]
+    if len(stops) < 2 or not all(np.diff(amounts) > 0) or not np.isfinite(amounts).all() or any(table is None for table in tables):
+        return None
+    common = sorted(set.intersection(*({*table.prompts} for table in tables if table is not None)))
+    return Curve(tuple(amounts), [table.only(common) for table in tables if table is not None]) if common else None
+
+
+class Swap(NamedTuple):
+    """Two algorithms whose order by mean win rate differs between two accounts, with the difference first - second in each."""
+
+    first: str
+    second: str
+    accounts: tuple[str, str]
+    differences: tuple[Interval, Interval]
+
+
+def swaps(levels: Mapping[str, Level]) -> list[Swap]:
+    """Every pair that is ordered one way at equal canonical FLOPs and another way in another account."""
+    base, *others = ((name, each) for name, each in levels.items() if each.rates)
+    return [
+        Swap(first, second, (base[0], name), (_difference(base[1], first, second), _difference(other, first, second)))
+        for name, other in others
+        for first, second in combinations(base[1].rates, 2)
+        if np.sign(_gap(base[1], first, second)) * np.sign(_gap(other, first, second)) < 0
+    ]
+
+
+def _gap(where: Level, first: str, second: str) -> float:
+    return where.rates[first].value - where.rates[second].value
+
+
+def _difference(where: Level, first: str, second: str) -> Interval:
+    a, b = where.tables[first], where.tables[second]
+    if a.shape != b.shape:
+        return Interval(_gap(where, first, second), math.nan, math.nan, min(a.shape[1], b.shape[1]))
+    return two_way_interval(a - b, generator=generator_for(first, second, "swap"))
