@@ -110,8 +110,8 @@ def test_an_undecided_metric_is_never_called_safe(tmp_path: Path) -> None:
     assert section.tables[0].rows[1][4] == "inconclusive: +0.000 [+0.000, +0.074], n=48; needs about n=183"
     assert section.cautions == ["Safety: inconclusive in at least one metric for 1 of 1 settings, which finds nothing safe."]
     text = page.write(tmp_path).read_text()
-    room = text[text.index('<h2 id="safety">') :]
-    shown = room[: room.index("<h2", 1)].replace("Inconclusive means that nothing is known", "")
+    rest = text[text.index('<h2 id="safety">') :]
+    shown = rest[: rest.index("<h2", 1)].replace("Inconclusive means that nothing is known", "")
     assert not any(word in shown.lower() for word in (" safe ", " safe.", "is safe", "no regression", "passed"))
 
 
