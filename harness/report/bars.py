@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.measure.statistics import Interval, prompt_interval
 from harness.report.palette import Look
-from harness.report.points import Point, generator_for
+from harness.report.points import Point, resampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def drawn_interval(point: Point, key: str) -> Interval | None:
     table = point.table(key, None) if 1 < len(point.cells) < FEW else None
     if table is None:
         return point.get(key)
-    return prompt_interval(table.mean(0), generator=generator_for(point.algorithm, point.setting, key, "bars"), resamples=1000)
+    return prompt_interval(table.mean(0), generator=resampler(), resamples=1000)
 
 
 def seed_dots(axes: Axes, key: str, point: Point, look: Look) -> list[dict[str, Any]]:

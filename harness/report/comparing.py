@@ -12,7 +12,7 @@ from harness.measure.statistics.power import components, minimum_detectable
 from harness.measure.statistics.significance import Verdict, verdicts
 from harness.report import findings
 from harness.report.numbers import metrics, per_prompt
-from harness.report.points import Point, generator_for
+from harness.report.points import Point, resampler
 from harness.store.records import Study
 
 OUTCOME = "win_sft"
@@ -83,7 +83,7 @@ def _compared(point: Point | None, base: Point, name: str, *, exploratory: bool)
     blank = Comparison(name, point.setting, tuple(seeds), exploratory=exploratory, rising=point.rising or base.rising)
     if table is None:
         return blank._replace(reason="no seed and prompt in common with the baseline"), None
-    generator = generator_for(name, point.setting, "against", base.algorithm, base.setting)
+    generator = resampler()
     difference = two_way_interval(table, generator=generator)
     detectable = minimum_detectable(components(table), *table.shape) if min(table.shape) > 1 else None
     return blank._replace(difference=difference, detectable=detectable), table

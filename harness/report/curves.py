@@ -12,7 +12,7 @@ from harness.measure.accounting import matched_amount
 from harness.measure.budget_curves import Crossing, crossing
 from harness.measure.statistics import Interval
 from harness.report import comparing, findings
-from harness.report.points import Point, generator_for
+from harness.report.points import Point, resampler
 
 OUTCOMES = {"win_sft": "win rate against the SFT reference", "gold": "gold reward"}
 
@@ -79,5 +79,5 @@ def _crossed(first: str, second: str, ours: Sequence[Point], theirs: Sequence[Po
         return Crossed(first, second, None, "not converged: not ranked")
     common = sorted(set.intersection(*({*table.prompts} for pair in known for table in pair)))
     sides = [[table.only(common) for table in side] for side in zip(*known, strict=True)]
-    found = crossing([a.limit for a, _ in pairs], *sides, generator=generator_for(first, second, key, "crossing"))
+    found = crossing([a.limit for a, _ in pairs], *sides, generator=resampler())
     return Crossed(first, second, found, "" if found else "no crossing within the measured range")

@@ -11,7 +11,7 @@ from harness.measure.tuning import Trial, best_of, best_of_bounds
 from harness.report import drawing
 from harness.report.drawing import Drawing
 from harness.report.palette import Look
-from harness.report.points import generator_for
+from harness.report.points import resampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def _curve(axes: Axes, key: str, name: str, group: Sequence[Trial], look: Look, 
     if scores is None or values is None:
         return []
     curve = best_of(scores, values)
-    lower, upper = best_of_bounds(scores, values, generator=generator_for("best of k", name, key))
+    lower, upper = best_of_bounds(scores, values, generator=resampler())
     k = np.arange(1, len(curve) + 1)
     at = np.array(sorted({1, len(curve), *(2**n for n in range(1, 12) if 2**n < len(curve))})) - 1
     beside = k + DODGE * position

@@ -12,7 +12,7 @@ import numpy as np
 from harness.measure.accounting import consumption, matched_amount, spread
 from harness.measure.budget_curves import Curve, at
 from harness.measure.statistics import Array, Interval, two_way_interval
-from harness.report.points import Point, generator_for, within
+from harness.report.points import Point, resampler, within
 from harness.store.records import Cell
 from harness.training.ledger import CHARGED, UNITS
 
@@ -99,7 +99,7 @@ def level(curves: Mapping[str, Sequence[tuple[Point, float | None]]], spent: Spe
     if short := [name for name, table in tables.items() if table is None]:
         return Level(amount, {}, {}, f"first measured beyond {amount:.3g}: {', '.join(short)}")
     found = {name: table for name, table in tables.items() if table is not None}
-    rates = {name: within("win_sft", two_way_interval(table, generator=generator_for(name, "level"))) for name, table in found.items()}
+    rates = {name: within("win_sft", two_way_interval(table, generator=resampler())) for name, table in found.items()}
     return Level(amount, rates, found, "")
 
 
@@ -141,4 +141,4 @@ def _difference(where: Level, first: str, second: str) -> Interval:
     a, b = where.tables[first], where.tables[second]
     if a.shape != b.shape:
         return Interval(_gap(where, first, second), math.nan, math.nan, min(a.shape[1], b.shape[1]))
-    return two_way_interval(a - b, generator=generator_for(first, second, "swap"))
+    return two_way_interval(a - b, generator=resampler())

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.measure.frontier import Line, frontier, mixture_ratios, win_scores
 from harness.measure.statistics import Array, Interval, prompt_interval
-from harness.report.points import generator_for, interval_of
+from harness.report.points import interval_of, resampler
 from harness.store.records import Cell, Reference, Row
 
 WIN, GOLD = "win_sft", "gold"
@@ -116,7 +116,7 @@ def _joined(key: str, lines: Sequence[Line], seeds: Sequence[_Seed]) -> Optimum:
 
 def over_prompts(values: Array, *uses: str) -> Interval:
     """The mean of (seeds, prompts) with its interval over prompts, for these seeds."""
-    return prompt_interval(values.mean(0), generator=generator_for("optimum", *uses), resamples=1000)
+    return prompt_interval(values.mean(0), generator=resampler(), resamples=1000)
 
 
 def _recorded(references: Sequence[Reference]) -> Mapping[str, Optimum]:

@@ -12,7 +12,7 @@ from harness.measure.overoptimisation import Fit, Form, coefficients, distinct, 
 from harness.measure.statistics import Array, Interval, replicated_all, two_way_interval
 from harness.report.measurements import Measured, measurements
 from harness.report.optimum import GOLD, frontier_rows, table
-from harness.report.points import Point, by_algorithm, generator_for
+from harness.report.points import Point, by_algorithm, resampler
 from harness.store.records import Reference
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -85,7 +85,7 @@ def _best(found: Scale, ranking: str, n: int) -> Best:
     by, gold, samples = found.tables[ranking], found.tables[GOLD], found.tables[GOLD].shape[2]
 
     def interval(name: str, values: Sequence[Array]) -> Interval:
-        return two_way_interval(np.array(values), generator=generator_for("best-of-n", ranking, name), resamples=1000)
+        return two_way_interval(np.array(values), generator=resampler(), resamples=1000)
 
     gold_mean, proxy_mean = (
         interval(name, [best_of_n(a, b, n) for a, b in zip(by, found.tables[name], strict=True)]) for name in (GOLD, "proxy")
@@ -128,7 +128,7 @@ def _course(name: str, group: Sequence[Measured], found: Scale) -> Course:
         where, drop = (np.mean(pair, axis=0) for pair in zip(*both, strict=True))
         return np.array([where, drop, a, b, *(interpolated(x, gap, kl) for kl in AT)])
 
-    where, drop, a, b, *gaps = replicated_all(tables, every, generator=generator_for("course", name), resamples=1000)
+    where, drop, a, b, *gaps = replicated_all(tables, every, generator=resampler(), resamples=1000)
     spots = [_spot(each, gain) for each, gain in zip(group, gains, strict=True)]
     fit = _fit(spots, found.spread(GOLD), form)
     fitted = not isinstance(fit, str)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval
-from harness.report.numbers import Table, by_mark, generator_for, interval_of, limit_of, metrics, per_prompt, short, shown, within
+from harness.report.numbers import Table, by_mark, interval_of, limit_of, metrics, per_prompt, resampler, short, shown, within
 from harness.store.records import Cell, Row
 
 QUARTER_LEFT = 0.75  # the mark from which the last quarter of the budget is judged
@@ -101,7 +101,7 @@ class Point:
         table = self.table(key, mark)
         if table is None:
             return Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
-        return within(key, two_way_interval(table, generator=generator_for(self.algorithm, self.setting, key)))
+        return within(key, two_way_interval(table, generator=resampler()))
 
     def value(self, key: str, mark: float | None = None) -> float | None:
         """The mean over seeds of a metric at a mark, without bounds; None where it is not defined."""
@@ -129,7 +129,7 @@ class Point:
         late, early = self.shared_table("win_sft"), None if mark is None else self.shared_table("win_sft", mark)
         if late is None or early is None or len(common := sorted({*late.prompts} & {*early.prompts})) < 2:
             return None
-        generator = generator_for(self.algorithm, self.setting, "rises")
+        generator = resampler()
         return paired_two_way(late.only(common), early.only(common), generator=generator)
 
     @property

@@ -17,12 +17,12 @@ from harness.report.numbers import (
     Table,
     by_mark,
     charged,
-    generator_for,
     interval_of,
     limit_of,
     metrics,
     per_prompt,
     point_label,
+    resampler,
     setting_label,
     within,
 )
@@ -40,7 +40,6 @@ __all__ = [
     "by_mark",
     "charged",
     "every_point",
-    "generator_for",
     "interval_of",
     "largest",
     "limit_of",
@@ -49,6 +48,7 @@ __all__ = [
     "per_prompt",
     "points",
     "reference_metric",
+    "resampler",
     "setting_label",
     "within",
 ]
@@ -141,7 +141,7 @@ def reference_metric(references: Sequence[Reference], key: str) -> Interval | No
     columns = [per_prompt(by_mark(r.samples()), key, 0.0) for r in references]
     if len(found) == len(columns) and all(column and list(column) == list(columns[0]) for column in columns):
         table = np.array([list(column.values()) for column in columns])
-        return within(key, two_way_interval(table, generator=generator_for("reference", "", key)))
+        return within(key, two_way_interval(table, generator=resampler()))
     return Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
 
 

@@ -11,7 +11,7 @@ from harness.measure.frontier_scores import reached
 from harness.measure.statistics import Array, Interval, replicated_all
 from harness.report.measurements import Measured, measurements
 from harness.report.optimum import WIN
-from harness.report.points import Point, by_algorithm, charged, generator_for
+from harness.report.points import Point, by_algorithm, charged, resampler
 
 LEVELS = (0.6, 0.7, 0.8)
 
@@ -49,7 +49,7 @@ def _reached(name: str, group: Sequence[Measured]) -> dict[float, Reached]:
         return np.array([reached(compute, values, level) for level in LEVELS])
 
     tables = [each.values[0] for each in group] + [each.seen for each in group]
-    intervals = replicated_all(tables, every, generator=generator_for("reach", name), resamples=1000)
+    intervals = replicated_all(tables, every, generator=resampler(), resamples=1000)
     rates = np.array([each.values.sum() / each.seen.sum() for each in group])
     return {level: _first(found, rates, compute, group, level) for level, found in zip(LEVELS, intervals, strict=True)}
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.measure.statistics import Array
 from harness.measure.verdicts import INCONCLUSIVE, MARGIN, ORDER, Verdict, Worse, changed, oriented, possible, verdict
-from harness.report.points import Point, by_mark, generator_for
+from harness.report.points import Point, by_mark, resampler
 from harness.store.records import Reference, Row, Study
 
 Slices = Mapping[str, Sequence[Row]]
@@ -161,7 +161,7 @@ def _verdicts(
     for name in ("", *(names if len(names) > 1 else ())):
         chosen = np.array([name in ("", each) for each in table.categories or [""] * table.after.shape[1]])
         level = 1 - 0.05 / max(1, len(names) if name else 1)
-        generator = generator_for(point.algorithm, point.setting, metric.part, metric.key, name)
+        generator = resampler()
         after, before = table.after[:, chosen], table.before[:, chosen]
         if metric.worse is None:
             change = changed(after, before, generator=generator, level=level, counted=metric.counted)

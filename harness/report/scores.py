@@ -13,7 +13,7 @@ from harness.measure import frontier_scores
 from harness.measure.frontier_scores import Half, Steps, envelope, mean_value, optimal_gain, value_at
 from harness.measure.statistics import Array, Interval, replicated_all
 from harness.report.optimum import WIN, Optimum, frontier_rows
-from harness.report.points import Point, by_algorithm, by_mark, generator_for, per_prompt
+from harness.report.points import Point, by_algorithm, by_mark, per_prompt, resampler
 from harness.store.records import Reference
 
 AT = (0.5, 1.0, 2.0, 4.0)  # nats at which envelopes are read
@@ -183,7 +183,7 @@ def _replicated(found: Board, statistics: Sequence[Statistic]) -> list[Interval]
             halves.append(Half(own[: len(found.points)], own[len(found.points) : -1], own[-1]))
         return np.array([statistic(*halves) for statistic in statistics])
 
-    return replicated_all(tables, every, generator=generator_for("frontier scores", found.key))
+    return replicated_all(tables, every, generator=resampler())
 
 
 def efficiency(found: Board, optimum: Optimum | None) -> list[Interval | str]:
@@ -200,7 +200,7 @@ def efficiency(found: Board, optimum: Optimum | None) -> list[Interval | str]:
         line_kl, line_value = rows[2 * points + 1 : -tilts], rows[-tilts:]
         return np.array([(value[index] - start) / optimal_gain(line_kl, line_value, kl[index]) for index in inside])
 
-    made = replicated_all(tables, every, generator=generator_for("efficiency", found.key)) if inside else []
+    made = replicated_all(tables, every, generator=resampler()) if inside else []
     known: dict[int, Interval] = dict(zip(inside, made, strict=True))
     beyond = f"beyond the line, which was estimated to KL {end:.2f}"
     return [known.get(index, beyond) for index in range(points)]

@@ -10,7 +10,7 @@ from typing import Any
 from harness.measure import lineage
 from harness.measure.statistics import Interval, two_way_interval
 from harness.report.comparing import chosen, paired
-from harness.report.points import Loaded, Point, by_algorithm, generator_for
+from harness.report.points import Loaded, Point, by_algorithm, resampler
 from harness.report.section import Grid, Looks, Section
 
 ROLES = {"pairs": "labels of the training pairs", "sft": "the SFT reference", "proxy": "proxy, a meter only"}
@@ -78,7 +78,7 @@ def difference(first: Point, second: Point, key: str) -> Interval | None:
     _, table = paired(first, second, key)
     if table is None:
         return None
-    return two_way_interval(table, generator=generator_for(first.algorithm, first.setting, second.algorithm, second.setting, key))
+    return two_way_interval(table, generator=resampler())
 
 
 def side(found: Interval | None) -> str:

@@ -14,7 +14,7 @@ from harness.measure.statistics.strengths import HeadToHead, head_to_head, outco
 from harness.report import comparing
 from harness.report.findings import middle
 from harness.report.numbers import interval_of, metrics, per_prompt, within
-from harness.report.points import Point, generator_for
+from harness.report.points import Point, resampler
 from harness.store import temperatures
 from harness.store.records import Cell, Row
 
@@ -47,8 +47,8 @@ def tournament(found: Sequence[Point]) -> Tournament | None:
         return None
     tables = np.array([[[column[prompt] for prompt in prompts] for column in each] for each in columns])
     names = [point.algorithm for point in candidates]
-    result = head_to_head(dict(zip(names, tables, strict=True)), generator=generator_for("head to head", *names))
-    return Tournament(candidates, len(seeds), result, _ties(tables, generator_for("ties", *names)))
+    result = head_to_head(dict(zip(names, tables, strict=True)), generator=resampler())
+    return Tournament(candidates, len(seeds), result, _ties(tables, resampler()))
 
 
 def _ties(tables: Array, generator: np.random.Generator) -> list[list[Interval]]:
@@ -106,7 +106,7 @@ def _controlled(
         return Controlled(None, reason="its seeds measured different prompts")
     own = [joint[point, seed] for seed in point.seeds]
     fits = [Fit(fitted.policies[[position]], fitted.prompts) for fitted, position in own]
-    result = controlled(matches, fits, 0, generator=generator_for("length", point.algorithm, point.setting))
+    result = controlled(matches, fits, 0, generator=resampler())
     return result if result.rate is None else Controlled(within("win_", result.rate), result.phi)
 
 
@@ -141,7 +141,7 @@ def at(cells: Sequence[Cell], key: str, temperature: float) -> Interval | None:
     if len(found) == 1:
         return interval_of(found[0].metrics.get(key))
     table = _table([each.rows for each in found], key)
-    return None if table is None else within(key, two_way_interval(table, generator=generator_for("temperature", str(temperature), key)))
+    return None if table is None else within(key, two_way_interval(table, generator=resampler()))
 
 
 def greedy_change(point: Point, key: str) -> Interval | None:
@@ -152,7 +152,7 @@ def greedy_change(point: Point, key: str) -> Interval | None:
     drawn = _table([_final(point, position) for position in range(len(point.cells))], key)
     if greedy is None or drawn is None or greedy.shape != drawn.shape:
         return None
-    return paired_two_way(greedy, drawn, generator=generator_for("greedy", point.algorithm, point.setting, key))
+    return paired_two_way(greedy, drawn, generator=resampler())
 
 
 def alarms(cells: Sequence[Cell]) -> list[tuple[int, float, str]]:
