@@ -85,7 +85,8 @@ def _panel(
         axes.plot([0], [start], marker="*", markersize=10, color=INK, linestyle="none", zorder=6, clip_on=False)
     if key != "gold":
         axes.axhline(0.5, color="#888888", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    drawing.kl_axis(axes, max(max(kl.value if math.isnan(kl.upper) else kl.upper for _, kl, _ in drawn), *(x for x, _ in hollow), 0.0))
+    ends = [kl.value if math.isnan(kl.upper) else kl.upper for _, kl, _ in drawn] + [row["kl"] for row in rows if row["kind"] == "seed"]
+    drawing.kl_axis(axes, max([*ends, *(x for x, _ in hollow), 0.0]))
     axes.set_ylabel(AXES[key])
     axes.set_title(TITLES[key])
     axes.margins(y=0.08)

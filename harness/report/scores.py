@@ -99,7 +99,7 @@ def _means(reference: Reference, key: str) -> dict[int, float]:
 def scores(found: Board, top: float) -> Scores:
     """Every score of the board with its interval over seeds and prompts."""
     groups = _even(found)
-    recipe: dict[object, Statistic] = {}
+    recipe: dict[tuple[object, ...], Statistic] = {}
     rivals = [index for index, point in enumerate(found.points) if ranked(point)]
     for name, chosen in groups.items():
         recipe["area", name] = _area(chosen, top)
@@ -107,7 +107,7 @@ def scores(found: Board, top: float) -> Scores:
         recipe["dominated", name] = _dominated(chosen, [index for index in rivals if found.points[index].algorithm != name])
     shared = {pair: min(map(found.reach, pair)) for pair in combinations([name for name in groups if _ranked(found, name)], 2)}
     recipe |= {("pair", *pair): _pair(groups[pair[0]], groups[pair[1]], end) for pair, end in shared.items()}
-    made = dict(zip(recipe, _replicated(found, list(recipe.values())), strict=True))
+    made = {name: _possible(found.key, name, each) for name, each in zip(recipe, _replicated(found, list(recipe.values())), strict=True)}
     return Scores(
         min((len(groups[name]) for name in groups if _ranked(found, name)), default=0),
         {name: made["area", name] for name in groups},
@@ -115,6 +115,13 @@ def scores(found: Board, top: float) -> Scores:
         {name: made["dominated", name] for name in groups},
         {pair: (made["pair", *pair], end) for pair, end in shared.items()},
     )
+
+
+def _possible(key: str, name: tuple[object, ...], interval: Interval) -> Interval:
+    """The interval cut to what its number can be: with two seeds the t-factor reaches beyond shares' 0 and 1."""
+    if name[0] == "pair" or (name[0] != "dominated" and key != WIN):
+        return interval
+    return interval._replace(lower=max(interval.lower, 0.0), upper=min(interval.upper, 1.0))
 
 
 def _ranked(found: Board, algorithm: str) -> bool:
@@ -189,7 +196,7 @@ def _replicated(found: Board, statistics: Sequence[Statistic]) -> list[Interval]
 def efficiency(found: Board, optimum: Optimum | None) -> list[Interval | str]:
     """Gain over the reference divided by the optimal gain at the same KL, for every point of the board, or why there is none."""
     if optimum is None or optimum.kl is None or optimum.value is None or optimum.kl.shape[1:] != found.start.shape:
-        return ["no samples of the reference on these seeds and prompts"] * len(found.points)
+        return ["no samples of the reference"] * len(found.points)
     points, tilts, end = len(found.points), len(optimum.kl), float(optimum.kl[-1].mean())
     inside = [index for index in range(points) if float(found.kl[index].mean()) <= end]
     tables = [*found.kl, *found.value, found.start, *optimum.kl, *optimum.value]
