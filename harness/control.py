@@ -103,7 +103,8 @@ def _known(first: Sequence[Array], second: Sequence[Array]) -> list[Row]:
         _row("A/A", "sign-flip test, p <= .05", wrong.sign_flip, "at most .05"),
     ]
     if power is None:
-        return rows
+        why = "not measured: the outcomes leave no room for the stated detectable difference, or show no spread"
+        return [*rows, {"control": "planted", "what": why, "value": None, "lower": None, "upper": None, "n": 0, "expected": "about .80"}]
     what = f"planted {100 * power.shift:.1f} points, the stated detectable difference, found"
     return [*rows, _row("planted", what, power.found, "about .80")]
 
@@ -131,6 +132,8 @@ def table(rows: Sequence[Row]) -> str:
     """The controls as a Markdown table."""
     lines = ["| control | what | found | 95 % interval | n | expected |", "|---|---|---|---|---|---|"]
     for row in rows:
-        cells = [row["control"], row["what"], f"{row['value']:.3f}", f"[{row['lower']:.3f}, {row['upper']:.3f}]", row["n"], row["expected"]]
+        known = row["value"] is not None
+        numbers = (f"{row['value']:.3f}", f"[{row['lower']:.3f}, {row['upper']:.3f}]", row["n"]) if known else ("", "", "")
+        cells = [row["control"], row["what"], *numbers, row["expected"]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

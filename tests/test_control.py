@@ -58,6 +58,13 @@ def test_two_halves_that_differ_are_found_out() -> None:
     assert rows["95 % interval holds 0"] == 0.0
 
 
+def test_a_difference_that_cannot_be_planted_is_empty_with_its_reason() -> None:
+    full = [np.ones((3, 20))] * 3
+    last = control._known(full, full)[-1]
+    assert (last["control"], last["value"]) == ("planted", None)
+    assert control.table([last]).splitlines()[-1].startswith("| planted | not measured: the outcomes leave no room")
+
+
 TINY = """
 task = "tldr"
 model = "tiny-64"
