@@ -61,11 +61,11 @@ def _trials(experiment: Experiment, spending: Mapping[str, Budget], guess: Estim
     budget = max(spending.values(), key=lambda each: each.limit)
     every = list(trials(experiment, budget.spec)) if experiment.tune else []
     for cell in every:
-        yield f"trial-{cell.label}  {budget.limit:.3g} FLOPs  about {seconds(guess.cells[budget.spec])}"
+        yield f"trial-{cell.label}  {budget}  about {seconds(guess.cells[budget.spec])}"
     turned = [plan for plan in experiment.algorithms if knob_of(plan)] if experiment.kl_targets else []
     aimed = sum(len(plan.settings) * (not experiment.tune) + MOST * len(experiment.kl_targets) for plan in turned)
     more = f" and at most {aimed} for the KL targets" if aimed else ""
-    most, price = len(every) + aimed, f"{(len(every) + aimed) * budget.limit:.3g} FLOPs"
+    most, price = len(every) + aimed, amount((len(every) + aimed) * budget.limit, experiment.match)
     time = seconds(math.ceil(most / jobs) * guess.cells[budget.spec])
     yield (
         f"Tuning before the cells: {len(every)} trials{more}, on seed {trial_seed(experiment)} and tuning prompts; {price} "

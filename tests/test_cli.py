@@ -29,6 +29,16 @@ def test_a_dry_run_prices_every_cell_and_writes_nothing(command: Command, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_prices_every_trial_apart_from_the_cells(command: Command, tmp_path: Path) -> None:
+    """Two grid values, each with its default and two drawn points, and at most six more for the one KL target."""
+    arguments = ["--task", "tldr", "--algorithms", "dpo", "--set", "dpo.beta=0.5,2", "--tune", "2", "--kl-targets", "1"]
+    run = command("compare", *arguments, "--match", "steps", "--budget", "50steps", "--dry-run", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert len(re.findall(r"^trial-dpo-beta=\S+-seed0  50 optimiser steps  about", run.stdout, re.MULTILINE)) == 6
+    assert "6 trials and at most 6 for the KL targets, on seed 0 and tuning prompts; 600 optimiser steps charged to tuning" in run.stdout
+    assert "2 cells at 50steps, 100 optimiser steps" in run.stdout
+
+
 def test_an_experiment_file_says_what_the_flags_say(command: Command, tmp_path: Path) -> None:
     text = 'task = "tldr"\nseeds = 2\nbudget = 1e12\n[algorithms.dpo-positive]\npenalty = [1, 5]\nlearning_rate = 1e-4\n'
     (tmp_path / "experiment.toml").write_text(text)
