@@ -166,7 +166,8 @@ def _unkept(experiment: Experiment, study: Path) -> str:
         return ""
     wanted = ", ".join(f"{value:g}" for value in experiment.temperatures if value != 1)
     advice = 'run again with --force and keep_policies = "all" (--keep-policies all)'
-    return f"Not measured at every temperature of {wanted}, for their policies were not kept: {len(lost)} finished cells; {advice}."
+    cells = f"{len(lost)} finished cell{'s' if len(lost) > 1 else ''} kept no policy and"
+    return f"{cells} cannot be measured at every temperature of {wanted}: {advice}."
 
 
 def _folder(study: Path, cell: Cell, mark: str) -> Path:

@@ -28,7 +28,7 @@ def measure_at(policy: Metered, yard: Yardstick, temperature: float, *, prompts:
         samples = [row[0] for row in drawn]
         groups = [Group(p, (s.ids,)) for p, s in zip(ids, samples, strict=True)]
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
-        columns = {**judged(replace(yard, proxy=None), demonstrations, groups, responses), **texts(responses, samples)}
+        columns = {**judged(replace(yard, proxy=None, tuner=None), demonstrations, groups, responses), **texts(responses, samples)}
     rows: list[Row] = [
         {"temperature": temperature, "prompt_id": index, "response": response.text, "finished": response.finished}
         | {name: float(values[index]) for name, values in columns.items()}
