@@ -89,6 +89,7 @@ def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *,
     if not tunes(experiment):
         return experiment
     done: set[Path] = set()
+    ran: set[Path] = set()
 
     def run(wanted: Sequence[Cell]) -> list[Trial]:
         marks = [cell_fingerprint(experiment, cell, budget.limit)[:8] for cell in wanted]
@@ -97,20 +98,22 @@ def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *,
             folder: cell for folder, cell in zip(folders, wanted, strict=True) if (force and folder not in done) or not _settled(folder)
         }
         if left:
-            _execute(experiment, list(_trial_jobs(experiment, budget, left)), workers, verbose)
+            _execute(experiment, list(_trial_jobs(experiment, budget, left, prepared=bool(ran))), workers, verbose)
+            ran.update(left)
         done.update(folders)
         return [trial(records.read_one(folder)) for folder in folders]
 
     return tuned(experiment, budget.spec, run)
 
 
-def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell]) -> Iterator[Job]:
-    """The trials in these folders, behind the shared stages of their seed."""
+def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell], *, prepared: bool) -> Iterator[Job]:
+    """The trials in these folders, behind the shared stages of their seed unless an earlier round prepared them."""
     seed = trial_seed(experiment)
     first = f"reference-seed{seed}"
-    yield Job(first, _prepare, (experiment, seed))
+    if not prepared:
+        yield Job(first, _prepare, (experiment, seed))
     for folder, cell in left.items():
-        yield Job(f"trial-{cell.label}", _run_cell, (experiment, cell, budget, folder), (first,))
+        yield Job(f"trial-{cell.label}", _run_cell, (experiment, cell, budget, folder), () if prepared else (first,))
 
 
 def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
