@@ -50,7 +50,7 @@ def run_cell(plan: Plan, report: Report) -> str:
         try:
             run = _Run(plan, times, writer, report)
             seconds = run.seconds
-            status, failure = run.train()
+            status, failure = run.finish()
             record |= run.result()
             if status == "finished":
                 run.keep()
@@ -84,6 +84,13 @@ class _Run:
         self.reward = origins.trained_on(plan.experiment, self.shared, oracle=oracle)
         origins.refuse(plan.experiment, self.shared, self.reward, oracle=oracle)
         self.setup = replace(_setup(plan, self.shared, ledger, self.settings), inspect=self._inspect)
+
+    def finish(self) -> tuple[str, dict[str, str] | None]:
+        """Train; a model whose probabilities are no longer numbers has diverged, whichever step found out."""
+        try:
+            return self.train()
+        except FloatingPointError as error:
+            return "diverged", {"stage": "rollout", "message": f"{error}, after step {self.step}"}
 
     def train(self) -> tuple[str, dict[str, str] | None]:
         """Run the algorithm to the end of its budget, measuring at the marks."""

@@ -100,8 +100,18 @@ def decode(
 def draw(logits: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """One token per row of logits and its log-prob (nats); no top-p, no top-k."""
     log_probs = (logits if temperature in (0, 1) else logits / temperature).log_softmax(-1)
-    token = log_probs.argmax(-1) if temperature == 0 else torch.multinomial(log_probs.exp(), 1, generator=generator).squeeze(1)
+    token = log_probs.argmax(-1) if temperature == 0 else _drawn(log_probs, generator)
     return token, log_probs.gather(1, token.unsqueeze(1)).squeeze(1)
+
+
+def _drawn(log_probs: Tensor, generator: torch.Generator) -> Tensor:
+    """One token per row; FloatingPointError where a probability is no number: the model has diverged, nothing else is wrong."""
+    try:
+        return torch.multinomial(log_probs.exp(), 1, generator=generator).squeeze(1)
+    except RuntimeError as error:
+        if bool(log_probs.isnan().any()):
+            raise FloatingPointError("the model's next-token probabilities are not numbers") from error
+        raise
 
 
 def _samples(tokens: Tensor, logps: Tensor, eos: int, samples: int) -> list[list[Sample]]:
