@@ -92,7 +92,7 @@ def two_way_interval(values: ArrayLike, *, generator: np.random.Generator, resam
 
     Seeds and prompts are resampled independently. A replicate's deviation from the mean splits into the part of the seeds, that of
     the prompts and their interaction; the seeds' part is multiplied by sqrt(S / (S - 1)), the bias of the bootstrap variance of S
-    values, and below 5 seeds also by t(S - 1) / z, because so few seeds say little of their own spread. One prompt gives no bounds.
+    values, and by t(S - 1) / z, because so few seeds say little of their own spread. One prompt gives no bounds.
     """
     table = _table(values)
     if len(table) == 1:
