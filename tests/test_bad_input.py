@@ -32,7 +32,7 @@ CASES = {
     "fraction for a count": (["--task", "tldr", "--set", "dpo.batch_pairs=1.5"], ["'1.5' is not a whole number"]),
     "seeds": (["--task", "tldr", "--seeds", "a"], ["Seeds 'a'", "0,1,2"]),
     "seeds twice": (["--task", "tldr", "--seeds", "1,1"], ["seeds", "every seed once"]),
-    "illegal budget": (["--task", "tldr", "--budget", "30min"], ["Budget '30min'", "2epochs", "1.2e12"]),
+    "illegal budget": (["--task", "tldr", "--budget", "30parsecs"], ["Budget '30parsecs'", "2epochs", "1.2e12"]),
     "small budget": (["--task", "tldr", "--budget", "1e6"], ["1e+06 FLOPs, too small for one step", "a batch of 32 pairs costs"]),
     "illegal dtype": (["--task", "tldr", "--dtype", "float16"], ["dtype", "'auto', 'float32' or 'bfloat16'", "float16"]),
     "unknown judge": (["--task", "tldr", "--judge", "gold-c"], ["Unknown judge 'gold-c'", "Did you mean 'gold_b'?", "gold, gold_b"]),
