@@ -31,7 +31,7 @@ def byte_tokenizer() -> Any:
 def test_what_is_scored_is_the_response_and_its_eos(name: str) -> None:
     world = task(FIXTURES / name)
     tokens = Tokens(byte_tokenizer(), max_prompt=4000, max_response=600)
-    every = [*(world.pairs or ()), *world.judge_pairs, *world.heldout_pairs]
+    every = [*(world.pairs or ()), *world.judge_pairs, *world.tuning_pairs, *world.heldout_pairs]
     kept = tokens.pairs(every)
     assert kept and len(kept) + sum(tokens.dropped.values()) == len(every)
     packed = pack([Group(p.prompt, (p.chosen, p.rejected)) for p in kept], torch.device("cpu"))
@@ -53,7 +53,7 @@ def test_what_is_scored_is_the_response_and_its_eos(name: str) -> None:
 def test_an_over_long_row_is_dropped_for_everybody_and_counted() -> None:
     world = task(FIXTURES / "tldr_pairs.jsonl")
     tokens = Tokens(byte_tokenizer(), max_prompt=1000, max_response=600)
-    every = [*(world.pairs or ()), *world.judge_pairs, *world.heldout_pairs]
+    every = [*(world.pairs or ()), *world.judge_pairs, *world.tuning_pairs, *world.heldout_pairs]
     kept = tokens.pairs(every)
     assert len(kept) < len(every)
     assert tokens.dropped["pairs: prompt too long"] == len(every) - len(kept)
