@@ -146,10 +146,12 @@ class Run:
         """Groups of the next rollout, so that ``iterations`` equal ones spend what is left; 0 where not one fits.
 
         The last rollout draws a twentieth more than should fit: what the lengths decide is trimmed, and little is left over. Where
-        the budget does not say how many groups fit (it counts steps, or no second has passed), a step learns from as many responses as
-        an offline one.
+        the budget counts steps, which do not say how many groups fit, a step learns from as many responses as an offline one; where no
+        second has passed, the smallest rollout tells the speed.
         """
         found = self.ledger.fits(self.expected, pairs=self._pairs(1))
+        if found == inf and not self.ledger.price(steps=1):
+            return self.settings.minibatches
         if found == inf:
             usual = self.settings.minibatches * max(1, 2 * self.setup.batch_pairs // self.settings.samples_per_prompt)
             return usual if self.ledger.affords(steps=1) else 0
