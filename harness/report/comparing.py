@@ -67,7 +67,7 @@ def comparisons(study: Study, found: Sequence[Point]) -> list[Comparison]:
     others = [name for name in family if name != base] + [name for name in shown if name not in family and name != base]
     made = [_compared(shown.get(name), shown[base], name, exploratory=name not in family) for name in others]
     tables = {each.name: table for each, table in made if table is not None and not each.exploratory}
-    tests = dict(zip(tables, verdicts([table.mean(1) for table in tables.values()], lost=_lost(made)), strict=True))
+    tests = dict(zip(tables, verdicts([table.mean(1) for table in tables.values()], lost=_lost(made), generator=resampler()), strict=True))
     return [each._replace(verdict=tests.get(each.name)) for each, _ in made]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from harness.report.palette import INK
 from harness.store.records import write_bytes
@@ -87,11 +89,41 @@ def new(width: float, height: float) -> Figure:
 
 def save(drawing: Drawing, folder: Path) -> str:
     """Write NAME.svg, NAME.pdf, NAME.png and NAME.csv; the text of the SVG comes back, to be put into a page."""
-    content = {kind: _rendered(drawing.figure, kind) for kind in METADATA}
-    for kind, data in content.items():
-        write_bytes(folder / f"{drawing.name}.{kind}", data)
+    return start(drawing, folder)()
+
+
+def start(drawing: Drawing, folder: Path) -> Callable[[], str]:
+    """Begin to ``save`` in a process of its own, where one may be forked; what comes back waits for it and gives the SVG's text.
+
+    Drawing is half of a report's time and needs nothing of what is computed meanwhile.
+    """
     write_bytes(folder / f"{drawing.name}.csv", table(drawing.rows).encode())
-    return content["svg"].decode()
+    alone = not hasattr(os, "fork") or threading.active_count() > 1 or (os.cpu_count() or 1) < 2
+    child = None if alone else os.fork()
+    if child == 0:
+        _write_and_leave(drawing, folder)
+
+    def text() -> str:
+        if child is None or os.waitpid(child, 0)[1]:
+            _write(drawing, folder)
+        return (folder / f"{drawing.name}.svg").read_text(encoding="utf-8")
+
+    return text
+
+
+def _write(drawing: Drawing, folder: Path) -> None:
+    for kind in METADATA:
+        write_bytes(folder / f"{drawing.name}.{kind}", _rendered(drawing.figure, kind))
+
+
+def _write_and_leave(drawing: Drawing, folder: Path) -> NoReturn:
+    """Write the files and end this process at once, whatever happens: nothing of the parent's may run twice."""
+    status = 1
+    try:
+        _write(drawing, folder)
+        status = 0
+    finally:
+        os._exit(status)
 
 
 def remove(name: str, folder: Path) -> None:

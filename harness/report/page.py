@@ -70,6 +70,8 @@ def write(study: Path, **overrides: Any) -> Path:
     with drawing.style():
         figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in _drawings(loaded, found)]
         sections = list(_sections(loaded, found, folder))
+        for each in [*figures, *(each for section in sections for each in section["figures"])]:
+            each["svg"] = each["svg"]() if each["svg"] else ""
     write_bytes(folder / "table.csv", tables.csv(loaded).encode())
     page = folder / "index.html"
     write_bytes(page, render(loaded, found, figures, sections).encode())
@@ -93,18 +95,18 @@ def _looks(found: Sequence[Point]) -> Mapping[str, Look]:
     return looks([(point.algorithm, point.control) for point in found], {point.algorithm for point in found if point.oracle})
 
 
-def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[str, str]:
-    """Save one figure and return what the page says of it; a figure that cannot be drawn gives the reason."""
+def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[str, Any]:
+    """Begin to save one figure; what the page says of it, its ``svg`` to be called for. One that cannot be drawn gives the reason."""
     if drawn is None:
         drawing.remove(name, folder / "figures")
-        return {"name": name, "reason": LEFT_OUT[name]}
+        return {"name": name, "reason": LEFT_OUT[name], "svg": None}
     drawing.watermark(drawn.figure, mark)
-    svg = drawing.save(drawn, folder / "figures")
+    saved, alternative = drawing.start(drawn, folder / "figures"), visible(drawn.alternative)
     text = {"title": drawn.title, "caption": drawn.caption, "name": name, "reason": ""}
-    return {key: visible(each) for key, each in text.items()} | {"svg": drawing.inline(svg, name, visible(drawn.alternative))}
+    return {key: visible(each) for key, each in text.items()} | {"svg": lambda: drawing.inline(saved(), name, alternative)}
 
 
-def render(study: Study, found: list[Point], figures: list[dict[str, str]], sections: Sequence[Mapping[str, Any]] = ()) -> str:
+def render(study: Study, found: list[Point], figures: list[dict[str, Any]], sections: Sequence[Mapping[str, Any]] = ()) -> str:
     """The page's HTML. Everything but the figures' SVG is escaped by the template."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -81,12 +81,13 @@ def _metrics(record: Row) -> str:
 
 def _rows(rows: Sequence[Row]) -> str:
     """What no sample row may be: without its prompt, an outcome outside 0 to 1, or there twice."""
+    outcomes = sorted(name for name in {name for row in rows for name in row} if _is_outcome(name))  # few of many: looked up once
     for row in rows:
         if not isinstance(row.get("prompt_id"), int) or not isinstance(row.get("mark", 1.0), int | float):
             return f"a sample row without its prompt: {sorted(row)[:4]}"
         if row.get("slice", "evaluation") == "evaluation" and not all(isinstance(row.get(key), str) for key in ("prompt", "response")):
             return f"the sample of prompt {row['prompt_id']} has no text"
-        wrong = next((name for name, value in row.items() if _outside(name, value)), None)
+        wrong = next((name for name in outcomes if _outside(name, row.get(name))), None)
         if wrong:
             return f"{wrong} of prompt {row['prompt_id']} is {row[wrong]:g}; an outcome lies between 0 and 1"
     twice = _twice(tuple(str(row.get(key)) for key in WHERE) for row in rows)
@@ -106,4 +107,8 @@ def _twice(keys: Iterable[tuple[str, ...]]) -> str:
 def _outside(name: str, value: Any) -> bool:
     """Whether an outcome is outside 0 to 1; one that is not a number is only missing."""
     known = isinstance(value, int | float) and not math.isnan(value)
-    return known and name.startswith(OUTCOMES) and not name.endswith("_delta") and not 0 <= value <= 1
+    return known and _is_outcome(name) and not 0 <= value <= 1
+
+
+def _is_outcome(name: str) -> bool:
+    return name.startswith(OUTCOMES) and not name.endswith("_delta")

@@ -98,12 +98,13 @@ def test_blocks_do_not_change_the_interval_much(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_seed_is_a_prompt_interval() -> None:
-    values = np.random.default_rng(3).normal(size=100)
-    assert two_way_interval(values[None], generator=np.random.default_rng(4)) == prompt_interval(values, generator=np.random.default_rng(4))
-    assert label(1) == "95 % prompt bootstrap, seed not included"
-    assert "3 seeds" in label(3)
-    with pytest.raises(ValueError, match="seeds, prompts"):
-        two_way_interval([1.0], generator=np.random.default_rng(4))
+    """The same interval in law: one is resampled by weights that a report draws once, the other by places."""
+    values = np.random.default_rng(8).normal(size=100)
+    both = two_way_interval(values[None], generator=np.random.default_rng(9), resamples=20000)
+    single = prompt_interval(values, generator=np.random.default_rng(10), resamples=20000)
+    assert both.value == pytest.approx(single.value, abs=1e-12)
+    assert both[1:3] == pytest.approx(single[1:3], abs=0.01)
+    assert both.n == single.n == 100
 
 
 def test_seeds_that_agree_still_leave_the_prompts_uncertain() -> None:

@@ -48,7 +48,7 @@ def false_positives(first: Sequence[Array], second: Sequence[Array], *, generato
     """How often the 95 % interval and the sign-flip test tell runs from others of the same algorithm, each table (seeds, prompts)."""
     tables = [shares(a) - shares(b) for a, b in zip(first, second, strict=True)]
     outside = sum(not each.lower <= 0 <= each.upper for each in two_way_intervals(tables, generator=generator))
-    flipped = sum(sign_flip(table.mean(1)) <= LEVEL for table in tables)
+    flipped = sum(sign_flip(table.mean(1), generator=generator) <= LEVEL for table in tables)
     n = len(tables)
     return FalsePositives(rate(outside, n), rate(n - outside, n), rate(flipped, n))
 

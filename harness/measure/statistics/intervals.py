@@ -95,6 +95,8 @@ def two_way_interval(values: ArrayLike, *, generator: np.random.Generator, resam
     values, and by t(S - 1) / z, because so few seeds say little of their own spread. One prompt gives no bounds.
     """
     table = _table(values)
+    if table.shape[0] == 1 and table.shape[1] > 1:  # the prompt interval, by weights that a report draws once
+        return bounded(float(table.mean()), resampling.weights(table.shape[1], generator, resamples) @ table[0], table.shape[1], level)
     if len(table) == 1:
         return prompt_interval(table[0], generator=generator, resamples=resamples, level=level)
     return two_way_intervals(table[None], generator=generator, resamples=resamples, level=level)[0]
