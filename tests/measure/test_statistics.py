@@ -105,6 +105,8 @@ def test_one_seed_is_a_prompt_interval() -> None:
     assert both.value == pytest.approx(single.value, abs=1e-12)
     assert both[1:3] == pytest.approx(single[1:3], abs=0.01)
     assert both.n == single.n == 100
+    assert label(1) == "95 % prompt bootstrap, seed not included"
+    assert "3 seeds" in label(3)
 
 
 def test_seeds_that_agree_still_leave_the_prompts_uncertain() -> None:
