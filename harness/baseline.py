@@ -50,9 +50,10 @@ def measure_reference(experiment: Experiment, seed: int, folder: Path, report: R
         found = measure(reference, yard, mark=0.0, prompts=experiment.evaluation_prompts, probes=experiment.probe_prompts)
         writer.samples(found.rows)
         wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
-        measure_all(reference, yard, wanted, folder, experiment.evaluation_prompts, report)
+        with writer.extra():
+            measure_all(reference, yard, wanted, folder, experiment.evaluation_prompts, report)
         report("frontier", 0.5, None)
-        with ledger.phase("evaluation"):
+        with writer.extra(), ledger.phase("evaluation"):
             writer.samples(reference_rows(experiment, both, yard))
         record = {
             "kind": "reference",

@@ -52,13 +52,14 @@ def run_cell(plan: Plan, report: Report) -> str:
             seconds = run.seconds
             status, failure = run.finish()
             record |= run.result()
-            if status == "finished":
-                run.keep()
         except Exception as error:
             import traceback
 
             writer.note(traceback.format_exc())
             status, failure = "failed", {"stage": "run", "message": f"{type(error).__name__}: {error}"}
+        if status == "finished":
+            with writer.extra():
+                run.keep()
         writer.finish({**record, "status": status, "failure": failure}, {**run_times(times, plan.experiment), "marks": seconds})
     return status
 
@@ -136,10 +137,10 @@ class _Run:
         policy, experiment = self.setup.policy, self.plan.experiment
         if self.plan.cell.trial is not None:
             return
+        if kept.keeps(experiment, sum(p.numel() for p in policy.model.parameters())):  # first: other temperatures can be made from it
+            kept.keep(policy, self.shared.tokens.tokenizer, self.plan.folder)
         wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
         measure_all(policy, self.yard, wanted, self.plan.folder, experiment.evaluation_prompts, self.report)
-        if kept.keeps(experiment, sum(p.numel() for p in policy.model.parameters())):
-            kept.keep(policy, self.shared.tokens.tokenizer, self.plan.folder)
 
     def result(self) -> dict[str, Any]:
         """What the record says of the run beyond its plan."""

@@ -37,9 +37,9 @@ def measure_later(experiment: Experiment, seed: int, folder: Path, report: Repor
     What goes wrong is noted in the folder's log; its record stays what it was.
     """
     ledger = Ledger(math.inf)
-    both = shared(experiment, seed, report)
-    yard = yardstick(experiment, both, ledger, report)
     try:
+        both = shared(experiment, seed, report)
+        yard = yardstick(experiment, both, ledger, report)
         policy = both.reference(ledger) if reference else kept.load(folder, ledger)
         wanted = temperatures.missing(folder, experiment.temperatures)
         measure_all(policy, yard, wanted, folder, experiment.evaluation_prompts, report)

@@ -12,7 +12,8 @@ import os
 import shutil
 import traceback
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +84,14 @@ class CellWriter:
         """Append a line to log.txt."""
         self._log.write(text + "\n")
         self._log.flush()
+
+    @contextmanager
+    def extra(self) -> Iterator[None]:
+        """For what stands beside the record and can be measured again: an error inside is noted in log.txt and goes no further."""
+        try:
+            yield
+        except Exception:
+            self.note(traceback.format_exc())
 
     def finish(self, record: Mapping[str, Any], times: Mapping[str, Any]) -> None:
         """Write the samples, the times and, last, the record: the commit marker. The record's ``schema`` is filled in."""
