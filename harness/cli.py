@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness.experiment import Experiment
     from harness.types import Task
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's matrices here are small: its threads only take cores from what draws
+
 RESULTS = Path("results/runs")
 KINDS = ("algorithms", "tasks", "runs")
 

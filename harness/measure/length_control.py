@@ -23,7 +23,7 @@ PENALTY = 1.0  # psi_x ~ N(0, 1 / PENALTY), in nats; AlpacaEval 2 regularises it
 RIDGE = 1e-4  # on theta and phi: keeps a policy that wins always finite, and moves no other in the fourth digit
 OUTSIDE = 0.025  # a difference of 0 must have this share of comparisons on either side, or it is an extrapolation
 RESAMPLES = 200
-STEPS, CLOSE = 30, 1e-6
+STEPS, CLOSE = 30, 1e-4  # Newton's error after a step is of the order of the step squared
 
 
 class Matches(NamedTuple):
@@ -82,13 +82,16 @@ def fit(matches: Sequence[Matches], *, penalty: float = PENALTY) -> Fit:
     return Fit(found.x[: 2 * count].reshape(count, 2), found.x[2 * count :])
 
 
-def rate(matches: Matches, start: ArrayLike, psi: Array, weights: Array) -> float:
-    """The mean over weighted prompts of P at d = 0 for one policy, psi held fixed: Newton's method on theta and phi from ``start``.
+def rates(matches: Matches, start: ArrayLike, psi: Array, weights: Array) -> Array:
+    """The mean over weighted prompts of P at d = 0 for one policy, (draws,), psi held fixed: Newton's method on theta and phi from
+    ``start``.
 
-    ``weights`` (prompts,) say how often each prompt counts. Holding the prompts' terms fixed is what AlpacaEval 2 does, too.
+    ``weights`` (draws, prompts) say how often each draw counts each prompt; NaN where it counts none. Holding the prompts' terms fixed is
+    what AlpacaEval 2 does, too.
     """
-    theta, _ = _newton(matches, np.asarray(start, dtype=np.float64), psi, weights)
-    return float(weights @ _share(theta + psi) / weights.sum())
+    theta = _newton(matches, np.asarray(start, dtype=np.float64), psi, weights)[:, :1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray((weights * _share(theta + psi)).sum(1) / weights.sum(1))
 
 
 def controlled(seeds: Sequence[Matches], fits: Sequence[Fit], position: int, *, generator: np.random.Generator) -> Controlled:
@@ -99,10 +102,10 @@ def controlled(seeds: Sequence[Matches], fits: Sequence[Fit], position: int, *, 
     if reason := _unidentified(seeds):
         return Controlled(None, reason=reason)
 
-    def statistic(weights: Array) -> float:
-        heard = [index for index, row in enumerate(weights) if row.any()]
-        each = [rate(seeds[i], fits[i].policies[position], fits[i].prompts, weights[i]) for i in heard]
-        return float(np.average(each, weights=[weights[i].sum() for i in heard]))
+    def statistic(weights: Array) -> Array:
+        each = [rates(seeds[i], fits[i].policies[position], fits[i].prompts, weights[:, i]) for i in range(len(seeds))]
+        heard = weights.sum(2)
+        return np.asarray((np.where(heard > 0, np.stack(each, 1), 0.0) * heard).sum(1) / heard.sum(1))
 
     shape = (len(seeds), len(seeds[0].wins))
     found = reweighted(statistic, shape, generator=generator, resamples=RESAMPLES)
@@ -119,21 +122,29 @@ def _unidentified(seeds: Sequence[Matches]) -> str:
     return ""
 
 
-def _newton(matches: Matches, start: Array, psi: Array, weights: Array) -> tuple[float, float]:
-    """Theta and phi that maximise the weighted, nearly unpenalised likelihood given psi; the log odds are concave in both."""
-    wins, terms, heavy = matches.wins, matches.terms, weights[:, None]
-    found = start.copy()
+def _newton(matches: Matches, start: Array, psi: Array, weights: Array) -> Array:
+    """Theta and phi, (draws, 2), that maximise each draw's weighted, nearly unpenalised likelihood given psi; it is concave in both.
+
+    All draws start from one place, so that the first step sees each response once for all of them.
+    """
+    wins, terms, found = matches.wins, matches.terms, start[None]
     for _ in range(STEPS):
-        share = _share(found[0] + found[1] * terms + psi[:, None])
-        wrong, curve = heavy * (wins - share), heavy * share * (1 - share)
-        slope = np.array([wrong.sum(), (wrong * terms).sum()]) - RIDGE * found
-        cross = (curve * terms).sum()
-        bend = np.array([[curve.sum(), cross], [cross, (curve * terms**2).sum()]]) + RIDGE * np.eye(2)
-        move = np.linalg.solve(bend, slope)
-        found += move * min(1.0, 2.0 / max(1e-12, float(np.abs(move).max())))  # far steps overshoot where shares are near 0 or 1
-        if np.abs(move).max() < CLOSE:
+        share = _share(found[:, :1, None] + found[:, 1:, None] * terms + psi[:, None])
+        wrong, curve = wins - share, share * (1 - share)
+        slope = np.stack([_weighted(weights, wrong), _weighted(weights, wrong * terms)], 1) - RIDGE * found
+        bends = [_weighted(weights, curve * power) for power in (np.ones_like(terms), terms, terms**2)]
+        bend = np.stack([bends[0], bends[1], bends[1], bends[2]], 1).reshape(-1, 2, 2) + RIDGE * np.eye(2)
+        move = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+        furthest = np.abs(move).max(1, keepdims=True)
+        found = found + move * np.minimum(1.0, 2.0 / np.maximum(1e-12, furthest))  # far steps overshoot where shares are near 0 or 1
+        if furthest.max() < CLOSE:
             break
-    return float(found[0]), float(found[1])
+    return found
+
+
+def _weighted(weights: Array, values: Array) -> Array:
+    """Sums over prompts and opponents of values (draws or 1, prompts, opponents) as often as each draw counts the prompt, (draws,)."""
+    return np.asarray((weights * values.sum(2)).sum(1))
 
 
 def _share(odds: ArrayLike) -> Array:

@@ -74,7 +74,7 @@ def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: 
     borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
     heldout = "heldout" if key == "preference_accuracy" else "evaluation"
     chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else heldout), ())
-    values = [_number(row, key) for row in chosen]
+    values = _numbers(chosen, key)
     if not chosen or any(not isinstance(value, int | float) or not math.isfinite(value) for value in values):
         return {}
     prompts = [int(row["prompt_id"]) for row in chosen]
@@ -123,13 +123,15 @@ def within(key: str, interval: Interval) -> Interval:
     return interval._replace(lower=max(interval.lower, lowest), upper=min(interval.upper, highest))
 
 
-def _number(row: Row, key: str) -> Any:
-    """A row's value of a metric: a paired change is its mass less the reference's, a category's share is 1 where it was given."""
+def _numbers(rows: Sequence[Row], key: str) -> list[Any]:
+    """Each row's value of a metric: a paired change is its mass less the reference's, a category's share is 1 where it was given."""
     if key.endswith("_delta"):
-        after, before = row.get(key.removesuffix("_delta")), row.get("before")
-        return None if after is None or before is None else after - before
+        pairs = [(row.get(key.removesuffix("_delta")), row.get("before")) for row in rows]
+        return [None if after is None or before is None else after - before for after, before in pairs]
     part, _, category = key.partition("_")
-    return float(row["category"] == category) if part == row.get("slice") and "category" in row else row.get(key)
+    if rows and rows[0].get("slice") == part:  # rows of one slice
+        return [float(row["category"] == category) if "category" in row else row.get(key) for row in rows]
+    return [row.get(key) for row in rows]
 
 
 def resampler() -> np.random.Generator:

@@ -34,6 +34,8 @@ class Assumed(NamedTuple):
 
 def write(results: Path) -> Path | None:
     """Write ``robustness/index.html`` below a folder of studies and return its path; None where no two differ only in assumptions."""
+    if len(studies(results)) < 2:
+        return None  # before a study is read a second time
     groups = [group for group in _groups(_loaded(results)) if len(group) > 1]
     if not groups:
         return None

@@ -90,17 +90,20 @@ def _rows(rows: Sequence[Row]) -> str:
         wrong = next((name for name in outcomes if _outside(name, row.get(name))), None)
         if wrong:
             return f"{wrong} of prompt {row['prompt_id']} is {row[wrong]:g}; an outcome lies between 0 and 1"
-    twice = _twice(tuple(str(row.get(key)) for key in WHERE) for row in rows)
+    try:
+        twice = _twice(tuple(map(row.get, WHERE)) for row in rows)
+    except TypeError:
+        return f"a sample row whose {', '.join(WHERE[:-1])} or {WHERE[-1]} is a list or a table"
     return f"duplicated sample rows: {twice}" if twice else ""
 
 
-def _twice(keys: Iterable[tuple[str, ...]]) -> str:
+def _twice(keys: Iterable[tuple[Any, ...]]) -> str:
     """The first sample that occurs more often than once, and how many do."""
     repeated = {key: count for key, count in Counter(keys).items() if count > 1}
     if not repeated:
         return ""
     key, count = next(iter(repeated.items()))
-    where = ", ".join(f"{name} {value}" for name, value in zip(WHERE, key, strict=True) if value != "None")
+    where = ", ".join(f"{name} {value}" for name, value in zip(WHERE, key, strict=True) if value is not None)
     return f"{where} occurs {count} times" + (f", and {len(repeated) - 1} more like it" if len(repeated) > 1 else "")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from harness.measure.length_control import Matches, controlled, fit, rate
+from harness.measure.length_control import Matches, controlled, fit, rates
 
 PROMPTS, OPPONENTS = 384, 4
 Random = np.random.Generator
@@ -29,7 +29,7 @@ def test_the_fit_without_prompts_is_that_of_statsmodels() -> None:
     found = fit([match], penalty=1e9)
     oracle = sm.GLM(match.wins.ravel(), sm.add_constant(match.terms.ravel()), family=sm.families.Binomial()).fit()
     assert found.policies[0] == pytest.approx(oracle.params, abs=2e-4)
-    assert rate(match, [0, 0], np.zeros(PROMPTS), np.ones(PROMPTS)) == pytest.approx(expit(oracle.params[0]), abs=1e-4)
+    assert rates(match, [0, 0], np.zeros(PROMPTS), np.ones((1, PROMPTS)))[0] == pytest.approx(expit(oracle.params[0]), abs=1e-4)
 
 
 def test_the_fit_with_prompts_is_that_of_statsmodels() -> None:
@@ -57,7 +57,7 @@ def test_newton_finds_the_optimum_of_the_joint_fit() -> None:
     match = planted(generator, merit=0.5, longer=0.3, bias=1.0)
     found = fit([match])
     expected = expit(found.policies[0, 0] + found.prompts).mean()
-    assert rate(match, [0, 0], found.prompts, np.ones(PROMPTS)) == pytest.approx(expected, abs=1e-4)
+    assert rates(match, [0, 0], found.prompts, np.ones((1, PROMPTS)))[0] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -152,7 +152,7 @@ def test_a_mean_replicated_is_the_two_way_interval_and_one_resample_weighs_all_t
 def test_a_reweighted_mean_is_the_two_way_interval() -> None:
     table = simulated(np.random.default_rng(13), 4, 50, (0.1, 0.3, 0.4))
     mean = two_way_interval(table, generator=np.random.default_rng(14), resamples=300)
-    fitted = reweighted(lambda w: float((w * table).sum() / w.sum()), table.shape, generator=np.random.default_rng(14), resamples=300)
+    fitted = reweighted(lambda w: (w * table).sum((1, 2)) / w.sum((1, 2)), table.shape, generator=np.random.default_rng(14), resamples=300)
     assert fitted == pytest.approx(mean)
 
 

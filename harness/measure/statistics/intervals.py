@@ -8,7 +8,6 @@ pigeonhole bootstrap (Owen 2007, arXiv 0712.1111), which is conservative for the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -157,7 +156,7 @@ def replicated_all(
 
 
 def reweighted(
-    statistic: Callable[[Array], float],
+    statistic: Callable[[Array], Array],
     shape: tuple[int, int],
     *,
     generator: np.random.Generator,
@@ -166,18 +165,21 @@ def reweighted(
 ) -> Interval:
     """``statistic`` of weights (seeds, prompts) with its two-way interval: for what is fitted, not averaged, such as a regression.
 
-    The weights are the products of how often a seed and a prompt were drawn, 1 everywhere for the value itself. Every resample costs
-    one call, and every new draw of several seeds a second; replicates as in ``replicated``.
+    It is given many weights at once, (draws, seeds, prompts), and returns (draws,). Weights are the products of how often a seed and a
+    prompt were drawn, 1 everywhere for the value itself; replicates as in ``replicated``.
     """
     seeds, prompts = shape
     factor = seed_factor(seeds, level)
-    alone = cache(lambda seed: statistic(np.repeat(np.array(seed)[:, None], prompts, 1)))
-    value, found = float(alone((1.0,) * seeds)), []
+    value, found = float(statistic(np.ones((1, seeds, prompts)))[0]), []
     for seed_weights, prompt_weights in draws(shape, generator, resamples):
-        for seed, prompt in zip(seed_weights * seeds, prompt_weights * prompts, strict=True):
-            moved = (factor - 1) * (alone(tuple(seed)) - value) if seeds > 1 else 0.0
-            found.append(statistic(np.outer(seed, prompt)) + moved)
-    return bounded(value, np.asarray(found), prompts, level)
+        often = seed_weights * seeds
+        moved = statistic(often[:, :, None] * (prompt_weights * prompts)[:, None, :])
+        if seeds > 1:
+            distinct, place = np.unique(often, axis=0, return_inverse=True)  # few seeds are drawn in few ways
+            alone = statistic(np.repeat(distinct[:, :, None], prompts, 2))[place.ravel()]
+            moved = moved + (factor - 1) * (alone - value)
+        found.append(moved)
+    return bounded(value, np.concatenate(found), prompts, level)
 
 
 def _table(values: ArrayLike) -> Array:
