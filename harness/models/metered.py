@@ -6,24 +6,21 @@ Policy, reference, reward model and critic are all Metered: an algorithm cannot 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from harness.models import memory
 from harness.models.optimiser import Optimiser, StepStats
 from harness.models.packing import Packed, pack
-from harness.models.readings import Divergence, TokenReadings, TokenValues, chosen, shape_of
+from harness.models.readings import Divergence, TokenReadings, TokenValues, chosen, scalar_head, shape_of
 from harness.models.sampling import decode, decoding, split_prompts
 from harness.training.ledger import CHARGED, Ledger, Shape
 from harness.training.schedule import schedule
 from harness.types import Group, Sample
 
-# Bytes of activations that one forward and backward may hold; about what two processes leave free on a small machine.
-ACTIVATION_BYTES = 2_500_000_000
-SAMPLING_BYTES = 500_000_000
 MASKED_LOGIT = -1e9  # finite, so that p log p of a masked token is 0 and not NaN
 
 
@@ -57,10 +54,6 @@ class Metered:
     def logps(self, groups: Sequence[Group]) -> Tensor:
         """Log pi of every response, (responses,), nats per sequence."""
         return self.token_logps(groups).sums()
-
-    def entropies(self, groups: Sequence[Group]) -> TokenValues:
-        """Exact entropy of the next-token distribution at every response token, nats."""
-        return self.token_logps_and_entropies(groups)[1]
 
     def token_logps_and_entropies(self, groups: Sequence[Group], *, entropies: bool = True) -> tuple[TokenValues, TokenValues]:
         """Log-probs and entropies from one forward; entropies are detached, and zeros where not asked for."""
@@ -119,7 +112,8 @@ class Metered:
         if self.device.type != "cpu":  # an explicit CPU generator seeds the device's own: same seed, same draws
             seed = int(torch.randint(2**62, (), generator=generator))
             generator = torch.Generator(self.device).manual_seed(seed)
-        for chunk in split_prompts(prompts, self._sampling_rows(max(map(len, prompts), default=1), samples, max_tokens)):
+        size, longest = {"samples": samples, "max_tokens": max_tokens}, max(map(len, prompts), default=1)
+        for chunk in split_prompts(prompts, memory.sampling_rows(self.shape, self.model.config.vocab_size, prompt=longest, **size)):
             drawn += self._sample(chunk, samples, max_tokens, temperature, generator)
         for prompt, rows in zip(prompts, drawn, strict=True):
             self.ledger.charge(self.shape.sampling(len(prompt), [len(s.ids) for s in rows]))
@@ -141,11 +135,6 @@ class Metered:
 
         cache = decoding(packed, lengths, samples, max_tokens)
         return decode(forward, first, cache, lengths, eos=self.eos, max_tokens=max_tokens, temperature=temperature, generator=generator)
-
-    def _sampling_rows(self, prompt: int, samples: int, max_tokens: int) -> int:
-        config = self.model.config
-        own = samples * (max_tokens * 2 * self.shape.layers * self.shape.width * 4 + config.vocab_size * 16)
-        return int(SAMPLING_BYTES // (own + prompt * 2 * self.shape.layers * self.shape.width * 4))
 
     # -- training -----------------------------------------------------------------------------------------------------------------
 
@@ -186,16 +175,9 @@ class Metered:
         return twin
 
     def attach_head(self) -> None:
-        """Give this very model a scalar head, Linear(d, 1), std 1/sqrt(d + 1), bias 0 (N+ details), unless it has one.
-
-        Nothing else of the model changes: only ``scalars`` and ``token_readings`` read the head.
-        """
-        if self.head is not None:
-            return
-        width = self.model.config.hidden_size
-        self.head = nn.Linear(width, 1, device=self.device, dtype=next(self.model.parameters()).dtype)
-        nn.init.normal_(self.head.weight, std=1 / math.sqrt(width + 1), generator=torch.Generator(self.device).manual_seed(0))
-        nn.init.zeros_(self.head.bias)
+        """Give this very model a fresh scalar head unless it has one; only ``scalars`` and ``token_readings`` read it."""
+        if self.head is None:
+            self.head = scalar_head(self.model.config.hidden_size, self.device, next(self.model.parameters()).dtype)
 
     def frozen(self) -> Self:
         """An independent copy without gradients, charging the same ledger."""
@@ -207,20 +189,9 @@ class Metered:
 
     def micro(self, groups: Sequence[Group]) -> list[slice]:
         """How to cut a batch so that each forward and backward fits in memory; one slice wherever the whole batch fits."""
-        limit, slices, start, held = self._token_limit(), [], 0, 0
-        for index, group in enumerate(groups):
-            tokens = len(group.prompt) + sum(map(len, group.responses))
-            if index > start and held + tokens > limit:
-                slices.append(slice(start, index))
-                start, held = index, 0
-            held += tokens
-        return [*slices, slice(start, len(groups))]
+        return memory.slices(groups, self.shape.layers, self.model.config.hidden_size)
 
     # -- inside -------------------------------------------------------------------------------------------------------------------
-
-    def _token_limit(self) -> int:
-        # Measured on a 135M Llama in float32: about 2.3 MB a token with gradients, that is 34 floats a layer and hidden unit.
-        return max(64, int(ACTIVATION_BYTES // (self.shape.layers * self.model.config.hidden_size * 34 * 4)))
 
     def _packs(self, groups: Sequence[Group], shape: Shape | None = None) -> Iterator[Packed]:
         """The groups packed, in pieces where no gradient is kept, each charged by ``shape``; remembers what a backward will cost."""

@@ -1,7 +1,8 @@
-"""What a model's forward is read into: values per response token, a divergence, and the shape that prices it."""
+"""What a model's forward is read into: values per response token, a divergence, a scalar head, and the shape that prices it."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +48,14 @@ def chosen(log_probs: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor,
     """The log-prob of each target and the entropy of its distribution, (tokens,); the latter detached, zeros where not asked for."""
     logps, detached = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1), log_probs.detach()
     return logps, -(detached.exp() * detached).sum(-1) if entropies else torch.zeros_like(logps).detach()
+
+
+def scalar_head(hidden: int, device: torch.device, dtype: torch.dtype) -> nn.Linear:
+    """A fresh Linear(d, 1), std 1/sqrt(d + 1), bias 0 (the N+ details of Huang et al. 2024, arXiv 2403.17031); always the same one."""
+    head = nn.Linear(hidden, 1, device=device, dtype=dtype)
+    nn.init.normal_(head.weight, std=1 / math.sqrt(hidden + 1), generator=torch.Generator(device).manual_seed(0))
+    nn.init.zeros_(head.bias)
+    return head
 
 
 def shape_of(model: Any) -> Shape:

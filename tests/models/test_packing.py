@@ -73,7 +73,7 @@ def test_a_distinct_pad_token_is_outside_the_distribution_and_the_rest_is_renorm
 def test_micro_slices_cover_the_batch_in_order_and_respect_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = metered()
     assert model.micro(GROUPS) == [slice(0, 3)]
-    monkeypatch.setattr("harness.models.metered.ACTIVATION_BYTES", 0)  # the limit falls to its floor of 64 tokens
+    monkeypatch.setattr("harness.models.memory.ACTIVATION_BYTES", 0)  # the limit falls to its floor of 64 tokens
     slices = model.micro(GROUPS * 10)
     assert len(slices) > 1
     assert [i for s in slices for i in range(s.start, s.stop)] == list(range(30))
