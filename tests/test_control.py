@@ -49,6 +49,17 @@ def test_the_table_has_every_row_with_its_interval() -> None:
     assert control.table([row]).splitlines()[-1] == "| A/A | sign-flip test | 0.050 | [0.001, 0.249] | 20 | at most .05 |"
 
 
+def test_the_published_table_is_the_recorded_one_and_its_false_positives_are_few() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    found = json.loads((docs / "statistics/controls.json").read_text())
+    assert control.table(found["rows"]) in (docs / "statistics.md").read_text()
+    assert found["replicates"] == control.REPLICATES
+    rows = {row["what"]: row for row in found["rows"]}
+    assert rows["95 % interval excludes 0"]["lower"] <= 0.05
+    assert rows["sign-flip test, p <= .05"]["lower"] <= 0.05
+    assert rows["win rate of dpo"]["lower"] <= 0.5 <= rows["win rate of dpo"]["upper"]
+
+
 def test_two_halves_that_differ_are_found_out() -> None:
     """A/A rows of runs that are not alike: the interval excludes 0 every time, so the control can fail."""
     generator = np.random.default_rng(0)
