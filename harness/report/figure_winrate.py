@@ -66,7 +66,7 @@ def _fields(axes: Axes, found: Tournament) -> None:
 def _strengths(axes: Axes, found: Tournament, looks: Mapping[str, Look]) -> None:
     for position, point in enumerate(found.points):
         strength, look = found.result.strengths[point.algorithm], looks[point.algorithm]
-        if not point.ranked or math.isnan(strength.value):
+        if not point.ranked or point.rising or math.isnan(strength.value):
             continue
         if not math.isnan(strength.lower + strength.upper):
             axes.plot([strength.lower, strength.upper], [position, position], color=look.colour, linewidth=1.0)

@@ -97,12 +97,17 @@ def watermark(study: Study) -> str:
 
 
 def unfinished_learning(found: Sequence[Point]) -> list[str]:
-    """One sentence that names the settings whose win rate still rose at the end of the budget, none where there are none."""
+    """Which settings' win rates still rose at the end of the budget, and of which that is not known; none where all have converged."""
     rising = [f"{point.algorithm} {point.setting}" for point in found if point.rising]
-    if not rising:
-        return []
-    said = "the win rate still rose over the last quarter of the budget, its interval above 0,"
-    return [f"Not converged, marked{NOT_CONVERGED} and not ranked: {said} for {', '.join(rising)}."]
+    unknown = [f"{point.algorithm} {point.setting}" for point in found if point.rise is None]
+    said = []
+    if rising:
+        rose = "the win rate still rose over the last quarter of the budget, its interval above 0,"
+        said.append(f"Not converged, marked{NOT_CONVERGED} and not ranked: {rose} for {', '.join(rising)}.")
+    if unknown:
+        who = "any setting" if len(unknown) == len(found) else ", ".join(unknown)
+        said.append(f"Convergence not measured: no win rate at a mark three quarters through the budget for {who}.")
+    return said
 
 
 def alarms(study: Study) -> list[tuple[str, str]]:
@@ -136,8 +141,12 @@ def cell_name(record: Row) -> str:
 
 
 def middle(found: Sequence[Point]) -> dict[str, Point]:
-    """One setting per algorithm: the one whose KL is nearest to the median of all; chosen by KL, never by the outcome."""
-    values = sorted(value for point in found if (value := point.value("kl")) is not None)
+    """One setting per algorithm: the one whose KL is nearest to the median of all; chosen by KL, never by the outcome.
+
+    The median is over the ranked algorithms where there are some: a control or an oracle must not choose the settings of the others.
+    """
+    ranked = [point for point in found if point.ranked] or found
+    values = sorted(value for point in ranked if (value := point.value("kl")) is not None)
     centre = values[len(values) // 2] if values else 0.0
     far = {point: abs(value - centre) if (value := point.value("kl")) is not None else math.inf for point in found}
     return {name: min(group, key=lambda point: far[point]) for name, group in by_algorithm(found).items()}

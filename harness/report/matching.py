@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.measure.accounting import consumption, matched_amount, spread
 from harness.measure.budget_curves import Curve, at
-from harness.measure.statistics import Array, Interval, two_way_interval
+from harness.measure.statistics import Interval, two_way_interval
+from harness.report.numbers import Table
 from harness.report.points import Point, resampler, within
 from harness.store.records import Cell
 from harness.training.ledger import CHARGED, UNITS
@@ -79,18 +80,26 @@ def seconds(cell: Cell, mark: float | None) -> float:
 ACCOUNTS: Mapping[str, Spent] = {"canonical FLOPs": canonical, "executed FLOPs": executed, "device-seconds": seconds}
 
 
+class Known(NamedTuple):
+    """Win rates of one algorithm at one amount with the seeds and prompts that they belong to."""
+
+    seeds: tuple[int, ...]
+    table: Table
+
+
 class Level(NamedTuple):
     """Win rates at one amount of something, by algorithm; empty with the reason where they cannot be computed."""
 
     amount: float
     rates: Mapping[str, Interval]
-    tables: Mapping[str, Array]
+    tables: Mapping[str, Known]
     reason: str
 
 
 def level(curves: Mapping[str, Sequence[tuple[Point, float | None]]], spent: Spent) -> Level:
     """Win rates where every algorithm has spent what the one that spent least did in all; ``curves`` are points and marks in order."""
-    made = {name: _curve(stops, spent) for name, stops in curves.items()}
+    joined = {name: _curve(stops, spent) for name, stops in curves.items()}
+    made = {name: each[0] if each else None for name, each in joined.items()}
     if missing := [name for name, curve in made.items() if curve is None]:
         return Level(math.nan, {}, {}, f"not recorded at two or more places for {', '.join(missing)}")
     known = {name: curve for name, curve in made.items() if curve is not None}
@@ -100,21 +109,22 @@ def level(curves: Mapping[str, Sequence[tuple[Point, float | None]]], spent: Spe
         return Level(amount, {}, {}, f"first measured beyond {amount:.3g}: {', '.join(short)}")
     found = {name: table for name, table in tables.items() if table is not None}
     rates = {name: within("win_sft", two_way_interval(table, generator=resampler())) for name, table in found.items()}
-    return Level(amount, rates, found, "")
+    prompts = {name: each[1] for name, each in joined.items() if each}
+    return Level(amount, rates, {name: Known(curves[name][-1][0].seeds, Table(prompts[name], each)) for name, each in found.items()}, "")
 
 
-def _curve(stops: Sequence[tuple[Point, float | None]], spent: Spent) -> Curve | None:
-    """The win rates of one algorithm over what it spent, on the prompts measured at every stop; None where fewer than two are known."""
+def _curve(stops: Sequence[tuple[Point, float | None]], spent: Spent) -> tuple[Curve, tuple[int, ...]] | None:
+    """The win rates of one algorithm over what it spent, on the prompts measured at every stop, and those; None below two known stops."""
     tables = [point.shared_table("win_sft", mark) for point, mark in stops]
     amounts = [float(np.mean([spent(cell, mark) for cell in point.cells])) for point, mark in stops]
     if len(stops) < 2 or not all(np.diff(amounts) > 0) or not np.isfinite(amounts).all() or any(table is None for table in tables):
         return None
     common = sorted(set.intersection(*({*table.prompts} for table in tables if table is not None)))
-    return Curve(tuple(amounts), [table.only(common) for table in tables if table is not None]) if common else None
+    return (Curve(tuple(amounts), [table.only(common) for table in tables if table is not None]), tuple(common)) if common else None
 
 
 class Swap(NamedTuple):
-    """Two algorithms whose order by mean win rate differs between two accounts, with the difference first - second in each."""
+    """Two algorithms whose paired difference of win rate changes its sign between two accounts, with first - second in each."""
 
     first: str
     second: str
@@ -123,22 +133,22 @@ class Swap(NamedTuple):
 
 
 def swaps(levels: Mapping[str, Level]) -> list[Swap]:
-    """Every pair that is ordered one way at equal canonical FLOPs and another way in another account."""
+    """Every pair that is ordered one way at equal canonical FLOPs and another way in another account, on what both have in common."""
     base, *others = ((name, each) for name, each in levels.items() if each.rates)
-    return [
-        Swap(first, second, (base[0], name), (_difference(base[1], first, second), _difference(other, first, second)))
+    made = [
+        Swap(first, second, (base[0], name), (difference(base[1], first, second), difference(other, first, second)))
         for name, other in others
         for first, second in combinations(base[1].rates, 2)
-        if np.sign(_gap(base[1], first, second)) * np.sign(_gap(other, first, second)) < 0
     ]
+    return [each for each in made if np.sign(each.differences[0].value) * np.sign(each.differences[1].value) < 0]
 
 
-def _gap(where: Level, first: str, second: str) -> float:
-    return where.rates[first].value - where.rates[second].value
-
-
-def _difference(where: Level, first: str, second: str) -> Interval:
-    a, b = where.tables[first], where.tables[second]
-    if a.shape != b.shape:
-        return Interval(_gap(where, first, second), math.nan, math.nan, min(a.shape[1], b.shape[1]))
-    return two_way_interval(a - b, generator=resampler())
+def difference(where: Level, first: str, second: str) -> Interval:
+    """Win rate of the first less that of the second, paired by the seeds and prompts that both have; NaN where they have none."""
+    one, other = where.tables[first], where.tables[second]
+    seeds = sorted({*one.seeds} & {*other.seeds})
+    prompts = sorted({*one.table.prompts} & {*other.table.prompts})
+    if not seeds or not prompts:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    ours, theirs = (each.table.only(prompts)[[each.seeds.index(seed) for seed in seeds]] for each in (one, other))
+    return two_way_interval(ours - theirs, generator=resampler())

@@ -181,10 +181,11 @@ def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
     rows = []
     for point in found:
         for cell in point.cells:
-            for name, recorded in sorted((cell.record.get("diagnostics") or {}).items()):
+            every = cell.record.get("diagnostics") or {}
+            for name, recorded in sorted(every.items()):
                 seed = str(cell.record.get("seed", 0))
                 if not isinstance(recorded, dict) or "value" in recorded:  # the rest has a room of its own
-                    rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), _diagnostic(recorded)))
+                    rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), _diagnostic(name, recorded, every)))
     return rows
 
 
@@ -195,14 +196,14 @@ def _judges(study: Study) -> list[tuple[str, str, str, str, str]]:
         for model, quality in sorted((reference.record.get("diagnostics") or {}).items()):
             for name, recorded in sorted(quality.items()) if isinstance(quality, dict) else ():
                 number = f"{name.replace('_', ' ')} of the {model}"
-                rows.append(("SFT reference", "", str(reference.record.get("seed", 0)), number, _diagnostic(recorded)))
+                rows.append(("SFT reference", "", str(reference.record.get("seed", 0)), number, _diagnostic(name, recorded, quality)))
     return rows
 
 
-def _diagnostic(recorded: Any) -> str:
-    """A diagnostic with its interval and n where it has them, else the bare number."""
+def _diagnostic(name: str, recorded: Any, every: Mapping[str, Any]) -> str:
+    """A diagnostic with its interval and n where it has them or, a share of counted pairs, can have them, else the bare number."""
     if not isinstance(recorded, dict):
-        return f"{recorded:.4g}" if isinstance(recorded, int | float) else str(recorded)
+        return section_reward_model.bare(name, recorded, every) if isinstance(recorded, int | float) else str(recorded)
     number = tables.value(interval_of(recorded), 3)
     return f"{number.text} {number.bounds} {number.n}"
 

@@ -94,9 +94,9 @@ def _commonest(values: Sequence[str]) -> str | None:
 
 
 def survives(group: Sequence[Assumed]) -> tuple[list[str], list[str]]:
-    """Pairs of ranked algorithms whose difference of win rate is on one side of 0 in every study, and those that two studies reverse."""
+    """Pairs of ranked, converged algorithms whose difference of win rate is on one side of 0 in every study, and those reversed."""
     holding, reversed_ = [], []
-    ranked = [{name for name, point in each.points.items() if point.ranked} for each in group]
+    ranked = [{name for name, point in each.points.items() if point.ranked and not point.rising} for each in group]
     for first, second in combinations(sorted(set.intersection(*ranked)), 2):
         sides = {side(difference(each.points[first], each.points[second], "win_sft")) for each in group}
         if sides in ({ABOVE}, {BELOW}):
@@ -109,6 +109,11 @@ def survives(group: Sequence[Assumed]) -> tuple[list[str], list[str]]:
 def sentence(group: Sequence[Assumed]) -> str:
     """What is the same under every assumption, in one sentence that claims no more than the intervals of each study."""
     holding, reversed_ = survives(group)
+    if min(len(point.cells) for each in group for point in each.points.values()) < 2:
+        return (
+            f"1 seed in some study: no order is said to survive. By intervals that leave the seed out, {len(holding)} pairs lie on one "
+            f"side of 0 in all {len(group)} studies and {len(reversed_)} are reversed between two."
+        )
     said = f"No order survives: no two algorithms have an interval of their difference on one side of 0 in all {len(group)} studies."
     if holding:
         said = f"In all {len(group)} studies the interval of the difference of win rates lies on one side of 0: {'; '.join(holding)}."
@@ -135,10 +140,10 @@ def _part(group: Sequence[Assumed], number: int, folder: Path) -> dict[str, Any]
 
 
 def _rows(each: Assumed) -> Iterator[tuple[str, ...]]:
-    for name, point in each.points.items():
+    for point in each.points.values():
         numbers = [point.get(key) for key in ("win_sft", "gold", "kl")]
         said = [f"{found.value:.3f} [{found.lower:.3f}, {found.upper:.3f}] n={found.n}" if found else "not defined" for found in numbers]
-        yield (each.name, name, point.setting, str(len(point.seeds)), *said, each.study.folder.name)
+        yield (each.name, point.title, point.setting, str(len(point.seeds)), *said, each.study.folder.name)
 
 
 def _render(parts: Sequence[Mapping[str, Any]]) -> str:

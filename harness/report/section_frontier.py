@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from harness.measure.statistics import Interval
 from harness.report import findings, tables
 from harness.report.optimum import GOLD, WIN, Optimum, optima
-from harness.report.points import Loaded, Point, by_algorithm, every_point
+from harness.report.points import NOT_CONVERGED, Loaded, Point, by_algorithm, every_point
 from harness.report.reach import LEVELS, Reached, reach
 from harness.report.scores import AT, Board, Scores, board, efficiency, scores
 from harness.report.section import Grid, Looks, Section
@@ -21,7 +21,8 @@ DIGITS = {WIN: 3, GOLD: 2}
 def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
     """Scores of finished runs against KL; None where no two runs can be put on one board."""
     top = float(study.experiment.get("kl_range") or KL_RANGE)
-    boards = {key: made for key in (WIN, GOLD) if (made := board(found, study.references, key)) is not None}
+    scored_here = [point for point in found if not point.oracle]
+    boards = {key: made for key in (WIN, GOLD) if (made := board(scored_here, study.references, key)) is not None}
     if not boards:
         return None
     scored = {key: scores(each, top) for key, each in boards.items()}
@@ -33,7 +34,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
             *(_scores(boards[key], scored[key], top) for key in boards),
             _pairs(boards, scored),
             _efficiency(boards, optima(study.references, study.frontiers)),
-            _reach(reach([point for point in every_point(study) if not point.oracle])),
+            _reach(reach(measured := [point for point in every_point(study) if not point.oracle]), _titles(measured)),
         ],
     )
 
@@ -50,18 +51,28 @@ def _meaning(top: float, scored: Mapping[str, Scores]) -> str:
 
 
 def _orders(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> list[str]:
-    """Where the population optima lie, and whether the two axes order any pair of algorithms differently."""
+    """Where the population optima lie, and whether the two axes order pairs differently: only converged ones that the seeds decide."""
     said = [_optima(next(iter(boards.values())))]
-    if len(scored) < 2:
+    if len(scored) < 2 or not scored[WIN].pairs:
         return said
+    if boards[WIN].start.shape[0] < 2:
+        return [*said, "Whether the two axes order algorithms alike is not said: that takes two seeds or more."]
+    rising = {point.algorithm for each in boards.values() for point in each.points if point.rising}
     pairs = {pair: (scored[WIN].pairs[pair][0], scored[GOLD].pairs[pair][0]) for pair in scored[WIN].pairs if pair in scored[GOLD].pairs}
-    crossed = [pair for pair, (win, gold) in pairs.items() if win.value * gold.value < 0]
-    sure = [pair for pair in crossed if all(_decided(each) for each in pairs[pair])]
-    names = ", ".join(f"{a} and {b}" for a, b in crossed)
-    if not crossed:
-        return [*said, "The order of the algorithms by these means is the same on both axes."]
-    known = ", ".join(f"{a} and {b}" for a, b in sure) or "none"
-    return [*said, f"The order differs between the axes for {names}; with both differences' intervals off zero: {known}."]
+    asked = {pair: found for pair, found in pairs.items() if not rising & {*pair}}
+    sure = {pair: found for pair, found in asked.items() if all(_decided(each) for each in found)}
+    turned = ", ".join(f"{a} and {b}" for (a, b), (win, gold) in sure.items() if win.value * gold.value < 0)
+    less = f", {len(pairs) - len(asked)} more left out as not converged" if len(asked) < len(pairs) else ""
+    return [
+        *said,
+        f"Of {len(asked)} pairs of algorithms{less}, {len(sure)} {'has' if len(sure) == 1 else 'have'} the intervals of both differences "
+        f"(win rate and gold) off 0; in opposite orders on the two axes: {turned or 'none'}.",
+    ]
+
+
+def _titles(points: Sequence[Point]) -> dict[str, str]:
+    """Each algorithm's name, marked where one of its settings has not converged."""
+    return {name: name + NOT_CONVERGED * any(point.rising for point in group) for name, group in by_algorithm(points).items()}
 
 
 def _decided(found: Interval) -> bool:
@@ -94,13 +105,13 @@ def _lines(study: Loaded) -> list[str]:
 
 def _scores(found: Board, made: Scores, top: float) -> Grid:
     """One row per algorithm: mean of the envelope, where it is flat, the envelope at fixed KL, the dominated share."""
-    name, digits = TITLES[found.key], DIGITS[found.key]
+    name, digits, titles = TITLES[found.key], DIGITS[found.key], _titles(found.points)
     rows = []
     for algorithm, area in made.area.items():
         end = found.reach(algorithm)
         at = [_at(made.at.get((algorithm, kl)), kl, found.reach(algorithm, least=True), end, digits) for kl in AT]
         flat = f"flat from {end:.2f}" if end < top else ""
-        rows.append([algorithm, number(area, digits), flat, *at, number(made.dominated[algorithm], 2)])
+        rows.append([titles[algorithm], number(area, digits), flat, *at, number(made.dominated[algorithm], 2)])
     heads = ["algorithm", f"mean {name}, KL 0 to {top:g}", "last point", *(f"{name} at KL {kl:g}" for kl in AT), "dominated share"]
     caption = f"Envelopes of {name} against KL, {findings.interval_line(found.points)} Below its first point an envelope is the "
     return Grid(heads, rows, caption + f"reference's own value. n={found.start.shape[1]} prompts.", 1)
@@ -115,12 +126,13 @@ def _at(value: Interval | None, kl: float, first: float, end: float, digits: int
 
 def _pairs(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> Grid:
     """Differences of two envelopes' means over the range that both reach."""
+    titles = _titles([point for each in boards.values() for point in each.points])
     rows = []
     for pair in next(iter(scored.values())).pairs:
         cells = [made.pairs.get(pair) for made in scored.values()]
         end = next(each[1] for each in cells if each is not None)
         values = [number(each[0], DIGITS[key], "") if each else "" for key, each in zip(scored, cells, strict=True)]
-        rows.append([f"{pair[0]} - {pair[1]}", f"0 to {end:.2f}", *values])
+        rows.append([f"{titles[pair[0]]} - {titles[pair[1]]}", f"0 to {end:.2f}", *values])
     caption = "Differences of mean envelopes, pair by pair, over the range of KL that both algorithms reach; not tests, and not adjusted "
     return Grid(["pair", "KL range", *(TITLES[key] for key in scored)], rows, caption + "for how many there are.", 2)
 
@@ -134,15 +146,15 @@ def _efficiency(boards: Mapping[str, Board], lines: Mapping[str, Optimum]) -> Gr
         cells = [each[index] if point in boards[key].points[index : index + 1] else "not scored" for key, each in shares.items()]
         kl = point.get("kl")
         values = [number(cell, 2, "") if isinstance(cell, Interval) else f"({cell})" for cell in cells]
-        rows.append([point.algorithm, point.setting, f"{kl.value:.2f}" if kl else "", *values])
+        rows.append([point.title, point.setting, number(kl, 2), *values])
     caption = "Efficiency: gain over the reference divided by the gain of the optimal frontier of that axis at the same KL; 1 is the best "
     caption += "that any policy can do. Above 1 only by chance. Empty beyond the line that was estimated: it is not extrapolated."
     return Grid(["algorithm", "setting", "KL", *(f"of {TITLES[key]}" for key in shares)], rows, caption, 2)
 
 
-def _reach(found: Mapping[str, Mapping[float, Reached]]) -> Grid:
+def _reach(found: Mapping[str, Mapping[float, Reached]], titles: Mapping[str, str]) -> Grid:
     """Charged FLOPs at the first measurement that has a win rate."""
-    rows = [[name, *(_flops(each[level]) for level in LEVELS)] for name, each in found.items()]
+    rows = [[titles[name], *(_flops(each[level]) for level in LEVELS)] for name, each in found.items()]
     caption = "Charged canonical FLOPs at the first measurement, over all settings and budgets, with at least this win rate against SFT "
     caption += "samples. A mark is a point of one annealed run, whose learning rate was not yet low: a run with that budget may do better."
     return Grid(["algorithm", *(f"win rate {level:g}" for level in LEVELS)], rows, caption, 1)

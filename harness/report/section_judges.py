@@ -10,7 +10,7 @@ from typing import Any
 from harness.measure import lineage
 from harness.measure.statistics import Interval, two_way_interval
 from harness.report.comparing import chosen, paired
-from harness.report.points import Loaded, Point, by_algorithm, resampler
+from harness.report.points import NOT_CONVERGED, Loaded, Point, by_algorithm, resampler
 from harness.report.section import Grid, Looks, Section
 
 ROLES = {"pairs": "labels of the training pairs", "sft": "the SFT reference", "proxy": "proxy, a meter only"}
@@ -66,10 +66,13 @@ def _lineages(judge: Mapping[str, Any]) -> Iterator[Grid]:
 
 
 def _agreement(found: Sequence[Point], judge: Mapping[str, Any]) -> Iterator[tuple[str, list[Interval | None]]]:
-    """Every two ranked algorithms, one setting each, with the difference of their win rates under each judge, the deciding one first."""
+    """Every two ranked algorithms, one setting each, with the difference of their win rates under each judge, the deciding one first.
+
+    The names of those that have not converged are marked.
+    """
     keys = ["win_sft", *(f"win_sft_{name}" for name in judge.get("others") or ())]
     for first, second in combinations(chosen(found).values(), 2):
-        named = f"{first.algorithm} {first.knob} - {second.algorithm} {second.knob}"
+        named = f"{first.title} {first.knob} - {second.title} {second.knob}"
         yield named, [difference(first, second, key) for key in keys]
 
 
@@ -101,12 +104,15 @@ def verdict(differences: Sequence[Interval | None]) -> str:
 def _summary(pairs: Sequence[tuple[str, list[Interval | None]]], judge: Mapping[str, Any]) -> Iterator[str]:
     if not judge.get("others") or not pairs:
         return
-    said = [verdict(differences) for _, differences in pairs]
+    said = [verdict(differences) for named, differences in pairs if NOT_CONVERGED not in named]
+    unfinished = len(pairs) - len(said)
     decided = [each for each in said if each != "undecided under all"]
     holding, reversed_ = sum(each.endswith("0 under all") for each in said), said.count("reversed")
     yield (
         f"Of {len(said)} pairs of algorithms at one setting each, some judge decides {len(decided)}; {holding} of them hold under all "
         f"judges, {decided.count('only under some')} under some only, {reversed_} are reversed. An interval speaks of its own seeds alone."
+        + f" Not converged and not counted: {unfinished} pairs."
+        * bool(unfinished)
     )
 
 
@@ -114,9 +120,13 @@ def _pairwise(pairs: Sequence[tuple[str, list[Interval | None]]], judge: Mapping
     if not judge.get("others") or not pairs:
         return
     names = [judge["primary"], *judge["others"]]
-    rows = [(named, *map(_text, differences), verdict(differences)) for named, differences in pairs]
+    rows = [(named, *map(_text, differences), _conclusion(named, differences)) for named, differences in pairs]
     caption = "Difference of win rate against SFT, paired by seed and prompt, under each judge; the setting nearest to the median KL."
     yield Grid(("pair", *names, "conclusion"), rows, caption, 9)
+
+
+def _conclusion(named: str, differences: Sequence[Interval | None]) -> str:
+    return "not converged: not ranked" if NOT_CONVERGED in named else verdict(differences)
 
 
 def _text(found: Interval | None) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from harness.measure.accounting import AMOUNTS, Accounts, Amount, accounts, consumption
-from harness.measure.statistics import Interval
+from harness.measure.statistics import Interval, label
 from harness.report import comparing, figure_compute, matching
 from harness.report.points import Loaded, Point, every_point
 from harness.report.section import Grid, Looks, Section
@@ -134,7 +135,7 @@ def _orders(everything: Sequence[Point], found: Sequence[Point]) -> tuple[list[s
         return [], []
     levels = {name: matching.level(stops, spent) for name, spent in accounts.items()}
     ordered = {name: matching.level(ranked, spent) for name, spent in accounts.items()} if len(ranked) > 1 else {}
-    return list(_said(ordered, chosen)), [_levels(levels, chosen)]
+    return list(_said(ordered, {name: chosen[name] for name in ranked})), [_levels(levels, chosen)]
 
 
 def _stops(point: Point, everything: Sequence[Point]) -> Sequence[tuple[Point, float | None]]:
@@ -146,7 +147,7 @@ def _stops(point: Point, everything: Sequence[Point]) -> Sequence[tuple[Point, f
 
 
 def _said(levels: Mapping[str, matching.Level], chosen: Mapping[str, Point]) -> Iterator[str]:
-    """Whether the order by mean win rate differs; which pairs it is, and whether their intervals support either order."""
+    """Which pairs turn round between two accounts, and how many differences their intervals support; never an order of its own."""
     for name, each in levels.items():
         if each.reason:
             yield f"The order at equal {name} is not computable: {each.reason}."
@@ -155,13 +156,30 @@ def _said(levels: Mapping[str, matching.Level], chosen: Mapping[str, Point]) -> 
         return
     swapped = matching.swaps(levels)
     if not swapped:
-        yield f"The order by mean win rate is the same at equal {', '.join(known)}; that is not to say that it is certain."
+        yield _agreed({name: levels[name] for name in known}, chosen)
     for swap in swapped:
         first, second = (_difference(each) for each in swap.differences)
+        sure = all(each.lower > 0 or each.upper < 0 for each in swap.differences)
+        support = "both intervals lie off 0" if sure else "not both intervals lie off 0, so chance alone can turn it round"
         yield (
-            f"The order of {swap.first} and {swap.second} by mean win rate differs: {first} between them at equal "
-            f"{swap.accounts[0]} and {second} at equal {swap.accounts[1]}."
+            f"{swap.first} less {swap.second} by win rate changes its sign: {first} at equal {swap.accounts[0]} and {second} at equal "
+            f"{swap.accounts[1]}; {support}. Intervals: {label(_fewest(chosen))}."
         )
+
+
+def _agreed(levels: Mapping[str, matching.Level], chosen: Mapping[str, Point]) -> str:
+    """That no pair turns round, with how many of the pairs the intervals order at all."""
+    pairs = list(combinations(next(iter(levels.values())).rates, 2))
+    found = [[matching.difference(each, *pair) for each in levels.values()] for pair in pairs]
+    sure = sum(all(each.lower > 0 for each in row) or all(each.upper < 0 for each in row) for row in found)
+    return (
+        f"No difference of win rate between two algorithms changes its sign between equal {', '.join(levels)}; of {len(pairs)} pairs "
+        f"{sure} {'has' if sure == 1 else 'have'} its interval off 0 in all of them ({label(_fewest(chosen))})."
+    )
+
+
+def _fewest(chosen: Mapping[str, Point]) -> int:
+    return min(len(point.cells) for point in chosen.values())
 
 
 def _difference(found: Interval) -> str:

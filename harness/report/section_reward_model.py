@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from harness.measure.statistics import Interval
 from harness.report.points import Loaded, Point, interval_of, points
 from harness.report.section import Grid, Looks, Section
+from harness.report.tuned import wilson_text
 
 QUALITY = {"reward_accuracy": "accuracy on held-out pairs", "reward_log_loss": "log loss, nats"}
 
@@ -108,17 +109,26 @@ def _quality(models: Sequence[Fitted]) -> Grid:
     for each in models:
         numbers = [_recorded(each.diagnostics, key) for key in QUALITY]
         rows.append([each.algorithm, "; ".join(each.settings), str(each.seed), each.pooling, *numbers])
-    caption = "Reward models on the held-out pairs, which no algorithm trains on; intervals and n over pairs."
+    caption = (
+        "Reward models on the held-out pairs, which no algorithm trains on; intervals over pairs (Wilson where a record has none), n pairs."
+    )
     return Grid(["algorithm", "settings", "seed", "pooling", *QUALITY.values()], rows, caption, numeric=4)
 
 
 def _recorded(diagnostics: Mapping[str, Any], key: str) -> str:
-    """A number with interval and n; a bare number of an older record says that it has none."""
+    """A number with interval and n; a bare number of an older record has a Wilson interval where it is a share of counted pairs."""
     value = diagnostics.get(key)
-    if isinstance(value, int | float):
-        n = diagnostics.get("reward_heldout_pairs")
-        return f"{value:.3f} [no bounds]" + (f", n={int(n)}" if isinstance(n, int | float) else "")
-    return _text(interval_of(value), signed=False)
+    return bare(key, value, diagnostics) if isinstance(value, int | float) else _text(interval_of(value), signed=False)
+
+
+def bare(key: str, value: float, diagnostics: Mapping[str, Any]) -> str:
+    """A number recorded without its interval, beside what else was recorded of its reward model."""
+    n = diagnostics.get("reward_heldout_pairs")
+    if not isinstance(n, int | float) or not key.startswith("reward_"):
+        return f"{value:.3f} [no bounds]" if key in QUALITY else f"{value:.4g}"
+    if key == "reward_accuracy":
+        return wilson_text(value * n, int(n), 3)
+    return f"{value:.3f} [no bounds], n={int(n)}" if value is not n else f"{int(n)}"
 
 
 def _twins(paid: Sequence[Paid]) -> Grid:

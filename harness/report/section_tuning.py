@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.measure.tuning import EQUAL, SELECTIONS, effort_spread, order
+from harness.measure.tuning import EQUAL, SELECTIONS, effort_spread, label, order
 from harness.report import figure_tuning
-from harness.report.numbers import interval_of
+from harness.report.numbers import interval_of, shown
 from harness.report.points import Loaded, Point
 from harness.report.section import Grid, Looks, Section
 from harness.report.tuned import Tried, best_rows, checkpoint_rows, interval_text, search_rows, target_rows
@@ -26,7 +26,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
         return Section("tuning", "Tuning", [UNTUNED, _rule(study, bool(checkpoints)), *_judge(tried)], tables=checkpoints)
     drawn = figure_tuning.draw(tried.trials, looks)
     best = best_rows(drawn.rows) if drawn else None
-    tables = [search_rows(study.experiment), tried.effort_rows(), *_chosen(tried), best, target_rows(found), *checkpoints]
+    tables = [search_rows(study.experiment), tried.effort_rows(), *_chosen(tried, found), best, target_rows(found), *checkpoints]
     return Section(
         "tuning",
         "Tuning",
@@ -91,8 +91,9 @@ def _order(tried: Tried) -> Iterator[str]:
     )
 
 
-def _chosen(tried: Tried) -> list[Grid]:
-    return [tried.winner_rows()] if tried.chosen else []
+def _chosen(tried: Tried, found: Sequence[Point]) -> list[Grid]:
+    rising = {(str(point.head["algorithm"]["name"]), label(shown(point.head))) for point in found if point.rising}
+    return [tried.winner_rows(rising)] if tried.chosen else []
 
 
 def _lost(found: Sequence[Point]) -> Iterator[str]:

@@ -69,7 +69,7 @@ def _length_row(point: Point, rate: Controlled) -> list[str]:
     cells = [_text(point.get("win_sft")), _text(rate.rate, reason=rate.reason), "" if rate.phi is None else f"{rate.phi:+.2f}"]
     cells += [_text(point.get("tie_sft")), _text(point.get("win_reference")), _text(point.get("tie_reference"))]
     cells += [_text(point.get("length"), 1), _text(ended), _text(_less(ended))]
-    return [point.algorithm, point.setting, str(len(point.cells)), *cells]
+    return [point.title, point.setting, str(len(point.cells)), *cells]
 
 
 def _matrix(met: Tournament) -> Grid:
@@ -78,8 +78,7 @@ def _matrix(met: Tournament) -> Grid:
     for position, point in enumerate(met.points):
         pairs = zip(met.result.shares[position], met.ties[position], strict=True)
         cells = ["" if i == position else f"{_text(share)}; ties {_text(tie)}" for i, (share, tie) in enumerate(pairs)]
-        strength = _text(met.result.strengths[point.algorithm], 2, reason="some never lost to the others") if point.ranked else "not ranked"
-        rows.append([point.algorithm, point.setting, *cells, strength])
+        rows.append([point.title, point.setting, *cells, _strength(met, point)])
     prompts = met.result.shares[0][-1].n
     caption = f"How often the row's algorithm beats the column's on the same {prompts} prompts of the same seeds, and how often they tie. "
     caption += f"{label(met.seeds)}. Strengths are those of Bradley and Terry, log odds centred on 0, from all pairs; rows are in order of "
@@ -88,6 +87,13 @@ def _matrix(met: Tournament) -> Grid:
     )
     caption += "the same, which is a tie. One setting per algorithm: that nearest to the median KL."
     return Grid(["algorithm", "setting", *met.result.names, "strength, nats"], rows, caption)
+
+
+def _strength(met: Tournament, point: Point) -> str:
+    """A Bradley-Terry strength; none of a control or of a run that has not converged."""
+    if not point.ranked or point.rising:
+        return "not ranked: control" if point.control else "not ranked: not converged"
+    return _text(met.result.strengths[point.algorithm], 2, reason="some never lost to the others")
 
 
 def _greedy(found: Sequence[Point], study: Loaded) -> list[Grid]:
@@ -102,7 +108,7 @@ def _greedy(found: Sequence[Point], study: Loaded) -> list[Grid]:
     for point in shown:
         drawn = {key: point.get(key) for key in ("win_sft", "win_reference")}
         cells = _greedy_cells(point.cells, drawn, _text(greedy_change(point, "win_sft"), signed=True))
-        rows.append([point.algorithm, point.setting, str(len(point.cells)), *cells])
+        rows.append([point.title, point.setting, str(len(point.cells)), *cells])
     headings = ["algorithm", "setting", "seeds", "win rate against SFT, greedy", "at temperature 1", "greedy less temperature 1"]
     headings += ["against the data's response, greedy", "at temperature 1", "ties with SFT, greedy", "length, greedy", "EOS rate, greedy"]
     caption = f"Greedy decoding beside sampling at temperature 1, {_prompts(shown)}; differences are paired by prompt and seed. "

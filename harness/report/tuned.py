@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.measure.statistics import Interval
 from harness.measure.tuning import SCORE, Effort, Trial, Winners, efforts, label, trial, winners
 from harness.report.numbers import interval_of, metrics, short
-from harness.report.points import Point
+from harness.report.points import NOT_CONVERGED, Point
 from harness.report.section import Grid
 from harness.store.records import Row, Study
 
@@ -43,9 +43,11 @@ class Tried:
         """What the records say of the tuning judge of the first seed that had one; empty where nothing was chosen by one."""
         return dict(self.scored_by[0]) if self.scored_by else {}
 
-    def winner_rows(self) -> Grid:
-        """Who won at every grid value, under the three selections."""
+    def winner_rows(self, rising: Collection[tuple[str, str]] = ()) -> Grid:
+        """Who won at every grid value, under the three selections; ``rising``: the (algorithm, grid value) that have not converged."""
         rows = [list(self._winner_row(*key, each)) for key, each in self.chosen.items()]
+        for row in rows:
+            row[0] += NOT_CONVERGED * ((row[0], row[1]) in rising)
         headings = ["algorithm", "grid value", "chosen by the tuning judge", "its score, nats", "its gold", "gold at declared defaults"]
         text = (
             f"Winners at every grid value, on {self.prompts} tuning prompts with 95 % prompt intervals; what runs is the tuning judge's. "
@@ -111,7 +113,7 @@ def target_rows(found: Sequence[Point]) -> Grid | None:
     rows: dict[tuple[str, float], list[str]] = {}
     for point in found:
         for each in (point.head.get("tuning") or {}).get("targets") or ():
-            rows[point.algorithm, float(each["target"])] = [point.algorithm, f"{each['target']:g}", str(each["words"])]
+            rows[point.algorithm, float(each["target"])] = [point.title, f"{each['target']:g}", str(each["words"])]
     headings = ["algorithm", "target, nats", "what the search found on tuning prompts"]
     return Grid(headings, list(rows.values()), "KL targets: the knob was searched until its KL was within 10 %.", 9) if rows else None
 
@@ -137,7 +139,7 @@ def _checkpoint_row(point: Point, record: Row) -> list[str] | None:
     wins = [interval_of(each["metrics"].get("win_sft")) for each in ends]
     last = "" if not wins or wins[0] is None else interval_text(wins[0])
     kept = last if best >= 1 else "" if len(wins) < 2 or wins[1] is None else interval_text(wins[1])
-    names = [point.algorithm, point.setting, str(record.get("seed", 0)), f"{best:g}"]
+    names = [point.title, point.setting, str(record.get("seed", 0)), f"{best:g}"]
     return [*names, *(interval_text(scores[mark]) if mark in scores else "" for mark in (best, 1.0)), last, kept]
 
 
@@ -148,13 +150,13 @@ def interval_text(found: Interval) -> str:
     return f"{found.value:.2f} [{found.lower:.2f}, {found.upper:.2f}]"
 
 
-def wilson_text(count: int, n: int) -> str:
-    """A share of ``n`` with its 95 % Wilson interval (Wilson 1927), empty where n is 0."""
+def wilson_text(count: float, n: int, digits: int = 2) -> str:
+    """A share of ``n`` with its 95 % Wilson interval (Wilson 1927), empty where n is 0; ``count`` may hold halves of ties."""
     if not n:
         return ""
     share, room = count / n, Z * math.sqrt(count * (n - count) / n**3 + Z * Z / (4 * n * n))
     low, high = ((share + Z * Z / (2 * n) + side * room) / (1 + Z * Z / n) for side in (-1, 1))
-    return f"{share:.2f} [{max(0.0, low):.2f}, {min(1.0, high):.2f}], n={n}"
+    return f"{share:.{digits}f} [{max(0.0, low):.{digits}f}, {min(1.0, high):.{digits}f}], n={n}"
 
 
 __all__ = ["Tried", "checkpoint_rows", "interval_text", "search_rows", "short", "target_rows", "wilson_text"]

@@ -125,3 +125,25 @@ def test_one_budget_is_no_curve_and_the_page_says_why(tmp_path: Path) -> None:
     section, _ = made(studied(tmp_path), section_curves)
     assert section.paragraphs == [section_curves.ONE_BUDGET]
     assert len(section.tables) == 1
+
+
+def level(seeds: tuple[int, ...], prompts: tuple[int, ...], values: Any) -> matching.Known:
+    return matching.Known(seeds, matching.Table(prompts, np.asarray(values, dtype=float)))
+
+
+def test_a_difference_pairs_by_seed_and_prompt_and_not_by_place() -> None:
+    """Tables of one shape, of other seeds and prompts: only seed 1 and prompts 2 and 3 are common, on which the first is .5 ahead."""
+    first = level((0, 1), (1, 2, 3), [[0, 0, 0], [0, 1, 0.5]])
+    second = level((1, 2), (2, 3, 4), [[0.5, 0, 1], [1, 1, 1]])
+    found = matching.difference(matching.Level(1.0, {}, {"a": first, "b": second}, ""), "a", "b")
+    assert (found.value, found.n) == (pytest.approx(0.5), 2)
+    apart = matching.difference(matching.Level(1.0, {}, {"a": first, "b": level((7,), (1, 2, 3), [[0, 0, 0]])}, ""), "a", "b")
+    assert np.isnan(apart.value) and apart.n == 0
+
+
+def test_the_room_on_compute_claims_no_order_that_its_intervals_do_not_have(tmp_path: Path) -> None:
+    """Two seeds, equal rates: no interval is off 0, and the sentence counts instead of ordering."""
+    study = rated(studied(tmp_path), {("dpo", 1): 0.60, ("kto", 1): 0.60, ("ppo", 1): 0.60})
+    said = " ".join(made(study, section_matched)[0].paragraphs)
+    assert "order by mean" not in said
+    assert "of 3 pairs 0 have its interval off 0 in all of them (95 % two-way bootstrap over 2 seeds and the prompts)" in said

@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 import synthetic
 
-from harness.report import findings, matching, tables
+from harness.report import (
+    drawing,
+    findings,
+    matching,
+    section_frontier,
+    section_matched,
+    section_safety,
+    section_winrate,
+    tables,
+)
 from harness.report.escape import visible
 from harness.report.examples import examples
 from harness.report.figure_compute import hour_unit
 from harness.report.figure_frontier import legend_names
 from harness.report.palette import looks
-from harness.report.points import every_point, points
+from harness.report.points import every_point, load, points
 from harness.store.records import Study, read
 
 
@@ -133,12 +142,39 @@ def test_an_algorithm_that_still_rises_over_all_seeds_carries_the_mark(tmp_path:
     assert ("dpo \u2020" in names) == marked
 
 
-def test_without_a_mark_at_three_quarters_nothing_is_said_of_convergence(tmp_path: Path) -> None:
+def test_without_a_mark_at_three_quarters_the_page_says_that_convergence_was_not_measured(tmp_path: Path) -> None:
     study = ending(made(tmp_path, "dpo"), True)
     study.cells[0].record["checkpoints"].pop(2)
     (point,) = points(study)
     assert point.rise is None
     assert not point.rising
+    said = "Convergence not measured: no win rate at a mark three quarters through the budget for "
+    assert findings.unfinished_learning([point]) == [f"{said}any setting."]
+    (other,) = points(ending(made(tmp_path / "b", "kto"), False))
+    assert findings.unfinished_learning([point, other]) == [f"{said}dpo beta=0.5."]
+
+
+def test_an_unfinished_run_carries_its_mark_in_every_room(tmp_path: Path) -> None:
+    """Main table, win rates, safety, frontier scores; and no Bradley-Terry strength, for that is a rank."""
+    study = load(synthetic.study(tmp_path, ("dpo", "kto"), seeds=1, settings=1, failed=False))
+    ending(study, True, True)
+    found = points(study)
+    assert all(point.rising for point in found)
+    for room in (section_winrate, section_safety, section_frontier, section_matched):
+        with drawing.style():
+            made = room.section(study, found, looks([(point.algorithm, False) for point in found]))
+        assert made is not None
+        names = {row[0] for table in made.tables for row in table.rows}
+        assert "dpo" not in names and "dpo \u2020" in names, room.__name__
+        if room is section_winrate:
+            matrix = next(table for table in made.tables if table.headings[-1] == "strength, nats")
+            assert {row[-1] for row in matrix.rows} == {"not ranked: not converged"}
+
+
+def test_a_control_does_not_choose_the_settings_of_the_others(tmp_path: Path) -> None:
+    """The KL of dpo's settings is .6, 2.1 and 4.4; nine settings of a control near 0 must not move the median to .6."""
+    found = points(made(tmp_path, "dpo", "sft_chosen", settings=3))
+    assert findings.middle(found)["dpo"].setting == "beta=0.1"
 
 
 def test_hours_of_different_devices_are_not_added(tmp_path: Path) -> None:

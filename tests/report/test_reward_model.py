@@ -57,10 +57,16 @@ def test_settings_that_fitted_one_model_share_a_row(tmp_path: Path) -> None:
     assert len(twins.rows) == 1
 
 
-def test_an_older_record_has_a_number_without_bounds(tmp_path: Path) -> None:
-    room = diagnosed(tmp_path, score=(0, 1), judge=(0, 1), reward_accuracy=0.7, reward_heldout_pairs=256.0)
+def test_an_accuracy_recorded_without_bounds_gets_those_of_its_pairs(tmp_path: Path) -> None:
+    """statsmodels.stats.proportion.proportion_confint(180, 256, method="wilson"): 0.6445, 0.7556; a log loss is no share."""
+    older = {"reward_accuracy": 180 / 256, "reward_log_loss": 0.55, "reward_confidence": 0.73, "reward_heldout_pairs": 256.0}
+    room = diagnosed(tmp_path, score=(0, 1), judge=(0, 1), **older)
     assert room is not None
-    assert room.tables[0].rows[0][4] == "0.700 [no bounds], n=256"
+    assert room.tables[0].rows[0][4:6] == ["0.703 [0.644, 0.756], n=256", "0.550 [no bounds], n=256"]
+    loaded = load(tmp_path)
+    shown = {row[3]: row[4] for row in page._diagnostics(points(loaded))}
+    assert shown["reward accuracy"] == "0.703 [0.644, 0.756], n=256"
+    assert (shown["reward confidence"], shown["reward heldout pairs"]) == ("0.730 [no bounds], n=256", "256")
 
 
 def test_no_reward_model_no_room(tmp_path: Path) -> None:

@@ -57,8 +57,23 @@ def test_only_what_every_study_shows_is_said_of_all(results: Path) -> None:
     (group,) = groups(results)
     assert robustness.survives(group[:2]) == (["dpo above ipo", "dpo above kto", "ipo above kto"], [])
     assert robustness.survives(group) == (["dpo above kto", "ipo above kto"], ["dpo and ipo"])
-    assert robustness.sentence(group).endswith("Reversed between two studies: dpo and ipo.")
-    assert robustness.sentence(group[:1] + group[2:]).startswith("In all 2 studies")
+    assert robustness.sentence(group) == (
+        "1 seed in some study: no order is said to survive. By intervals that leave the seed out, 2 pairs lie on one side of 0 in all 3 "
+        "studies and 1 are reversed between two."
+    )
+
+
+def test_an_order_is_said_to_survive_where_studies_have_seeds(tmp_path: Path) -> None:
+    for name, labels in (("a", "bt"), ("b", "flip")):
+        before = dict(synthetic.PEAK)
+        synthetic.PEAK.update(PEAKS)
+        assumed = {**USUAL, "labels": labels}
+        synthetic.study(tmp_path / name, ("dpo", "kto"), seeds=3, settings=1, failed=False, assumptions=assumed)
+        synthetic.PEAK.update(before)
+    (group,) = groups(tmp_path)
+    assert (
+        robustness.sentence(group) == "In all 2 studies the interval of the difference of win rates lies on one side of 0: dpo above kto."
+    )
 
 
 def test_a_study_that_differs_in_more_than_assumptions_is_not_beside_the_others(results: Path) -> None:

@@ -17,6 +17,7 @@ from harness.report.optimum import GOLD, WIN, optima
 from harness.report.points import load, points
 from harness.report.scores import board, efficiency, scores
 from harness.report.section import Grid, Section
+from harness.report.winrate import tournament
 from harness.store.records import compressed, line
 
 
@@ -116,14 +117,34 @@ def test_the_room_says_what_is_missing(tmp_path: Path) -> None:
     assert all(len(row) == len(grid.headings) for grid in found.tables for row in grid.rows)
 
 
-def test_the_order_of_the_axes_is_compared(tmp_path: Path) -> None:
-    """dpo wins more and kto has more gold: the page says so, and that both differences are certain."""
-    study = synthetic.study(tmp_path, ("dpo", "kto"), failed=False)
+@pytest.mark.parametrize(("seeds", "rising"), [(1, False), (3, False), (3, True)])
+def test_the_order_of_the_axes_is_compared_where_seeds_and_convergence_allow(tmp_path: Path, seeds: int, rising: bool) -> None:
+    """dpo wins more and kto has more gold, beyond doubt: said of converged runs of several seeds, and of nothing else."""
+    study = synthetic.study(tmp_path, ("dpo", "kto"), seeds=seeds, settings=2, failed=False)
     for name, win, gold in (("dpo", 0.9, 2.3), ("kto", 0.6, 4.0)):
         for folder in study.glob(f"cells/{name}*"):
-            rewrite(folder, lambda row, win=win, gold=gold: row | {"win_sft": win, "gold": gold} if row["slice"] == "evaluation" else row)
+            early = win - 0.2 * rising
+            rewrite(
+                folder,
+                lambda row, win=win, gold=gold, early=early: (
+                    row | {"win_sft": win if row["mark"] == 1 else early, "gold": gold} if row["slice"] == "evaluation" else row
+                ),
+            )
     said = " ".join(made(study).paragraphs)
-    assert "The order differs between the axes for dpo and kto; with both differences' intervals off zero: dpo and kto." in said
+    assert ("opposite orders on the two axes: dpo and kto." in said) == (seeds > 1 and not rising)
+    assert ("takes two seeds or more" in said) == (seeds == 1)
+    assert ("Of 0 pairs of algorithms, 1 more left out as not converged" in said) == rising
+
+
+def test_an_oracle_stands_on_no_board(tmp_path: Path) -> None:
+    """Its name is in no table of envelopes, pairs, efficiency or compute, and in no match of algorithms against each other."""
+    study = synthetic.study(tmp_path, ("dpo", "kto", "ppo"), settings=1, failed=False)
+    edit(study, "cells/ppo*", lambda record: record["algorithm"].update({"oracle": True}))
+    found = made(study)
+    assert not any("ppo" in cell for grid in found.tables for row in grid.rows for cell in row)
+    assert not any("ppo" in text for text in found.paragraphs)
+    met = tournament(points(load(study)))
+    assert met is not None and met.result.names == ("dpo", "kto")
 
 
 def test_without_gold_there_is_one_axis_and_a_reason(tmp_path: Path) -> None:
