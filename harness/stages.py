@@ -32,6 +32,7 @@ from harness.training.reward import RewardModel, fit_reward_model, heldout_quali
 from harness.types import Group, Task, TokenPair, Update
 
 OLDER = 0.5  # share of its steps after which the SFT reference is the older policy
+REWARD_VERSION = 3  # of how a reward model is fitted; raised when that moves a number, so that no cache holds a judge of the old way
 Report = Callable[[str, float, float | None], None]
 
 
@@ -82,21 +83,34 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     }
     pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report))
     train, heldout = read_pairs(pairs / "pairs.jsonl"), read_pairs(pairs / "heldout.jsonl")
-    reward_key = {"stage": "reward", "version": 3, "pairs": key_of(pairs_key)}
+    fitted = reward_key(key_of(pairs_key))
     proxy = judge = None
     if task.score is not None:
-        proxy = stage("reward", reward_key, lambda folder: fit_reward(folder, "proxy", train, heldout, sft, seed, report))
+        proxy = stage("reward", fitted, lambda folder: fit_reward(folder, "proxy", train, heldout, sft, seed, report))
     else:
         judged = tokens.pairs(task.judge_pairs)[: 2 * (experiment.limit or len(task.judge_pairs))]
-        judge_key = {**reward_key, "judge": len(judged)}
-        judge = stage("judge", judge_key, lambda folder: fit_reward(folder, "judge", judged, heldout, sft, seed, report))
+        judge = stage(
+            "judge", {**fitted, "judge": len(judged)}, lambda folder: fit_reward(folder, "judge", judged, heldout, sft, seed, report)
+        )
     logps = storage.load_tensor(pairs / "reference_logps.safetensors")
     return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed)
 
 
+def reward_key(pairs: str) -> dict[str, Any]:
+    """What the cache knows a reward model by that was fitted beside these pairs; part of the key of every judge and of the tuning judge."""
+    return {"stage": "reward", "version": REWARD_VERSION, "pairs": pairs}
+
+
+def dtype_of(experiment: Experiment) -> str:
+    """The dtype that ``auto`` means on this machine, or the one that was named: what weights are stored in, so what caches are keyed by."""
+    if experiment.dtype != "auto":
+        return experiment.dtype
+    return "bfloat16" if torch.cuda.is_available() else "float32"
+
+
 def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
-    fields = ("task", "dtype", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "stage_threads")
-    values = {name: getattr(experiment, name) for name in fields}
+    fields = ("task", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "stage_threads")
+    values = {"dtype": dtype_of(experiment), **{name: getattr(experiment, name) for name in fields}}
     if experiment.task_options:
         values["task_options"] = dict(experiment.task_options)
     return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
@@ -119,10 +133,7 @@ def _older(experiment: Experiment, task: Task, seed: int, report: Report) -> Pat
 
 
 def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report: Report, until: float = 1.0) -> None:
-    dtype = experiment.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if torch.cuda.is_available() else "float32"
-    model, tokenizer = load_model(experiment.model, dtype=dtype, vocabulary=task.vocabulary, seed=seed)
+    model, tokenizer = load_model(experiment.model, dtype=dtype_of(experiment), vocabulary=task.vocabulary, seed=seed)
     ledger = Ledger(float("inf"))
     metered = meter(model, tokenizer, ledger)
     tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)

@@ -24,7 +24,7 @@ from harness.models import storage
 from harness.models.metered import Metered
 from harness.origins import labels
 from harness.pairing import sampled
-from harness.stages import Report, Shared, fit_reward, pair_models, shared
+from harness.stages import Report, Shared, fit_reward, pair_models, reward_key, shared
 from harness.store.cache import stage
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel
@@ -57,12 +57,16 @@ class Tuner:
 
 def tuner(experiment: Experiment, shared: Shared, ledger: Ledger, report: Report) -> Tuner:
     """The tuning judge of a seed, fitted where the cache has none; it charges ``ledger``, in phases that no budget holds."""
-    key = {"stage": "tuner", "version": 1, "pairs": shared.pair_folder.name, "tuning_pairs": experiment.tuning_pairs}
-    key |= {"sft": shared.sft.name, "task": shared.task.version}
-    folder = stage("tuner", key, lambda path: _fit(path, experiment, shared, report))
+    folder = stage("tuner", tuner_key(experiment, shared), lambda path: _fit(path, experiment, shared, report))
     prompts = [ids for ids in shared.tokens.prompts([d.prompt for d in shared.task.tuning]) if len(ids) <= shared.tokens.max_prompt]
     reward, _ = storage.load_reward(folder, ledger)
     return Tuner(reward, folder, prompts[: experiment.tuning_prompts], shared.tokens.max_response, shared.seed)
+
+
+def tuner_key(experiment: Experiment, shared: Shared) -> dict[str, Any]:
+    """What the cache knows a tuning judge by: how reward models are fitted, the pairs it may not have, its own, the SFT model, the task."""
+    own = {"stage": "tuner", "version": 1, "tuning_pairs": experiment.tuning_pairs, "sft": shared.sft.name, "task": shared.task.version}
+    return {**own, "reward": reward_key(shared.pair_folder.name)}
 
 
 class Scene(NamedTuple):

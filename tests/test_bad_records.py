@@ -91,6 +91,13 @@ BREAKAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda cell: edit_record(cell, lambda r: (r.update(study="other"), r["task"].update(name="chess"))),
         "never pooled with records of another task (toy; this one is of chess)",
     ),
+    "another dtype": (
+        lambda cell: (
+            edit_record(cell, lambda r: r["model"].update(dtype="bfloat16")),
+            edit_record(cell.parents[1] / "references" / "seed0", lambda r: r.update(model={"dtype": "float32"})),
+        ),
+        "never pooled with records of another dtype (float32; this one is of bfloat16)",
+    ),
 }
 
 

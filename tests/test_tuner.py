@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from harness import stages
 from harness.data.pairs import write_pairs
 from harness.measure.statistics import Interval
 from harness.training.ledger import CHARGED, Ledger
-from harness.tuner import Keeper, Tuner, tuner_facts
+from harness.tuner import Keeper, Tuner, tuner_facts, tuner_key
 from harness.types import TokenPair
 
 
@@ -87,6 +88,26 @@ def test_asking_the_judge_is_charged_to_tuning_and_to_no_budget() -> None:
     assert one.ledger.canonical == {"tuning": 12.0}
     assert one.ledger.spent == 0.0
     assert "tuning" not in CHARGED
+
+
+def test_a_judge_fitted_the_old_way_is_not_taken_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = SimpleNamespace(tuning_pairs=96)
+    shared = SimpleNamespace(sft=Path("sft-folder"), pair_folder=Path("pairs-folder"), task=SimpleNamespace(version="1-abc"))
+    keys = [tuner_key(experiment, shared), stages.reward_key("pairs-folder")]  # type: ignore[arg-type]
+    monkeypatch.setattr(stages, "REWARD_VERSION", stages.REWARD_VERSION + 1)
+    after = [tuner_key(experiment, shared), stages.reward_key("pairs-folder")]  # type: ignore[arg-type]
+    assert all(old != new for old, new in zip(keys, after, strict=True))
+
+
+@pytest.mark.parametrize(("cuda", "meant"), [(False, "float32"), (True, "bfloat16")])
+def test_weights_are_cached_under_the_dtype_that_auto_means_here(monkeypatch: pytest.MonkeyPatch, cuda: bool, meant: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    sizes = {"sft_steps": 1, "sft_batch": 1, "sft_learning_rate": 1.0, "limit": None, "stage_threads": 2}
+    world = {"task": "toy", "task_options": {}, "model": "tiny-64", **sizes}
+    auto, named = (SimpleNamespace(dtype=dtype, **world) for dtype in ("auto", meant))
+    task = SimpleNamespace(version="1-abc")
+    assert stages._sft_key(auto, task, 0)["dtype"] == meant  # type: ignore[arg-type]
+    assert stages._sft_key(auto, task, 0) == stages._sft_key(named, task, 0)  # type: ignore[arg-type]
 
 
 def test_a_record_holds_the_judge_s_accuracy_with_the_wilson_interval(tmp_path: Path) -> None:

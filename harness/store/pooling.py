@@ -13,6 +13,7 @@ SAME = {
     "data": ("task", "source"),
     "judge": ("judge", "primary"),
     "model": ("model", "name"),
+    "dtype": ("model", "dtype"),
     "assumptions": ("assumptions",),
     "study": ("study",),
 }
