@@ -8,6 +8,7 @@ algorithms that declare themselves controls. A difference planted into the outco
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from harness.measure.statistics import Array, Interval, two_way_interval
 from harness.measure.statistics.controls import false_positives, planted
 from harness.plan import AlgorithmPlan
 from harness.report.comparing import outcome_table
-from harness.report.points import Point, load, points
+from harness.report.points import Loaded, Point, load
 from harness.store import records
 from harness.types import Task
 
@@ -53,14 +54,28 @@ def run(base: Experiment, results: Path, *, task: Task, replicates: int = REPLIC
     if len(base.seeds) < 2:
         raise HarnessError(f"Controls need at least 2 seeds, found {len(base.seeds)}; {SEEDS} are usual.")
     folder = results / "controls"
-    same = compare.carry_out(against_itself(base, replicates), folder, task=task, jobs=jobs)
-    rows = itself(points(load(same)), base.algorithms[0].name)
+    same = against_itself(base, replicates)
+    rows = itself(_run(same, folder, task, jobs), base.algorithms[0].name)
     if base.labels != "data":
-        other = compare.carry_out(without_labels(base), folder, task=task, jobs=jobs)
-        rows += levels(points(load(other)), "shuffled labels", expected=0.5)
+        rows += levels(_run(without_labels(base), folder, task, jobs), "shuffled labels", expected=0.5)
     file = folder / "controls.json"
     records.write_json(file, {"experiment": base.model_dump(mode="json"), "replicates": replicates, "rows": rows})
     return file
+
+
+def _run(experiment: Experiment, folder: Path, task: Task, jobs: int | None) -> list[Point]:
+    """The points of a control, run where they are not finished."""
+    return own(load(compare.carry_out(experiment, folder, task=task, jobs=jobs)), experiment)
+
+
+def own(study: Loaded, experiment: Experiment) -> list[Point]:
+    """The points that an experiment asks for, at its seeds: its study may hold replicates of other settings, budgets and seeds as well."""
+    limits = [budget["limit"] for budget in study.experiment["budgets"]]
+    asked = [(plan.name, dict(setting)) for plan in experiment.algorithms for setting in plan.settings]
+    at = [point for point in study.every_point if point.limit in limits]
+    at = [point for point in at if (point.head["algorithm"]["name"], point.head["setting"]) in asked]
+    kept = [replace(point, cells=tuple(each for each in point.cells if each.record["seed"] in experiment.seeds)) for point in at]
+    return [point for point in kept if point.cells]
 
 
 def against_itself(base: Experiment, replicates: int) -> Experiment:
@@ -69,14 +84,19 @@ def against_itself(base: Experiment, replicates: int) -> Experiment:
     again = [{**_middle(subject), "replicate": number} for number in range(2 * replicates)]
     controls = [plan for plan in others if registry.find("algorithms", plan.path or plan.name).declaration.metadata.get("control")]
     single = [plan.model_copy(update={"settings": (_middle(plan),)}) for plan in controls]
-    return base.model_copy(update={"algorithms": (subject.model_copy(update={"settings": tuple(again)}), *single)})
+    return _plain(base, algorithms=(subject.model_copy(update={"settings": tuple(again)}), *single))
 
 
 def without_labels(base: Experiment) -> Experiment:
     """The first algorithm at its middle setting, once, on pairs whose labels are coins."""
     subject = base.algorithms[0]
     once = subject.model_copy(update={"settings": (_middle(subject),)})
-    return base.model_copy(update={"labels": SHUFFLED, "algorithms": (once,)})
+    return _plain(base, labels=SHUFFLED, algorithms=(once,))
+
+
+def _plain(base: Experiment, **update: Any) -> Experiment:
+    """The experiment at its first budget and as declared: tuned, replicates would become trials and then one setting, not a control."""
+    return base.model_copy(update={"budget": base.budget[:1], "tune": 0, "kl_targets": (), "checkpoint": "last", **update})
 
 
 def _middle(plan: AlgorithmPlan) -> dict[str, Any]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness import control, registry
+from harness import control, registry, trials
 from harness.errors import HarnessError
 from harness.experiment import Experiment, resolve, study_key
 from harness.measure.statistics import Interval
+from harness.report.points import load
+from harness.store.records import write_json
 from harness.types import Defaults
+from tests.report import synthetic
 
 
 def base(**flags: Any) -> Experiment:
@@ -37,6 +41,31 @@ def test_shuffled_labels_are_a_study_of_their_own() -> None:
     found = control.without_labels(base())
     assert (found.labels, [plan.name for plan in found.algorithms], found.cell_count) == ("shuffled", ["dpo"], 2)
     assert study_key(found) != study_key(base())
+
+
+def test_an_experiment_that_tunes_is_controlled_at_declared_settings_and_one_budget() -> None:
+    tuned = base(tune=2, kl_targets=[1.0], checkpoint="best", budget="1x,2x")
+    for found in (control.against_itself(tuned, 3), control.without_labels(tuned)):
+        assert (found.tune, found.kl_targets, found.checkpoint, found.budget) == (0, (), "last", tuned.budget[:1])
+        assert not (trials.tunes(found) or trials.has_tuner(found))
+
+
+def test_replicates_of_other_settings_budgets_and_seeds_are_not_pooled(tmp_path: Path) -> None:
+    """The folder holds an earlier control: more replicates, another middle setting, another budget, a third seed."""
+    given = base(seeds=2)
+    asked = control.against_itself(given, 1).algorithms[0].settings
+    assert [setting["replicate"] for setting in asked] == [0, 1]
+    knob = next(name for name in asked[0] if name != "replicate")
+    others = [{**asked[0], "replicate": 2}, {**asked[0], knob: 0.123}]
+    for index, setting in enumerate((*asked, *others)):
+        for seed in range(3):
+            shutil.move(synthetic.cell(tmp_path, "dpo", 0, seed, setting=setting), tmp_path / "cells" / f"run{index}-{seed}")
+    shutil.move(synthetic.cell(tmp_path, "dpo", 0, 0, setting=asked[0], budget=2), tmp_path / "cells" / "large")
+    write_json(tmp_path / "experiment.json", {"study": "toy-00000000", "budgets": [{"spec": "2epochs", "limit": synthetic.FLOPS}]})
+    found = control.own(load(tmp_path), control.against_itself(given, 1))
+    assert sorted(point.head["setting"]["replicate"] for point in found) == [0, 1]
+    assert all(point.seeds == (0, 1) and point.limit == synthetic.FLOPS for point in found)
+    assert len({point.head["setting"][knob] for point in found}) == 1
 
 
 def test_one_seed_cannot_be_controlled(tmp_path: Path) -> None:
