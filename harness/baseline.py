@@ -31,7 +31,8 @@ def prepare(experiment: Experiment, seed: int, report: Report) -> str:
     before = torch.get_num_threads()
     torch.set_num_threads(experiment.stage_threads)
     try:
-        scene(experiment, seed, Ledger(math.inf), report)
+        if seed in experiment.seeds:  # a seed of trials alone is measured on no evaluation prompt
+            scene(experiment, seed, Ledger(math.inf), report)
         if tunes(experiment) and seed == trial_seed(experiment):
             scene(experiment, seed, Ledger(math.inf), report, trial=True)
     finally:

@@ -96,7 +96,7 @@ class Experiment(Assumptions):
     evaluation_prompts: PositiveInt
     mark_prompts: PositiveInt
     tune: NonNegativeInt = 0  # trials drawn per grid value, beside the declared default
-    tuning_seed: NonNegativeInt | None = None  # None: the first of the seeds
+    tuning_seed: NonNegativeInt | None = None  # None: the one after the largest of the seeds
     tuning_prompts: PositiveInt
     tuning_pairs: PositiveInt = 2000
     kl_targets: Rising = ()

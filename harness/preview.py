@@ -11,7 +11,7 @@ from harness.budget import Budget, amount, budgets
 from harness.experiment import Experiment, cells, study_key
 from harness.measure.targets import MOST
 from harness.price import THROUGHPUT, Estimate, estimate
-from harness.trials import knob_of, trial_seed, trials, tunes
+from harness.trials import caveat, knob_of, trial_seed, trials, tunes
 
 if TYPE_CHECKING:
     from harness.training.ledger import Shape
@@ -66,8 +66,11 @@ def _trials(experiment: Experiment, spending: Mapping[str, Budget], guess: Estim
     aimed = sum(len(plan.settings) * (not experiment.tune) + MOST * len(experiment.kl_targets) for plan in turned)
     more = f" and at most {aimed} for the KL targets" if aimed else ""
     most, price = len(every) + aimed, amount((len(every) + aimed) * budget.limit, experiment.match)
-    time = seconds(math.ceil(most / jobs) * guess.cells[budget.spec])
+    reference = guess.stage * (trial_seed(experiment) not in experiment.seeds)
+    time = seconds(reference + math.ceil(most / jobs) * guess.cells[budget.spec])
     yield (
         f"Tuning before the cells: {len(every)} trials{more}, on seed {trial_seed(experiment)} and tuning prompts; {price} "
         f"charged to tuning, to no cell's budget; about {time} more than the estimate below."
     )
+    if said := caveat(experiment):
+        yield said

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness import registry, settings
 from harness.experiment import Cell, Experiment
-from harness.measure.tuning import DEFAULT, Effort, Trial, Winners, label
+from harness.measure.tuning import DEFAULT, Effort, Trial, Winners, label, reused
 from harness.plan import AlgorithmPlan
 from harness.types import Setting
 
@@ -25,8 +25,13 @@ def has_tuner(experiment: Experiment) -> bool:
 
 
 def trial_seed(experiment: Experiment) -> int:
-    """The one seed on which all trials run: declared, or the first of the comparison."""
-    return experiment.seeds[0] if experiment.tuning_seed is None else experiment.tuning_seed
+    """The one seed on which all trials run: declared, or the one after the largest of the comparison, on which no cell runs."""
+    return max(experiment.seeds) + 1 if experiment.tuning_seed is None else experiment.tuning_seed
+
+
+def caveat(experiment: Experiment) -> str:
+    """What to say where settings are chosen on a seed that they are then reported on; empty where there is nothing to say."""
+    return reused([trial_seed(experiment)], experiment.seeds) if tunes(experiment) else ""
 
 
 def trials(experiment: Experiment, budget: str) -> Iterator[Cell]:

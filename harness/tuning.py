@@ -6,15 +6,16 @@ resumes like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from harness.experiment import Cell, Experiment
 from harness.measure.targets import Reached, nearest, next_knob
-from harness.measure.tuning import Trial, efforts, winners
+from harness.measure.tuning import Trial, efforts, label, winners
 from harness.plan import AlgorithmPlan
-from harness.trials import knob_of, trial, trial_seed, trials, won
+from harness.trials import grid_value, knob_of, trial, trial_seed, trials, won
 from harness.types import Setting
 
 Run = Callable[[Sequence[Cell]], list[Trial]]
@@ -34,29 +35,58 @@ def tuned(experiment: Experiment, budget: str, run: Run) -> Experiment:
 
 def aimed(experiment: Experiment, budget: str, run: Run) -> Experiment:
     """The experiment with every algorithm's knob where its KL on tuning prompts is a target's, searched in rounds of trials."""
-    searches = [Search(experiment, budget, plan, knob) for plan in experiment.algorithms if (knob := knob_of(plan))]
-    wanted = [cell for search in searches for cell in search.scan()]
+    turned = {plan.name: [Search(experiment, budget, each, knob) for each in curves(plan)] for plan, knob in _knobs(experiment)}
+    searches = [search for each in turned.values() for search in each]
+    wanted = [(search, cell) for search in searches for cell in search.scan()]
     while wanted:
-        results = run(wanted)
-        for search in searches:
-            search.learn([(cell, each) for cell, each in zip(wanted, results, strict=True) if cell.algorithm is search.plan])
-        wanted = [cell for search in searches for cell in search.further()]
-    plans = {search.plan.name: search.aimed() for search in searches}
-    return experiment.model_copy(update={"algorithms": tuple(plans.get(plan.name, plan) for plan in experiment.algorithms)})
+        results = run([cell for _, cell in wanted])
+        for (search, cell), each in zip(wanted, results, strict=True):
+            search.learn(cell, each)
+        wanted = [(search, cell) for search in searches for cell in search.further()]
+    plans = [_joined([search.aimed() for search in turned[plan.name]]) if plan.name in turned else plan for plan in experiment.algorithms]
+    return experiment.model_copy(update={"algorithms": tuple(plans)})
+
+
+def curves(plan: AlgorithmPlan) -> list[AlgorithmPlan]:
+    """The plan cut into parts whose grid values differ in the knob alone: with another second setting, KL along it is another curve."""
+    groups: dict[str, list[tuple[dict[str, Setting], dict[str, Any]]]] = {}
+    for setting, note in zip_longest(plan.settings, plan.tuning):
+        groups.setdefault(_along(plan, setting), []).append((setting, note))
+    return [_part(plan, rows) for rows in groups.values()]
+
+
+def _part(plan: AlgorithmPlan, rows: Sequence[tuple[dict[str, Setting], dict[str, Any]]]) -> AlgorithmPlan:
+    notes = tuple(note for _, note in rows if note is not None)
+    return plan.model_copy(update={"settings": tuple(setting for setting, _ in rows), "tuning": notes})
+
+
+def _knobs(experiment: Experiment) -> list[tuple[AlgorithmPlan, str]]:
+    return [(plan, knob) for plan in experiment.algorithms if (knob := knob_of(plan))]
+
+
+def _along(plan: AlgorithmPlan, setting: Mapping[str, Setting]) -> str:
+    """What a grid value says beside the knob, in words; empty where the knob is all."""
+    others = {name: value for name, value in grid_value(plan, setting).items() if name != plan.knob}
+    return label(others) if others else ""
+
+
+def _joined(parts: Sequence[AlgorithmPlan]) -> AlgorithmPlan:
+    settings, notes = ([each for part in parts for each in getattr(part, name)] for name in ("settings", "tuning"))
+    return parts[0].model_copy(update={"settings": tuple(settings), "tuning": tuple(notes)})
 
 
 @dataclass
 class Search:
-    """What is known of one algorithm's KL along its knob: by knob the KL in nats (0 where a run gave none) and the setting."""
+    """What is known of KL along a knob where all else in the grid is the same: by knob KL in nats (None: none measured) and setting."""
 
     experiment: Experiment
     budget: str
     plan: AlgorithmPlan
     knob: str
-    seen: dict[float, float] = field(default_factory=dict)
+    seen: dict[float, float | None] = field(default_factory=dict)
     settings: dict[float, dict[str, Setting]] = field(default_factory=dict)
     spent: dict[float, int] = field(default_factory=dict)
-    trials: list[Trial] = field(default_factory=list)
+    trials: int = 0
 
     def scan(self) -> list[Cell]:
         """A trial for every grid value."""
@@ -73,34 +103,40 @@ class Search:
                 found.setdefault(knob, self._cell({**self.settings[at.knob], self.knob: self._whole(knob)}, target))
         return list(found.values())
 
-    def learn(self, results: Sequence[tuple[Cell, Trial]]) -> None:
-        """Take in what trials measured."""
-        for cell, each in results:
-            knob = float(cell.setting[self.knob])
-            self.seen[knob], self.settings[knob] = each.kl or 0.0, dict(cell.setting)
-            self.trials.append(each)
+    def learn(self, cell: Cell, found: Trial) -> None:
+        """Take in what a trial measured: no KL where it failed or diverged, so that nothing is concluded from it."""
+        knob = float(cell.setting[self.knob])
+        self.seen[knob] = found.kl if found.status == "finished" else None
+        self.settings[knob] = dict(cell.setting)
+        self.trials += 1
 
     def aimed(self) -> AlgorithmPlan:
-        """The plan at the knobs nearest to the targets, each once, with what every target came to."""
-        near = [found for target in self.experiment.kl_targets if (found := nearest(self.seen, target)) is not None]
-        knobs = list(dict.fromkeys(each.knob for each in near))
-        if not knobs:
-            return self.plan
-        targets = [{**each._asdict(), "words": each.words(self.knob, self.seen)} for each in near]
-        notes = tuple({**self._note(knob), "targets": targets, "kl_trials": len(self.trials)} for knob in knobs)
-        return self.plan.model_copy(update={"settings": tuple(self.settings[knob] for knob in knobs), "tuning": notes})
+        """The plan at the knobs nearest to the targets, each once, with what every target came to; as it is where no trial gave a KL."""
+        near = {target: nearest(self.seen, target) for target in self.experiment.kl_targets}
+        knobs = dict.fromkeys(found.knob for found in near.values() if found is not None)
+        settings = [self.settings[knob] for knob in knobs] or list(self.plan.settings)
+        about = {"targets": [self._outcome(target, found) for target, found in near.items()], "kl_trials": self.trials}
+        notes = tuple({**self._note(setting), **about} for setting in settings)
+        return self.plan.model_copy(update={"settings": tuple(settings), "tuning": notes})
 
-    def _note(self, knob: float) -> dict[str, Any]:
-        """What tuning said of the grid value whose setting this knob took over, now at this knob."""
-        others = {name: value for name, value in self.settings[knob].items() if name != self.knob}
+    def _outcome(self, target: float, found: Reached | None) -> dict[str, Any]:
+        """What a target came to, the curve named where the algorithm has several."""
+        known = {"target": target, "reached": False} if found is None else found._asdict()
+        words = "not reached: no trial gave a KL" if found is None else found.words(self.knob, self.seen)
+        along = _along(self.plan, self.plan.settings[0])
+        return {**known, "words": f"{along}: {words}" if along else words}
+
+    def _note(self, taken: Mapping[str, Setting]) -> dict[str, Any]:
+        """What tuning said of the grid value whose setting was taken over, now at the knob of this one."""
+        others = {name: value for name, value in taken.items() if name != self.knob}
         for setting, note in zip(self.plan.settings, self.plan.tuning, strict=False):
             if {name: value for name, value in setting.items() if name != self.knob} == others:
-                return {**note, "grid": {**note["grid"], self.knob: self.settings[knob][self.knob]}}
-        grid = {name: value for name, value in self.settings[knob].items() if name not in self.plan.search}
-        return {"tuned": False, "grid": grid, "seed": trial_seed(self.experiment), "drawn": self.experiment.tune}
+                return {**note, "grid": {**note["grid"], self.knob: taken[self.knob]}}
+        base = {"seed": trial_seed(self.experiment), "drawn": self.experiment.tune}
+        return {"tuned": False, "grid": grid_value(self.plan, taken), **base}
 
     def _cell(self, setting: dict[str, Setting], target: float | None) -> Cell:
-        return trial(self.experiment, self.budget, self.plan, setting, {"target": target, "grid": {self.knob: setting[self.knob]}})
+        return trial(self.experiment, self.budget, self.plan, setting, {"target": target, "grid": grid_value(self.plan, setting)})
 
     def _whole(self, knob: float) -> Setting:
         """The knob in the type that the grid gives it."""

@@ -12,7 +12,7 @@ import pytest
 
 from harness.experiment import Cell, Experiment, cell_fingerprint, cells, resolve
 from harness.measure.tuning import AIMED, Trial, label
-from harness.trials import has_tuner, trial_seed, trials, tunes
+from harness.trials import caveat, has_tuner, trial_seed, trials, tunes
 from harness.tuning import tuned
 from harness.types import Defaults
 
@@ -30,10 +30,10 @@ Measured = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 @pytest.fixture
 def asked(tmp_path: Path) -> Callable[..., Experiment]:
-    def make(grid: str = "(2.0, 0.5)", **flags: Any) -> Experiment:
-        for name in ("one", "two"):
+    def make(grid: str = "(2.0, 0.5)", names: Sequence[str] = ("one", "two"), **flags: Any) -> Experiment:
+        for name in names:
             (tmp_path / f"{name}.py").write_text(LOSS.format(grid=grid))
-        paths = [str(tmp_path / f"{name}.py") for name in ("one", "two")]
+        paths = [str(tmp_path / f"{name}.py") for name in names]
         return resolve({"task": "t", "algorithms": paths, **flags}, None, Defaults(algorithms=("x",), model="tiny-64"))
 
     return make
@@ -83,7 +83,7 @@ def test_points_repeat_with_their_seed_differ_with_another_and_a_longer_draw_beg
 
 
 def test_a_trial_is_no_cell_of_the_same_setting(asked: Callable[..., Experiment]) -> None:
-    given = asked(tune=1)
+    given = asked(tune=1, tuning_seed=0)
     default = next(trials(given, "2epochs"))
     cell = next(cells(given))
     assert (default.setting, default.seed) == (dict(cell.setting), cell.seed)
@@ -122,7 +122,14 @@ def test_what_is_not_asked_for_is_not_run(asked: Callable[..., Experiment]) -> N
         True,
         False,
     )
-    assert (trial_seed(asked(seeds="4,5")), trial_seed(asked(tuning_seed=9))) == (4, 9)
+
+
+def test_trials_run_on_a_seed_that_no_result_comes_from_unless_one_is_named_and_then_it_is_said(asked: Callable[..., Experiment]) -> None:
+    assert (trial_seed(asked(seeds="5,4")), trial_seed(asked(seeds="5,4", tuning_seed=9))) == (6, 9)
+    assert {cell.seed for cell in trials(asked(tune=1, seeds="5,4"), "2epochs")} == {6}
+    assert caveat(asked(tune=1, seeds="5,4")) == caveat(asked(tune=1, seeds="5,4", tuning_seed=9)) == ""
+    assert caveat(asked(seeds="5,4", tuning_seed=4)) == ""  # nothing is tuned
+    assert caveat(asked(tune=1, seeds="5,4", tuning_seed=4)).startswith("Settings were chosen on seed 4, which the results include")
 
 
 def test_kl_targets_become_the_grid(asked: Callable[..., Experiment]) -> None:
@@ -144,6 +151,37 @@ def test_a_target_out_of_reach_is_a_finding_and_the_nearest_knob_runs(asked: Cal
     assert only == {"beta": 2.0}
     (target,) = (next(cells(found)).tuning or {})["targets"]
     assert (target["reached"], target["words"]) == (False, "not reached: lowest KL 1.20 at beta 2")
+
+
+def test_a_second_setting_of_the_grid_has_a_curve_of_its_own(asked: Callable[..., Experiment]) -> None:
+    """KL = gap / beta: .8 is at beta 1.25 for a gap of 1 and at beta 5 for one of 4; both run, and neither is taken for the other."""
+    world = World(lambda setting: {"kl": float(setting["gap"]) / float(setting["beta"])})
+    found = tuned(asked(kl_targets=[0.8], set=["one.gap=1,4"], names=("one",)), "2epochs", world)
+    narrow, wide = settings_of(found, "one")
+    assert (narrow["gap"], wide["gap"]) == (1.0, 4.0)
+    assert float(narrow["beta"]) == pytest.approx(1.25, rel=0.1)
+    assert float(wide["beta"]) == pytest.approx(5.0, rel=0.1)
+    notes = [dict(cell.tuning or {}) for cell in cells(found)]
+    assert [note["grid"] for note in notes] == [narrow, wide]
+    assert [note["targets"][0]["words"].partition(":")[0] for note in notes] == ["gap=1", "gap=4"]
+    grids = [dict(cell.trial or {})["grid"] for cell in world.ran]
+    assert all(set(grid) == {"beta", "gap"} for grid in grids)
+
+
+def test_nothing_is_concluded_from_a_trial_without_a_kl(asked: Callable[..., Experiment]) -> None:
+    def lost_at_two(setting: Mapping[str, Any]) -> dict[str, Any]:
+        return {"status": "failed", "kl": None} if setting["beta"] == 2 else {"kl": 1 / float(setting["beta"])}
+
+    found = tuned(asked(kl_targets=[0.3]), "2epochs", World(lost_at_two))
+    (target,) = (next(cells(found)).tuning or {})["targets"]
+    assert (target["reached"], target["words"]) == (False, "not reached: lowest KL 2.00 at beta 0.5")
+
+
+def test_a_search_whose_trials_were_all_lost_keeps_the_grid_and_says_so(asked: Callable[..., Experiment]) -> None:
+    found = tuned(asked(kl_targets=[0.3]), "2epochs", World(lambda setting: {"status": "diverged", "kl": None}))
+    assert settings_of(found, "one") == [{"beta": 2.0}, {"beta": 0.5}]
+    said = [each["words"] for cell in cells(found) for each in (cell.tuning or {})["targets"]]
+    assert said == ["not reached: no trial gave a KL"] * 4
 
 
 def test_targets_after_tuning_are_looked_for_at_the_tuned_settings(asked: Callable[..., Experiment]) -> None:

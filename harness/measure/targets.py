@@ -16,7 +16,8 @@ MOST = 6  # trials that one target may add to the scan
 STEP = 4.0  # factor by which the search goes beyond an end of what was seen
 FINEST = 1.5  # ratio of neighbouring knobs below which a gap without a bracket is not searched
 
-Seen = Mapping[float, float]
+Seen = Mapping[float, float | None]
+"""KL (nats) by knob; None where a run gave none, which is not tried again and from which nothing is concluded."""
 
 
 class Reached(NamedTuple):
@@ -31,17 +32,18 @@ class Reached(NamedTuple):
         """``reached: KL 1.02 at beta 0.9``, or what the trials had instead."""
         if self.reached:
             return f"reached: KL {self.kl:.2f} at {name} {self.knob:g}"
-        low, high = min(seen, key=lambda knob: seen[knob]), max(seen, key=lambda knob: seen[knob])
-        if self.target < seen[low]:
-            return f"not reached: lowest KL {seen[low]:.2f} at {name} {low:g}"
-        if self.target > seen[high]:
-            return f"not reached: highest KL {seen[high]:.2f} at {name} {high:g}"
+        known = {knob: kl for knob, kl in seen.items() if kl is not None}
+        low, high = min(known, key=lambda knob: known[knob]), max(known, key=lambda knob: known[knob])
+        if self.target < known[low]:
+            return f"not reached: lowest KL {known[low]:.2f} at {name} {low:g}"
+        if self.target > known[high]:
+            return f"not reached: highest KL {known[high]:.2f} at {name} {high:g}"
         return f"not reached in {len(seen)} trials: nearest KL {self.kl:.2f} at {name} {self.knob:g}"
 
 
 def nearest(seen: Seen, target: float) -> Reached | None:
     """The trial nearest to the target in log KL; None where no trial has a KL above 0."""
-    moved = {knob: kl for knob, kl in seen.items() if kl > 0}
+    moved = {knob: kl for knob, kl in seen.items() if kl}
     if not moved:
         return None
     knob = min(moved, key=lambda each: (_miss(moved[each], target), each))
@@ -57,7 +59,7 @@ def next_knob(seen: Seen, target: float, spent: int) -> float | None:
     found = nearest(seen, target)
     if found is None or found.reached or spent >= MOST:
         return None
-    moved = sorted((knob, kl) for knob, kl in seen.items() if kl > 0)
+    moved = sorted((knob, kl) for knob, kl in seen.items() if kl)
     gaps = list(pairwise(moved))
     brackets = [(low, high) for low, high in gaps if (low[1] - target) * (high[1] - target) < 0]
     if brackets:

@@ -6,7 +6,7 @@ are printed beside it, and nothing here is measured on evaluation prompts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -124,6 +124,18 @@ def efforts(trials: Sequence[Trial]) -> dict[str, Effort]:
         lost = so_far.diverged + (each.status == "diverged")
         found[each.algorithm] = Effort(so_far.trials + 1, lost, so_far.flops + each.flops, each.control)
     return found
+
+
+def reused(tuning: Iterable[int], reported: Iterable[int]) -> str:
+    """One sentence where settings were chosen on seeds that they are reported on; empty where no seed is among both."""
+    both = sorted({*tuning} & {*reported})
+    if not both:
+        return ""
+    named = f"seed{'s' if len(both) > 1 else ''} {', '.join(map(str, both))}"
+    return (
+        f"Settings were chosen on {named}, which the results include: a winner was picked by what this SFT model and these pairs gave, "
+        "so its numbers there are too high. Leave tuning_seed out, or name one that is not among the seeds."
+    )
 
 
 def effort_spread(spent: Mapping[str, Effort]) -> float | None:

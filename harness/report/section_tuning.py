@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from harness.measure.tuning import EQUAL, SELECTIONS, effort_spread, label, order
+from harness.measure.tuning import EQUAL, SELECTIONS, effort_spread, label, order, reused
 from harness.report import figure_tuning
 from harness.report.numbers import interval_of, shown
 from harness.report.points import Loaded, Point
 from harness.report.section import Grid, Looks, Section
 from harness.report.tuned import Tried, best_rows, checkpoint_rows, interval_text, search_rows, target_rows
+from harness.store.records import Row
 
 UNTUNED = (
     "Untuned: every algorithm ran at its declared settings, which were not found with equal effort; a tuned comparison (--tune) may come "
@@ -33,7 +34,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
         paragraphs=[_what(study, tried), *_judge(tried), _effort(tried), *_order(tried), *_lost(found), _rule(study, bool(checkpoints))],
         figures=[drawn] if drawn else [],
         tables=[table for table in tables if table is not None],
-        cautions=list(_cautions(tried)),
+        cautions=list(_cautions(study, tried)),
     )
 
 
@@ -61,6 +62,10 @@ def _judge(tried: Tried) -> Iterator[str]:
         f"The tuning judge is common to all: a reward model fitted on {tried.judge.get('pairs', '?')} pairs that no algorithm trains on "
         f"and the evaluation's judge never saw. Held-out pairs that it ranks as labelled: {quality}."
     )
+
+
+def _seeds(records: Iterable[Row]) -> set[int]:
+    return {int(record.get("seed", 0)) for record in records}
 
 
 def _effort(tried: Tried) -> str:
@@ -116,8 +121,10 @@ def _rule(study: Loaded, scored: bool) -> str:
     return f"Checkpoint rule, the same for all: last. Results are those of the end of every run.{also}"
 
 
-def _cautions(tried: Tried) -> Iterator[str]:
+def _cautions(study: Loaded, tried: Tried) -> Iterator[str]:
     """What stands at the top of the page."""
+    if said := reused(_seeds(tried.records.values()), _seeds(cell.record for cell in study.cells)):
+        yield said
     spread = effort_spread(tried.spent)
     if spread is not None and spread > EQUAL:
         yield _effort(tried)

@@ -110,10 +110,11 @@ def search_rows(experiment: Mapping[str, Any]) -> Grid | None:
 
 def target_rows(found: Sequence[Point]) -> Grid | None:
     """What every KL target came to, by algorithm; a target that no trial came near is a row like any other."""
-    rows: dict[tuple[str, float], list[str]] = {}
+    rows: dict[tuple[str, float, str], list[str]] = {}
     for point in found:
         for each in (point.head.get("tuning") or {}).get("targets") or ():
-            rows[point.algorithm, float(each["target"])] = [point.title, f"{each['target']:g}", str(each["words"])]
+            said = str(each["words"])  # names the curve, of which an algorithm with a second setting in its grid has several
+            rows[point.algorithm, float(each["target"]), said] = [point.title, f"{each['target']:g}", said]
     headings = ["algorithm", "target, nats", "what the search found on tuning prompts"]
     return Grid(headings, list(rows.values()), "KL targets: the knob was searched until its KL was within 10 %.", 9) if rows else None
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from harness.measure import targets
 
 
-def searched(curve: Callable[[float], float], target: float, grid: tuple[float, ...]) -> tuple[dict[float, float], int]:
+def searched(curve: Callable[[float], float], target: float, grid: tuple[float, ...]) -> tuple[targets.Seen, int]:
     """What was seen at the end of a search, and how many trials it added to the scan."""
-    seen, spent = {knob: curve(knob) for knob in grid}, 0
+    seen: dict[float, float | None] = {knob: curve(knob) for knob in grid}
+    spent = 0
     while (knob := targets.next_knob(seen, target, spent)) is not None:
         assert knob not in seen
         seen[knob], spent = curve(knob), spent + 1
@@ -71,10 +72,14 @@ def test_a_grid_that_is_near_enough_needs_no_trial() -> None:
 
 
 def test_a_knob_that_diverged_is_not_tried_again_and_a_scan_that_all_diverged_ends() -> None:
-    """A run without a KL stands as 0."""
-    assert targets.next_knob({1.0: 0.0, 2.0: 0.0}, 1.0, 0) is None
-    assert targets.nearest({1.0: 0.0}, 1.0) is None
-    assert targets.next_knob({1.0: 2.0, 0.25: 0.0}, 4.0, 1) is None
+    assert targets.next_knob({1.0: None, 2.0: None}, 1.0, 0) is None
+    assert targets.nearest({1.0: None, 2.0: 0.0}, 1.0) is None
+    assert targets.next_knob({1.0: 2.0, 0.25: None}, 4.0, 1) is None
+
+
+def test_a_run_without_a_kl_is_no_lowest_kl() -> None:
+    seen: dict[float, float | None] = {8.0: None, 2.0: 1.2, 0.5: 3.0}
+    assert targets.nearest(seen, 0.5).words("beta", seen) == "not reached: lowest KL 1.20 at beta 2"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("spent", [targets.MOST, targets.MOST + 3])

@@ -74,6 +74,25 @@ def test_the_winner_is_the_trial_with_the_best_score_and_its_points_are_named_by
     assert {point.knob for point in points(study) if point.algorithm == "dpo"} == {"0.5", "0.1", "0.03"}
 
 
+def test_settings_chosen_on_a_seed_that_is_reported_are_a_caution(tuned: Path, tmp_path: Path) -> None:
+    """The synthetic trials ran on seed 0, as the cells did; a study whose trials ran on another seed has no such caution."""
+    assert any("chosen on seed 0, which the results include" in said for said in room(tuned).cautions)
+    synthetic.tuned(tmp_path)
+    for path in (tmp_path / "trials").glob("*/record.json"):
+        write_json(path, {**json.loads(path.read_text()), "seed": 1})
+    assert not any("chosen on" in said for said in room(tmp_path).cautions)
+
+
+def test_every_curve_of_an_algorithm_has_its_row_for_a_target(tmp_path: Path) -> None:
+    synthetic.tuned(tmp_path, ("dpo",))
+    for place, path in enumerate(sorted((tmp_path / "cells").glob("*/record.json"))):
+        record = json.loads(path.read_text())
+        record["tuning"]["targets"] = [{"target": 0.5, "reached": True, "words": f"gap={place}: reached: KL 0.52 at beta 1"}]
+        write_json(path, record)
+    table = next(each for each in room(tmp_path).tables if "target, nats" in each.headings)
+    assert len(table.rows) == len({row[2] for row in table.rows}) == 3
+
+
 def test_a_target_that_was_not_reached_is_a_finding(tuned: Path) -> None:
     made = room(tuned)
     assert any("dpo at KL 2 (not reached: highest KL 1.20 at beta 0.1)" in said for said in made.paragraphs)
