@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import superseding
 from harness.budget import Budget, budgets
 from harness.data.shapes import shape
 from harness.execute.local import Job, run_jobs
-from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
+from harness.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
 from harness.measure.tuning import Trial, trial
 from harness.progress import GridView
 from harness.store import records, temperatures
-from harness.trials import trial_seed, tunes
+from harness.store.standing import restate
+from harness.superseding import settled
+from harness.trials import caveat, trial_seed, tunes
 from harness.tuning import tuned
 from harness.types import Task
 
@@ -44,7 +47,7 @@ def carry_out(
         {**experiment.model_dump(mode="json"), **_note(experiment, spending, task), **_plan(experiment, study)},
     )
     for plan in experiment.algorithms:
-        _supersede(study, plan)
+        superseding.edited(study, plan)
     workers = jobs or processes(size.blocks + size.head, experiment.threads)
     experiment = _tuned(experiment, study, _trial_budget(spending), workers, verbose=verbose, force=force)
     todo = list(_jobs(experiment, study, spending, force))
@@ -72,11 +75,7 @@ def _plan(experiment: Experiment, study: Path) -> dict[str, Any]:
 
 def failures(study: Path) -> list[str]:
     """Names of the cells and trials whose record says failed."""
-    return [folder.name for folder in _folders(study) if records.status(folder) == "failed"]
-
-
-def _folders(study: Path) -> list[Path]:
-    return [*sorted((study / "cells").glob("*")), *sorted((study / "trials").glob("*"))]
+    return [folder.name for folder in superseding.folders(study) if records.status(folder) == "failed"]
 
 
 def _trial_budget(spending: Mapping[str, Budget]) -> Budget:
@@ -85,25 +84,34 @@ def _trial_budget(spending: Mapping[str, Budget]) -> Budget:
 
 
 def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *, verbose: bool, force: bool) -> Experiment:
-    """The experiment with the settings that its trials chose; as it is where none are asked for. Trials that have a record are kept."""
+    """The experiment with the settings that its trials chose; as it is where none are asked for. Trials that have a record are kept.
+
+    A trial that has a record may have been run for another reason. It then says the new one, the first of this comparison, in its record,
+    from which pages are made; whoever wants it here is told his own.
+    """
     if not tunes(experiment):
         return experiment
+    if said := caveat(experiment):
+        print(said)
     done: set[Path] = set()
     ran: set[Path] = set()
 
     def run(wanted: Sequence[Cell]) -> list[Trial]:
         marks = [cell_fingerprint(experiment, cell, budget.limit)[:8] for cell in wanted]
         folders = [_folder(study, cell, mark) for cell, mark in zip(wanted, marks, strict=True)]
-        left = {
-            folder: cell for folder, cell in zip(folders, wanted, strict=True) if (force and folder not in done) or not _settled(folder)
-        }
+        left = {folder: cell for folder, cell in zip(folders, wanted, strict=True) if (force and folder not in done) or not settled(folder)}
         if left:
             _execute(experiment, list(_trial_jobs(experiment, budget, left, prepared=bool(ran))), workers, verbose)
             ran.update(left)
-        done.update(folders)
-        return [trial(records.read_one(folder)) for folder in folders]
+        for folder, cell in zip(folders, wanted, strict=True):
+            if folder not in done:
+                restate(folder, cell.trial or {})
+                done.add(folder)
+        return [trial({**records.read_one(folder), "trial_of": cell.trial}) for folder, cell in zip(folders, wanted, strict=True)]
 
-    return tuned(experiment, budget.spec, run)
+    found = tuned(experiment, budget.spec, run)
+    superseding.retuned(study, found, done)
+    return found
 
 
 def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell], *, prepared: bool) -> Iterator[Job]:
@@ -151,7 +159,7 @@ def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budge
             continue
         budget = spending[cell.budget]
         folder = _folder(study, cell, cell_fingerprint(experiment, cell, budget.limit)[:8])
-        if force or not _settled(folder):
+        if force or not settled(folder):
             yield cell.label, _run_cell, (experiment, cell, budget, folder)
         elif _lacks(experiment, folder) and (folder / records.POLICY).is_dir():
             yield f"temperatures-{cell.label}", _measure_temperatures, (experiment, seed, folder, False)
@@ -178,29 +186,6 @@ def _folder(study: Path, cell: Cell, mark: str) -> Path:
     room = "cells" if cell.trial is None else "trials"
     known = sorted(study.glob(f"{room}/*-seed{cell.seed}-{mark}"))
     return known[0] if known else study / room / f"{cell.label}-{mark}"
-
-
-def _settled(folder: Path) -> bool:
-    """Whether a cell needs no run: it finished or diverged, be it before an edit since undone. One that failed is tried again."""
-    if records.status(folder) == "superseded":
-        records.supersede(folder, superseded=False)
-    return records.status(folder) in ("finished", "diverged")
-
-
-def _supersede(study: Path, plan: AlgorithmPlan) -> None:
-    """Keep, but leave out of reports, records that another version of the algorithm's file made; a changed default counts as one."""
-    old = [folder for folder in _folders(study) if _made_by_another(folder, plan)]
-    for folder in old:
-        records.supersede(folder)
-    if old:
-        print(f"{plan.name} changed: {len(old)} record{'s' if len(old) > 1 else ''} kept as superseded, its cells run anew")
-
-
-def _made_by_another(folder: Path, plan: AlgorithmPlan) -> bool:
-    if records.status(folder) in (None, "superseded"):
-        return False
-    algorithm = json.loads((folder / records.RECORD).read_text(encoding="utf-8")).get("algorithm", {})
-    return bool(algorithm.get("name") == plan.name and algorithm.get("hash") != plan.sha256)
 
 
 def processes(weights: int, threads: int) -> int:

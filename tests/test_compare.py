@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness import compare
+from harness import compare, superseding
 from harness.budget import Budget
 from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, resolve
 from harness.store import records
+from harness.trials import trials
 from harness.types import Defaults
 
 BUDGET = Budget("2epochs", "flops", 1e12, 1e12)
 SPENDING = {"2epochs": BUDGET, "4epochs": Budget("4epochs", "flops", 2e12, 2e12)}
 
 
-def experiment(*names: str, **flags: str) -> Experiment:
+def experiment(*names: str, **flags: Any) -> Experiment:
     return resolve({"task": "toy", "algorithms": list(names), **flags}, None, Defaults(algorithms=("dpo",), model="tiny-64"))
 
 
@@ -33,7 +35,7 @@ def recorded(folder: Path, status: str, plan: AlgorithmPlan | None = None) -> Pa
 
 def left(given: Experiment, study: Path, *, force: bool = False) -> set[str]:
     for plan in given.algorithms:
-        compare._supersede(study, plan)
+        superseding.edited(study, plan)
     return {name for name, _, _ in compare._cell_jobs(given, study, SPENDING, 0, force)}
 
 
@@ -44,6 +46,60 @@ def test_what_finished_or_diverged_is_skipped_and_what_failed_is_tried_again(tmp
         recorded(folder_of(tmp_path, given, cell), status)
     assert left(given, tmp_path) == {third.label}
     assert left(given, tmp_path, force=True) == {first.label, second.label, third.label}
+
+
+def tried(study: Path, given: Experiment, cell: Cell, about: dict[str, Any], score: float = 0.0) -> Path:
+    """A trial of an earlier comparison, run for the reason ``about``."""
+    folder = study / "trials" / f"{cell.label}-{cell_fingerprint(given, cell, BUDGET.limit)[:8]}"
+    found = {"tuning_score": {"value": score}, "kl": {"value": 1.0}}
+    record = {"kind": "trial", "status": "finished", "trial_of": about, "setting": dict(cell.setting), "seed": cell.seed}
+    record |= {"algorithm": {"name": cell.algorithm.name}, "fingerprint": cell_fingerprint(given, cell, BUDGET.limit)}
+    with records.CellWriter(folder) as writer:
+        writer.finish({**record, "checkpoints": [{"mark": 1.0, "final": True, "metrics": found}]}, {})
+    return folder
+
+
+def tuned(given: Experiment, study: Path) -> Experiment:
+    """The experiment as its trials, which all have a record, leave it."""
+    return compare._tuned(given, study, BUDGET, 1, verbose=False, force=False)
+
+
+def test_a_trial_that_was_run_for_another_reason_takes_part_in_this_comparison_and_its_record_says_so(tmp_path: Path) -> None:
+    """Every trial was run on the way to a KL; now the same runs are grid values and drawn points, and the drawn ones score higher."""
+    given = experiment("dpo", tune=1, kl_targets=[1.0])
+    wanted = list(trials(given, "2epochs"))
+    folders = [tried(tmp_path, given, cell, {"target": 2.0, "grid": {}}, score=float((cell.trial or {})["index"])) for cell in wanted]
+    (plan,) = tuned(given, tmp_path).algorithms
+    assert all(note["tuned"] for note in plan.tuning)
+    assert all("learning_rate" in setting for setting in plan.settings)
+    on_disk = [records.read_one(folder)["trial_of"] for folder in folders]
+    assert on_disk == [dict(cell.trial or {}) for cell in wanted]  # not what the search for a KL, which came later, asked them for
+
+
+def ran_tuned(study: Path, given: Experiment, cell: Cell, **record: Any) -> Path:
+    folder = recorded(folder_of(study, given, cell), "finished", cell.algorithm)
+    records.write_json(folder / records.RECORD, {**records.read_one(folder), "setting": dict(cell.setting), **record})
+    return folder
+
+
+def test_what_an_earlier_tuning_chose_is_left_out_by_name_and_current_again_when_it_is_chosen_again(tmp_path: Path) -> None:
+    given = experiment("dpo", tune=1)
+    wanted = list(trials(given, "2epochs"))
+    for cell in wanted:
+        tried(tmp_path, given, cell, dict(cell.trial or {}), score=float((cell.trial or {})["index"]))
+    other_seed = tried(tmp_path, given, wanted[0]._replace(seed=7), dict(wanted[0].trial or {}), score=99.0)
+    winners = [ran_tuned(tmp_path, given, cell, tuning={"tuned": True}) for cell in cells(tuned(given, tmp_path))]
+    declared = list(cells(given))
+    stale, plain = ran_tuned(tmp_path, given, declared[0], tuning={"tuned": True}), ran_tuned(tmp_path, given, declared[1])
+    (foreign,) = [ran_tuned(tmp_path, given, cell, tuning={"tuned": True}) for cell in list(cells(experiment("ipo")))[:1]]
+    after = tuned(given, tmp_path)
+    assert [records.status(folder) for folder in (stale, other_seed)] == ["superseded"] * 2
+    assert {records.status(folder) for folder in (*winners, plain, foreign)} == {"finished"}
+    records.write_json(tmp_path / records.EXPERIMENT, {})
+    assert f"{stale.name}: {superseding.RETUNED}" in records.read(tmp_path).skipped
+    assert left(given, tmp_path) == {declared[2].label}  # asked for again, the stale one needs no run
+    assert records.status(stale) == "finished"
+    assert len(after.algorithms[0].settings) == len(declared)
 
 
 def test_a_budget_added_to_a_finished_grid_runs_alone(tmp_path: Path) -> None:

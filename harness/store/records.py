@@ -200,12 +200,6 @@ def status(folder: Path) -> str | None:
     return None if not record else "superseded" if record.get("superseded") else str(record.get("status"))
 
 
-def supersede(folder: Path, *, superseded: bool = True) -> None:
-    """Mark a cell as superseded (kept on disk, left out by ``read``), or as current again, byte for byte what it was."""
-    record = {name: value for name, value in _mapping(folder / RECORD).items() if name != "superseded"}
-    write_json(folder / RECORD, record | ({"superseded": True} if superseded else {}))
-
-
 def _records(parent: Path, kind: str, skipped: list[str], unfinished: list[str]) -> Iterable[tuple[Path, Row]]:
     for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
         if not folder.is_dir() or folder.name == "superseded" or folder.name.startswith("."):
@@ -221,8 +215,10 @@ def _records(parent: Path, kind: str, skipped: list[str], unfinished: list[str])
         if record.get("schema") != SCHEMA or record.get("kind") != kind:
             found = f"schema {record.get('schema')!r}, kind {record.get('kind')!r}"
             skipped.append(f"{folder.name}: {found}; this version reads schema {SCHEMA}, kind {kind!r}")
-        elif not record.get("superseded"):
+        elif not (superseded := record.get("superseded")):
             yield folder, record
+        elif isinstance(superseded, str):
+            skipped.append(f"{folder.name}: {superseded}")
 
 
 def _mapping(path: Path) -> Row:

@@ -12,7 +12,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.store import files, records
-from harness.store.records import CellWriter, read, studies, supersede, write_json
+from harness.store.records import CellWriter, read, studies, write_json
+from harness.store.standing import restate, supersede
 
 RECORD = {"kind": "cell", "status": "finished", "seed": 0}
 
@@ -112,6 +113,28 @@ def test_superseded_records_stay_on_disk_and_out_of_sight(tmp_path: Path) -> Non
     found = read(tmp_path)
     assert (found.cells, found.skipped, found.unfinished) == ((), (), ())
     assert json.loads((marked / "record.json").read_text())["superseded"] is True
+
+
+def test_what_is_superseded_for_a_reason_is_named_with_it_and_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    marked = finished(study(tmp_path) / "cells" / "marked")
+    before = (marked / "record.json").read_bytes()
+    supersede(marked, superseded="tuned otherwise since")
+    found = read(tmp_path)
+    assert (found.cells, found.skipped) == ((), ("marked: tuned otherwise since",))
+    assert records.status(marked) == "superseded"
+    supersede(marked, superseded=False)
+    assert (marked / "record.json").read_bytes() == before
+    supersede(tmp_path / "cells" / "nothing")
+    assert not (tmp_path / "cells" / "nothing").exists()
+
+
+def test_a_trial_is_restated_and_keeps_its_numbers(tmp_path: Path) -> None:
+    trial = finished(study(tmp_path) / "trials" / "one", kind="trial")
+    before = json.loads((trial / "record.json").read_text())
+    restate(trial, {"index": 0, "grid": {"beta": 0.5}})
+    assert json.loads((trial / "record.json").read_text()) == before | {"trial_of": {"index": 0, "grid": {"beta": 0.5}}}
+    restate(tmp_path / "trials" / "nothing", {"index": 0})
+    assert not (tmp_path / "trials" / "nothing").exists()
 
 
 def test_numbers_become_json_and_not_a_number_becomes_null(tmp_path: Path) -> None:
