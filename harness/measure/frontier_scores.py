@@ -62,11 +62,19 @@ def value_at(steps: Steps, kl: float) -> Array:
     return found
 
 
-def dominated(kl: Array, value: Array, rivals_kl: Array, rivals_value: Array) -> Array:
-    """The share of the points that some rival's point beats: no more KL and no less value, one of the two strictly."""
-    no_worse = (rivals_kl[None] <= kl[:, None]) & (rivals_value[None] >= value[:, None])
-    strictly = (rivals_kl[None] < kl[:, None]) | (rivals_value[None] > value[:, None])
-    share: Array = (no_worse & strictly).any(1).mean(0)
+def dominated(chooser: Half, scorer: Half, rivals_chooser: Half, rivals_scorer: Half) -> Array:
+    """The share of the points that a rival's point beats: no more KL and no less value, one of the two strictly.
+
+    The rival of each point is the best of those with no more KL, chosen on one half of the prompts; whether it beats the point is
+    asked of the other half, for among many rivals some look better by chance.
+    """
+    if not len(rivals_chooser.kl):
+        return np.zeros_like(chooser.start)
+    below = rivals_chooser.kl[None] <= chooser.kl[:, None]
+    best = np.where(below, rivals_chooser.value[None], -np.inf).argmax(1)
+    kl, value = (np.take_along_axis(each, best, 0) for each in (rivals_chooser.kl, rivals_scorer.value))
+    strictly = (value > scorer.value) | (kl < chooser.kl)
+    share: Array = (below.any(1) & (value >= scorer.value) & strictly).mean(0)
     return share
 
 
@@ -84,6 +92,6 @@ def optimal_gain(line_kl: Array, line_value: Array, kl: Array) -> Array:
 
 
 def reached(compute: Array, value: Array, level: float) -> Array:
-    """The least ``compute`` (points,) at which ``value`` (points, resamples) is ``level`` or more; NaN where it never is."""
-    least = np.where(value >= level, compute[:, None], np.inf).min(0)
-    return np.where(np.isfinite(least), least, np.nan)
+    """The least ``compute`` (points,) at which ``value`` (points, resamples) is ``level`` or more; infinite where it never is."""
+    least: Array = np.where(value >= level, compute[:, None], np.inf).min(0)
+    return least

@@ -68,15 +68,22 @@ def _design(kl: Array, form: Form) -> tuple[Array, Array]:
     return d, -d * d if form == "best-of-n" else -d * np.log(d)
 
 
-def peak(kl: Array, chosen: Array, scored: Array) -> tuple[Array, Array]:
-    """The KL at which a curve is highest and its drop from there to its last point in KL, both (resamples,).
+def drops(kl: ArrayLike, values: ArrayLike, seen: ArrayLike) -> tuple[Array, Array]:
+    """A curve's fall from its peak to its last point in KL, for every seed and prompt, and where both were seen; each (seeds, prompts).
 
-    All are (points, resamples). The peak is found in ``chosen`` and the drop read in ``scored``, measured on other prompts: the highest
-    of noisy values is too high. A curve that is highest at its end has drop 0.
+    ``values`` and ``seen`` are (points, seeds, prompts), ``kl`` (points,). The highest of noisy values is too high, so no cell has a
+    part in choosing the peak that is read in it: its peak is that of the other seeds on the other half of the prompts (even or odd),
+    with one seed that of the other half. Averaged, the fall of a curve that does not fall is 0 or below: 0 where the end is chosen.
     """
-    top, last = chosen.argmax(0)[None], kl.argmax(0)[None]
-    drop = np.take_along_axis(scored, top, 0) - np.take_along_axis(scored, last, 0)
-    return np.take_along_axis(kl, top, 0)[0], drop[0]
+    x, table, known = (np.asarray(each, dtype=np.float64) for each in (kl, values, seen))
+    side = np.arange(table.shape[2]) % 2
+    sums, counts = (np.stack([(each * (side == half)).sum(2) for half in (1, 0)], 2) for each in (table * known, known))
+    if table.shape[1] > 1:
+        sums, counts = (each.sum(1, keepdims=True) - each for each in (sums, counts))
+    means = np.divide(sums, counts, out=np.full(sums.shape, -np.inf), where=counts > 0)
+    top = means.argmax(0)[:, side][None]
+    both = np.take_along_axis(known, top, 0)[0] * known[x.argmax()]
+    return (np.take_along_axis(table, top, 0)[0] - table[x.argmax()]) * both, both
 
 
 def interpolated(kl: Array, values: Array, at: float) -> Array:

@@ -12,7 +12,8 @@ from harness.measure.accounting import matched_amount
 from harness.measure.budget_curves import Crossing, crossing
 from harness.measure.statistics import Interval
 from harness.report import comparing, findings
-from harness.report.points import Point, resampler
+from harness.report.points import Point, limit_of, resampler
+from harness.store.records import Cell
 
 OUTCOMES = {"win_sft": "win rate against the SFT reference", "gold": "gold reward"}
 
@@ -56,11 +57,18 @@ def on_the_way(points: Sequence[Point], key: str) -> list[Stop]:
     """The marks of the run with the largest budget, which is not annealed at any of them."""
     point = points[-1]
     marked = [(mark, outcome) for mark in point.marks if (outcome := point.get(key, mark)) is not None]
-    return [Stop(point, mark, mark * _amount(point), outcome) for mark, outcome in marked]
+    return [Stop(point, mark, _amount(point, mark), outcome) for mark, outcome in marked]
 
 
-def _amount(point: Point) -> float:
-    return float(np.mean([matched_amount(cell.record, cell.times) for cell in point.cells]))
+def _amount(point: Point, mark: float | None = None) -> float:
+    return float(np.mean([_spent(cell, mark) for cell in point.cells]))
+
+
+def _spent(cell: Cell, mark: float | None) -> float:
+    """What a cell had spent at a mark in the unit that is matched: a mark is taken after the step that passes its share of the limit."""
+    if mark is None:
+        return matched_amount(cell.record, cell.times)
+    return float(next(each["share"] for each in cell.record["checkpoints"] if each["mark"] == mark)) * limit_of(cell.record)
 
 
 def crossings(curves: Mapping[str, Sequence[Point]], key: str) -> list[Crossed]:

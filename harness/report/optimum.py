@@ -27,6 +27,8 @@ class Spot(NamedTuple):
 class Optimum(NamedTuple):
     """The optimal frontier of one axis. ``kl`` and ``value`` are (tilts, seeds, prompts), None where a record holds only ``spots``.
 
+    ``seeds`` and ``prompts`` are the ids along their axes.
+
     ``samples`` of the reference and ``others`` of ``policies`` are what a prompt was estimated from; ``ended`` says that the line
     stopped for want of effective samples.
     """
@@ -38,11 +40,14 @@ class Optimum(NamedTuple):
     value: Array | None = None
     others: int = 0
     policies: int = 0
+    seeds: tuple[int, ...] = ()
+    prompts: tuple[int, ...] = ()
 
 
 class _Seed(NamedTuple):
     """What one seed's frontiers are estimated from: rows of the reference's samples, and of the policies' where there are any."""
 
+    seed: int
     judge: str
     rows: Sequence[Row]
     counts: Sequence[int]
@@ -65,15 +70,15 @@ def _optima(references: tuple[Reference, ...], mixtures: tuple[Cell, ...]) -> Ma
 
 def _seed(reference: Reference, mixtures: Sequence[Cell]) -> _Seed:
     """The samples of a seed; a mixture that failed, was skipped or saw other prompts adds nothing."""
-    rows = frontier_rows(reference.samples())
+    rows, seed = frontier_rows(reference.samples()), int(reference.record.get("seed", 0))
     judge = str((reference.record.get("judge") or {}).get("primary", GOLD))
     for mixture in mixtures:
         record = mixture.record
         if record.get("seed") == reference.record.get("seed") and record.get("status") == "finished" and record.get("counts"):
             others = frontier_rows(mixture.samples(), "frontier-mixture")
             if rows and _prompts(others) == _prompts(rows) and len(rows[0][GOLD]) == record["counts"][0]:
-                return _Seed(judge, rows, record["counts"], others)
-    return _Seed(judge, rows, (), ())
+                return _Seed(seed, judge, rows, record["counts"], others)
+    return _Seed(seed, judge, rows, (), ())
 
 
 def _others(seed: _Seed, key: str) -> Array | None:
@@ -111,7 +116,8 @@ def _joined(key: str, lines: Sequence[Line], seeds: Sequence[_Seed]) -> Optimum:
         for index in range(tilts)
     ]
     counts = min((each.counts for each in seeds), key=len) or [len(seeds[0].rows[0][GOLD])]
-    return Optimum(spots, counts[0], any(line.ended for line in lines), kl, value, sum(counts[1:]), len(counts) - 1)
+    axes = tuple(each.seed for each in seeds), tuple(_prompts(seeds[0].rows))
+    return Optimum(spots, counts[0], any(line.ended for line in lines), kl, value, sum(counts[1:]), len(counts) - 1, *axes)
 
 
 def over_prompts(values: Array, *uses: str) -> Interval:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.measure.best_of_n import best_of_n, best_win, kl_bound
-from harness.measure.overoptimisation import Fit, Form, coefficients, distinct, gao_fit, interpolated, peak
-from harness.measure.statistics import Array, Interval, replicated_all, two_way_interval
+from harness.measure.overoptimisation import Fit, Form, coefficients, distinct, drops, gao_fit, interpolated
+from harness.measure.statistics import Array, Interval, replicated, replicated_all, replicates, two_way_interval
 from harness.report.measurements import Measured, measurements
 from harness.report.optimum import GOLD, frontier_rows, table
 from harness.report.points import Point, by_algorithm, resampler
@@ -21,9 +21,11 @@ RANKINGS = (GOLD, "proxy")
 
 
 class Scale(NamedTuple):
-    """The reference's samples: tables by name, each (seeds, prompts, samples), and the spread of each within a prompt."""
+    """The reference's samples: tables by name, each (seeds, prompts, samples), the ids of both, and the spread of each within a prompt."""
 
     tables: Mapping[str, Array]
+    seeds: tuple[int, ...]
+    prompts: tuple[int, ...]
 
     def centre(self, name: str) -> Array:
         """The mean of each prompt's samples, (seeds, prompts)."""
@@ -56,7 +58,11 @@ class Spot(NamedTuple):
 
 
 class Course(NamedTuple):
-    """An algorithm along KL: its measurements, proxy minus gold at fixed KLs, where gold peaks, its drop from there, and its fit."""
+    """An algorithm along KL: its measurements, proxy minus gold at fixed KLs, where gold peaks, its drop from there, and its fit.
+
+    ``peak`` is the KL of the measurement with the most gold, its interval that of the resamples' highest measurements; ``drop`` is read
+    where it was not chosen (``drops``), so it may be below 0 and need not start from that very measurement.
+    """
 
     spots: Sequence[Spot]
     gaps: Mapping[float, Interval]
@@ -67,12 +73,21 @@ class Course(NamedTuple):
     b: Interval | None
 
 
+class Courses(NamedTuple):
+    """The courses by algorithm, and what has no part in them, each with its reason."""
+
+    by_name: Mapping[str, Course]
+    left_out: Sequence[str]
+
+
 def scale(references: Sequence[Reference]) -> Scale | None:
-    """The scores of the reference's samples over all seeds; None where a record holds none, or no proxy."""
-    rows = [frontier_rows(reference.samples()) for reference in references]
-    if not rows or any(not each or len(each) != len(rows[0]) or not {*RANKINGS} <= set(each[0]) for each in rows):
+    """The scores of the reference's samples over all seeds, on the prompts that all have; None where a record holds none, or no proxy."""
+    rows = [{int(row["prompt_id"]): row for row in frontier_rows(reference.samples())} for reference in references]
+    prompts = sorted(set.intersection(*map(set, rows))) if rows else []
+    if not prompts or any(not {*RANKINGS} <= set(each[prompts[0]]) for each in rows):
         return None
-    return Scale({name: np.array([table(each, name) for each in rows]) for name in RANKINGS})
+    tables = {name: np.array([table([each[prompt] for prompt in prompts], name) for each in rows]) for name in RANKINGS}
+    return Scale(tables, tuple(int(reference.record.get("seed", 0)) for reference in references), tuple(prompts))
 
 
 def best(found: Scale) -> list[Best]:
@@ -102,45 +117,62 @@ def best_fit(found: Sequence[Best], start: float) -> Fit | str:
         return str(error)
 
 
-def courses(points: Sequence[Point], found: Scale) -> dict[str, Course]:
-    """Every algorithm that has measurements with KL, proxy and gold on the reference's prompts and seeds."""
-    made = {}
+def courses(points: Sequence[Point], found: Scale) -> Courses:
+    """Every algorithm with two or more measurements of KL, proxy and gold, on the seeds and prompts that the reference's samples have."""
+    made, left_out = {}, []
     for name, group in by_algorithm(points).items():
-        measured = [each for each in measurements(group, ("kl", "proxy", GOLD)) if each.seen.shape == found.centre(GOLD).shape]
-        if len(measured) > 1:
-            made[name] = _course(name, measured, found)
-    return made
+        measured = measurements(group, ("kl", "proxy", GOLD))
+        seeds = [seed for seed in measured.seeds if seed in found.seeds]
+        prompts = sorted({*measured.prompts} & {*found.prompts})
+        left_out += [*measured.left_out, *(f"{name}'s seed {seed} (no reference samples)" for seed in measured.seeds if seed not in seeds)]
+        kept = measured.only(seeds, prompts) if seeds and len(prompts) > 1 else []
+        if len(kept) > 1:
+            made[name] = _course(kept, [_standard(each, found, seeds, prompts) for each in kept], found.spread(GOLD))
+        elif measured.found:
+            left_out.append(f"{name} ({len(kept)} measurement{'s' * (len(kept) != 1)} on the reference's seeds and prompts)")
+    return Courses(made, left_out)
 
 
-def _course(name: str, group: Sequence[Measured], found: Scale) -> Course:
-    gains = [_standard(each, found) for each in group]
-    count, prompts = len(group), found.centre(GOLD).shape[1]
-    masks = [each.seen * (np.arange(prompts) % 2 == side) for side in (0, 1) for each in group]
-    tables = [row[key] * mask for key in range(3) for row, mask in zip([*gains, *gains], masks, strict=True)] + masks
+def _course(group: Sequence[Measured], gains: Sequence[Array], unit: float) -> Course:
+    tables, seen = [row[key] for key in range(3) for row in gains], [each.seen for each in group]
     form: Form = "rl"
 
     def every(*means: Array) -> Array:
-        kl, proxy, gold, seen = np.array(means).reshape(4, 2, count, -1)
-        x, halves = kl.sum(0) / seen.sum(0), gold / seen
-        gap = (proxy - gold).sum(0) / seen.sum(0)
-        both = [peak(x, *halves[list(order)]) for order in ((0, 1), (1, 0))]
-        a, b = coefficients(x, gold.sum(0) / seen.sum(0) * found.spread(GOLD), form)
-        where, drop = (np.mean(pair, axis=0) for pair in zip(*both, strict=True))
-        return np.array([where, drop, a, b, *(interpolated(x, gap, kl) for kl in AT)])
+        kl, proxy, gold, known = np.array(means).reshape(4, len(group), -1)
+        x, gap = kl / known, (proxy - gold) / known
+        return np.array([*coefficients(x, gold / known * unit, form), *(interpolated(x, gap, at) for at in AT)])
 
-    where, drop, a, b, *gaps = replicated_all(tables, every, generator=resampler(), resamples=1000)
+    a, b, *gaps = replicated_all([*tables, *seen], every, generator=resampler(), resamples=1000)
     spots = [_spot(each, gain) for each, gain in zip(group, gains, strict=True)]
-    fit = _fit(spots, found.spread(GOLD), form)
+    fit = _fit(spots, unit, form)
     fitted = not isinstance(fit, str)
-    where = where._replace(lower=max(where.lower, min(s.kl for s in spots)), upper=min(where.upper, max(s.kl for s in spots)))
     known = {kl: gap for kl, gap in zip(AT, gaps, strict=True) if np.isfinite(gap.value)}
+    where, drop = _peak(spots, tables[2 * len(group) :], seen)
     return Course(spots, known, where, drop, fit, a if fitted else None, b if fitted else None)
 
 
-def _standard(each: Measured, found: Scale) -> Array:
+def _peak(spots: Sequence[Spot], gold: Sequence[Array], seen: Sequence[Array]) -> tuple[Interval, Interval]:
+    """Where gold is highest, and its drop from there to the largest KL.
+
+    The seeds' spread is widened in gold, and each resample then asked for its highest measurement: a place cannot be multiplied.
+    """
+    kl, prompts = np.array([spot.kl for spot in spots]), seen[0].shape[1]
+
+    def curve(*means: Array) -> Array:
+        return np.asarray(np.array(means[: len(spots)]) / np.array(means[len(spots) :]))
+
+    values, resamples = replicates([*gold, *seen], curve, generator=resampler(), resamples=1000)
+    lower, upper = np.quantile(kl[resamples.argmax(0)], [0.025, 0.975], method="inverted_cdf")
+    fallen = drops(kl, gold, seen)
+    drop = replicated(fallen, lambda total, known: total / known, generator=resampler(), resamples=1000)
+    return Interval(float(kl[values.argmax()]), float(lower), float(upper), prompts), drop
+
+
+def _standard(each: Measured, found: Scale, seeds: Sequence[int], prompts: Sequence[int]) -> Array:
     """KL, and proxy and gold as gains over the prompt's reference in standard deviations, (3, seeds, prompts)."""
+    cut = np.ix_(np.array([found.seeds.index(seed) for seed in seeds]), np.searchsorted(found.prompts, prompts))
     kl, proxy, gold = each.values
-    gains = [(values - found.centre(name)) / found.spread(name) for name, values in (("proxy", proxy), (GOLD, gold))]
+    gains = [(values - found.centre(name)[cut]) / found.spread(name) for name, values in (("proxy", proxy), (GOLD, gold))]
     return np.array([kl, *gains]) * each.seen
 
 

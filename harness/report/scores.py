@@ -25,7 +25,8 @@ Statistic = Callable[[Half, Half], Array]
 class Board(NamedTuple):
     """What is scored: per-prompt KL and value of every point, (points, seeds, prompts), and the reference's own value, (seeds, prompts).
 
-    ``left_out`` names the points that other seeds or prompts keep from being compared with the rest.
+    ``seeds`` and ``prompts`` are the ids along those axes; ``left_out`` names the points that other seeds or prompts keep from being
+    compared with the rest.
     """
 
     key: str
@@ -34,20 +35,24 @@ class Board(NamedTuple):
     value: Array
     start: Array
     left_out: Sequence[str]
+    seeds: tuple[int, ...]
+    prompts: tuple[int, ...]
 
-    def reach(self, algorithm: str, *, least: bool = False) -> float:
-        """The largest (or the least) KL of the algorithm's points."""
-        found = [float(kl.mean()) for point, kl in zip(self.points, self.kl, strict=True) if point.algorithm == algorithm]
-        return min(found) if least else max(found)
+    def ends(self, places: Sequence[int]) -> tuple[float, float]:
+        """The least and the largest KL of some of the points."""
+        found = [float(self.kl[place].mean()) for place in places]
+        return min(found), max(found)
 
 
 class Scores(NamedTuple):
-    """Of each algorithm: its envelope's mean over [0, top], its envelope at each KL that it reaches, its share of dominated points.
+    """Of each algorithm: its envelope's mean over [0, top], its envelope at each KL among its points, its share of dominated points.
 
-    ``pairs`` hold the difference of two envelopes' means over the range that both reach, with that range's end.
+    ``ends`` are the least and largest KL of the points that an envelope is made of: it says nothing beyond them. ``pairs`` hold the
+    difference of two envelopes' means over the range that both reach, with that range's end. Without rivals nothing is dominated.
     """
 
     points: int
+    ends: Mapping[str, tuple[float, float]]
     area: Mapping[str, Interval]
     at: Mapping[tuple[str, float], Interval]
     dominated: Mapping[str, Interval]
@@ -71,7 +76,8 @@ def board(points: Sequence[Point], references: Sequence[Reference], key: str) ->
     if start is None or start.shape[1] < LEAST_PROMPTS:
         return None
     out = [f"{point.algorithm} {point.setting}" for point in points if point not in [each for each, *_ in kept]]
-    return Board(key, [p for p, *_ in kept], np.array([kl for _, kl, _ in kept]), np.array([each for *_, each in kept]), start, out)
+    kl, values = np.array([kl for _, kl, _ in kept]), np.array([each for *_, each in kept])
+    return Board(key, [p for p, *_ in kept], kl, values, start, out, *usual)
 
 
 def _kind(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -99,20 +105,23 @@ def _means(reference: Reference, key: str) -> dict[int, float]:
 def scores(found: Board, top: float) -> Scores:
     """Every score of the board with its interval over seeds and prompts."""
     groups = _even(found)
+    ends = {name: found.ends(places) for name, places in groups.items()}
+    ranks = [name for name in groups if _ranked(found, name)]
     recipe: dict[tuple[object, ...], Statistic] = {}
-    rivals = [index for index, point in enumerate(found.points) if ranked(point)]
     for name, chosen in groups.items():
         recipe["area", name] = _area(chosen, top)
-        recipe |= {("at", name, kl): _at(chosen, kl) for kl in AT if kl <= found.reach(name)}
-        recipe["dominated", name] = _dominated(chosen, [index for index in rivals if found.points[index].algorithm != name])
-    shared = {pair: min(map(found.reach, pair)) for pair in combinations([name for name in groups if _ranked(found, name)], 2)}
+        recipe |= {("at", name, kl): _at(chosen, kl) for kl in AT if ends[name][0] <= kl <= ends[name][1]}
+        if rivals := [place for rival in ranks if rival != name for place in groups[rival]]:
+            recipe["dominated", name] = _dominated(chosen, rivals)
+    shared = {pair: min(ends[name][1] for name in pair) for pair in combinations(ranks, 2)}
     recipe |= {("pair", *pair): _pair(groups[pair[0]], groups[pair[1]], end) for pair, end in shared.items()}
     made = {name: _possible(found.key, name, each) for name, each in zip(recipe, _replicated(found, list(recipe.values())), strict=True)}
     return Scores(
-        min((len(groups[name]) for name in groups if _ranked(found, name)), default=0),
+        min((len(groups[name]) for name in ranks), default=0),
+        ends,
         {name: made["area", name] for name in groups},
         {(name, kl): made["at", name, kl] for name in groups for kl in AT if ("at", name, kl) in made},
-        {name: made["dominated", name] for name in groups},
+        {name: made["dominated", name] for name in groups if ("dominated", name) in made},
         {pair: (made["pair", *pair], end) for pair, end in shared.items()},
     )
 
@@ -168,10 +177,11 @@ def _pair(first: Sequence[int], second: Sequence[int], end: float) -> Statistic:
 
 
 def _dominated(chosen: Sequence[int], rivals: Sequence[int]) -> Statistic:
-    def statistic(one: Half, other: Half) -> Array:
-        kl, value = (one.kl + other.kl) / 2, (one.value + other.value) / 2
-        mine, theirs = list(chosen), list(rivals)
-        return frontier_scores.dominated(kl[mine], value[mine], kl[theirs], value[theirs])
+    """The share of dominated points, the rivals' best chosen on either half and held against the points on the other, averaged."""
+
+    def statistic(*halves: Half) -> Array:
+        (one, other), (first, second) = ([_of(half, places) for half in halves] for places in (chosen, rivals))
+        return (frontier_scores.dominated(one, other, first, second) + frontier_scores.dominated(other, one, second, first)) / 2
 
     return statistic
 
@@ -193,21 +203,36 @@ def _replicated(found: Board, statistics: Sequence[Statistic]) -> list[Interval]
     return replicated_all(tables, every, generator=resampler())
 
 
-def efficiency(found: Board, optimum: Optimum | None) -> list[Interval | str]:
-    """Gain over the reference divided by the optimal gain at the same KL, for every point of the board, or why there is none."""
-    if optimum is None or optimum.kl is None or optimum.value is None or optimum.kl.shape[1:] != found.start.shape:
-        return ["no samples of the reference"] * len(found.points)
-    points, tilts, end = len(found.points), len(optimum.kl), float(optimum.kl[-1].mean())
-    inside = [index for index in range(points) if float(found.kl[index].mean()) <= end]
-    tables = [*found.kl, *found.value, found.start, *optimum.kl, *optimum.value]
+def efficiency(found: Board, optimum: Optimum | None) -> Mapping[Point, Interval | str]:
+    """Gain over the reference divided by the optimal gain at the same KL, for every point of the board, or why there is none.
+
+    The line is taken on the board's seeds, both on the prompts that both have: pairs are made by id.
+    """
+    if optimum is None or optimum.kl is None or optimum.value is None:
+        return dict.fromkeys(found.points, "no samples of the reference")
+    prompts = sorted({*found.prompts} & {*optimum.prompts})
+    if missing := [str(seed) for seed in found.seeds if seed not in optimum.seeds]:
+        return dict.fromkeys(found.points, f"no samples of the reference for seed {', '.join(missing)}")
+    if len(prompts) < LEAST_PROMPTS:
+        return dict.fromkeys(found.points, "no samples of the reference for these prompts")
+    cut = np.searchsorted(found.prompts, prompts)
+    rows = np.ix_(np.array([optimum.seeds.index(seed) for seed in found.seeds]), np.searchsorted(optimum.prompts, prompts))
+    line = [np.array([tilt[rows] for tilt in axis]) for axis in (optimum.kl, optimum.value)]
+    return _shares(found.points, [each[..., cut] for each in (found.kl, found.value, found.start)], line)
+
+
+def _shares(points: Sequence[Point], own: Sequence[Array], line: Sequence[Array]) -> Mapping[Point, Interval | str]:
+    """The efficiency of points with KL, value and start in ``own`` along a line of KL and value, (tilts, seeds, prompts)."""
+    count, tilts, end = len(points), len(line[0]), float(line[0][-1].mean())
+    inside = [index for index in range(count) if float(own[0][index].mean()) <= end]
 
     def every(*means: Array) -> Array:
         rows = np.array(means)
-        kl, value, start = rows[:points], rows[points : 2 * points], rows[2 * points]
-        line_kl, line_value = rows[2 * points + 1 : -tilts], rows[-tilts:]
+        kl, value, start = rows[:count], rows[count : 2 * count], rows[2 * count]
+        line_kl, line_value = rows[2 * count + 1 : -tilts], rows[-tilts:]
         return np.array([(value[index] - start) / optimal_gain(line_kl, line_value, kl[index]) for index in inside])
 
-    made = replicated_all(tables, every, generator=resampler()) if inside else []
+    made = replicated_all([*own[0], *own[1], own[2], *line[0], *line[1]], every, generator=resampler()) if inside else []
     known: dict[int, Interval] = dict(zip(inside, made, strict=True))
     beyond = f"beyond the line, which was estimated to KL {end:.2f}"
-    return [known.get(index, beyond) for index in range(points)]
+    return {point: known.get(index, beyond) for index, point in enumerate(points)}

@@ -9,7 +9,7 @@ from harness.measure.statistics import Interval
 from harness.report import findings, tables
 from harness.report.optimum import GOLD, WIN, Optimum, optima
 from harness.report.points import NOT_CONVERGED, Loaded, Point, by_algorithm, every_point
-from harness.report.reach import LEVELS, Reached, reach
+from harness.report.reach import LEVELS, Reach, Reached, reach
 from harness.report.scores import AT, Board, Scores, board, efficiency, scores
 from harness.report.section import Grid, Looks, Section
 
@@ -26,15 +26,17 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     if not boards:
         return None
     scored = {key: scores(each, top) for key, each in boards.items()}
+    measured = [point for point in every_point(study) if not point.oracle]
+    reached = reach(measured)
     return Section(
         "frontier-scores",
         "Scores over the frontier",
-        paragraphs=[_meaning(top, scored), *_orders(boards, scored), *_left_out(boards), *_lines(study)],
+        paragraphs=[_meaning(top, scored), *_orders(boards, scored), *_left_out(boards, reached), *_lines(study)],
         tables=[
             *(_scores(boards[key], scored[key], top) for key in boards),
             _pairs(boards, scored),
             _efficiency(boards, optima(study.references, study.frontiers)),
-            _reach(reach(measured := [point for point in every_point(study) if not point.oracle]), _titles(measured)),
+            _reach(reached, _titles(measured)),
         ],
     )
 
@@ -88,9 +90,10 @@ def _optima(found: Board) -> str:
     return f"Population optimum as each algorithm declares it (which tilt of the reference its loss has as its minimum): {each}."
 
 
-def _left_out(boards: Mapping[str, Board]) -> list[str]:
+def _left_out(boards: Mapping[str, Board], reached: Reach) -> list[str]:
     names = dict.fromkeys(name for each in boards.values() for name in each.left_out)
-    return [f"Not scored, for want of a seed or of prompts that the others have: {', '.join(names)}."] if names else []
+    said = [f"Not scored, for want of a seed or of prompts that the others have: {', '.join(names)}."] if names else []
+    return [*said, f"No part in the compute that a win rate takes: {'; '.join(reached.left_out)}."] if reached.left_out else said
 
 
 def _lines(study: Loaded) -> list[str]:
@@ -108,10 +111,10 @@ def _scores(found: Board, made: Scores, top: float) -> Grid:
     name, digits, titles = TITLES[found.key], DIGITS[found.key], _titles(found.points)
     rows = []
     for algorithm, area in made.area.items():
-        end = found.reach(algorithm)
-        at = [_at(made.at.get((algorithm, kl)), kl, found.reach(algorithm, least=True), end, digits) for kl in AT]
+        first, end = made.ends[algorithm]
+        at = [_at(made.at.get((algorithm, kl)), kl, first, end, digits) for kl in AT]
         flat = f"flat from {end:.2f}" if end < top else ""
-        rows.append([titles[algorithm], number(area, digits), flat, *at, number(made.dominated[algorithm], 2)])
+        rows.append([titles[algorithm], number(area, digits), flat, *at, number(made.dominated.get(algorithm), 2, "no rival")])
     heads = ["algorithm", f"mean {name}, KL 0 to {top:g}", "last point", *(f"{name} at KL {kl:g}" for kl in AT), "dominated share"]
     caption = f"Envelopes of {name} against KL, {findings.interval_line(found.points)} Below its first point an envelope is the "
     return Grid(heads, rows, caption + f"reference's own value. n={found.start.shape[1]} prompts.", 1)
@@ -119,20 +122,21 @@ def _scores(found: Board, made: Scores, top: float) -> Grid:
 
 def _at(value: Interval | None, kl: float, first: float, end: float, digits: int) -> str:
     """The envelope at a KL; where no point has so little, that is the reference's own value and no measurement of the algorithm."""
-    if value is None:
-        return f"(KL ends at {end:.2f})"
-    return f"(KL begins at {first:.2f})" if kl < first else number(value, digits)
+    if value is not None:
+        return number(value, digits)
+    return f"(KL begins at {first:.2f})" if kl < first else f"(KL ends at {end:.2f})"
 
 
 def _pairs(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> Grid:
     """Differences of two envelopes' means over the range that both reach."""
     titles = _titles([point for each in boards.values() for point in each.points])
     rows = []
-    for pair in next(iter(scored.values())).pairs:
-        cells = [made.pairs.get(pair) for made in scored.values()]
-        end = next(each[1] for each in cells if each is not None)
-        values = [number(each[0], DIGITS[key], "") if each else "" for key, each in zip(scored, cells, strict=True)]
-        rows.append([f"{titles[pair[0]]} - {titles[pair[1]]}", f"0 to {end:.2f}", *values])
+    for pair in dict.fromkeys(pair for made in scored.values() for pair in made.pairs):
+        found = {key: made.pairs[pair] for key, made in scored.items() if pair in made.pairs}
+        ranges = {f"0 to {end:.2f}": TITLES[key] for key, (_, end) in found.items()}
+        said = next(iter(ranges)) if len(ranges) == 1 else ", ".join(f"{each} ({name})" for each, name in ranges.items())
+        values = [number(found[key][0], DIGITS[key]) if key in found else "(not scored)" for key in scored]
+        rows.append([f"{titles[pair[0]]} - {titles[pair[1]]}", said, *values])
     caption = "Differences of mean envelopes, pair by pair, over the range of KL that both algorithms reach; not tests, and not adjusted "
     return Grid(["pair", "KL range", *(TITLES[key] for key in scored)], rows, caption + "for how many there are.", 2)
 
@@ -140,10 +144,9 @@ def _pairs(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> Grid:
 def _efficiency(boards: Mapping[str, Board], lines: Mapping[str, Optimum]) -> Grid:
     """Gain over the reference divided by the optimal gain at the same KL, point by point."""
     shares = {key: efficiency(each, lines.get(key)) for key, each in boards.items()}
-    points = next(iter(boards.values())).points
     rows = []
-    for index, point in enumerate(points):
-        cells = [each[index] if point in boards[key].points[index : index + 1] else "not scored" for key, each in shares.items()]
+    for point in dict.fromkeys(point for each in boards.values() for point in each.points):
+        cells = [each.get(point, "not scored") for each in shares.values()]
         kl = point.get("kl")
         values = [number(cell, 2, "") if isinstance(cell, Interval) else f"({cell})" for cell in cells]
         rows.append([point.title, point.setting, number(kl, 2), *values])
@@ -152,21 +155,25 @@ def _efficiency(boards: Mapping[str, Board], lines: Mapping[str, Optimum]) -> Gr
     return Grid(["algorithm", "setting", "KL", *(f"of {TITLES[key]}" for key in shares)], rows, caption, 2)
 
 
-def _reach(found: Mapping[str, Mapping[float, Reached]], titles: Mapping[str, str]) -> Grid:
+def _reach(found: Reach, titles: Mapping[str, str]) -> Grid:
     """Charged FLOPs at the first measurement that has a win rate."""
-    rows = [[titles[name], *(_flops(each[level]) for level in LEVELS)] for name, each in found.items()]
+    rows = [[titles[name], *(_flops(each[level]) for level in LEVELS)] for name, each in found.levels.items()]
     caption = "Charged canonical FLOPs at the first measurement, over all settings and budgets, with at least this win rate against SFT "
-    caption += "samples. A mark is a point of one annealed run, whose learning rate was not yet low: a run with that budget may do better."
+    caption += "samples. A mark is a point of one annealed run, whose learning rate was not yet low: a run with that budget may do better. "
+    prompts = max((each.flops.n for levels in found.levels.values() for each in levels.values()), default=0)
+    caption += "A bound is open (never) where so many resamples have the win rate nowhere. Intervals are over seeds and prompts, "
+    caption += f"n={prompts} prompts at an end and fewer at a mark."
     return Grid(["algorithm", *(f"win rate {level:g}" for level in LEVELS)], rows, caption, 1)
 
 
 def _flops(found: Reached) -> str:
-    if found.flops is None:
-        return f"(not reached; highest {found.highest:.2f})"
+    flops, beyond = found.flops, f"not reached in {100 * (1 - found.share):.3g} % of resamples" if found.share < 1 else ""
+    if not math.isfinite(flops.value):
+        bounds = f" [{flops.lower:.2e}, never]" if math.isfinite(flops.lower) else ""
+        return f"(not reached; highest {found.highest:.2f}){bounds}{f' {beyond}' if found.share else ''}"
     where = f"{found.setting}, {'end of its budget' if found.mark is None else f'mark {found.mark:g}'}"
-    if math.isnan(found.flops.lower + found.flops.upper):
-        return f"{found.flops.value:.2e} [not reached in more than 1 of 20 resamples] ({where})"
-    return f"{found.flops.value:.2e} [{found.flops.lower:.2e}, {found.flops.upper:.2e}] ({where})"
+    bounds = f"{flops.lower:.2e}, {'never' if math.isinf(flops.upper) else f'{flops.upper:.2e}'}"
+    return f"{flops.value:.2e} [{bounds}] ({'; '.join(filter(None, (where, beyond)))})"
 
 
 def number(found: Interval | None, digits: int, reason: str = "") -> str:

@@ -24,9 +24,9 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     return Section(
         "over-optimisation",
         "Best-of-n and over-optimisation",
-        paragraphs=[_meaning(measured)],
-        figures=[figure_best.draw(ranked, along, measured, looks)],
-        tables=[_best(ranked, measured), _gaps(along), _fits(ranked, along, measured)],
+        paragraphs=[_meaning(measured), *([f"Left out: {'; '.join(along.left_out)}."] if along.left_out else [])],
+        figures=[figure_best.draw(ranked, along.by_name, measured, looks)],
+        tables=[_best(ranked, measured), _gaps(along.by_name), _fits(ranked, along.by_name, measured)],
     )
 
 
@@ -57,12 +57,13 @@ def _gaps(found: Mapping[str, Course]) -> Grid:
     for name, course in found.items():
         ends = min(s.kl for s in course.spots), max(s.kl for s in course.spots)
         gaps = [number(course.gaps.get(kl), 2, f"measured from {ends[0]:.2f} to {ends[1]:.2f}") for kl in AT]
-        last = "" if course.drop.value > 0 else " (its last)" if course.peak.value >= ends[1] - 1e-9 else ""
+        last = " (its last)" if course.peak.value >= ends[1] else ""
         rows.append([name, *gaps, number(course.peak, 2) + last, number(course.drop, 2)])
     caption = "Gap at matched KL, linear between an algorithm's measurements (finished runs and marks of all settings), never beyond "
-    caption += "them; the KL at which gold is highest, and gold's drop from there to the largest KL, in standard deviations. The peak is "
-    caption += "found on one half of the prompts and the drop read on the other, both ways round and averaged: without over-optimisation "
-    caption += "it is 0 on average."
+    caption += "them; the KL of the measurement with the most gold, its interval where resamples have theirs; and gold's drop from a peak "
+    caption += "to the largest KL, in standard deviations. Each seed and prompt's drop is read from the peak that the other seeds have on "
+    caption += "the other half of the prompts: chosen on the same numbers it would be too large. Where the other seeds peak at the end it "
+    caption += "is 0; below 0 says that gold went on rising."
     return Grid(["algorithm", *(f"gap at KL {kl:g}" for kl in AT), "gold peaks at KL", "drop from the peak"], rows, caption, 1)
 
 

@@ -56,8 +56,19 @@ def test_every_resample_has_an_order_of_its_own() -> None:
 
 def test_dominated_points() -> None:
     """(1, .7) is beaten by (0.5, .7), (3, .9) by nobody; a point equal in both is not beaten."""
-    column = [np.array(each)[:, None] for each in ([1.0, 3.0, 2.0], [0.7, 0.9, 0.8], [0.5, 2.0], [0.7, 0.8])]
-    assert dominated(*column) == pytest.approx(1 / 3)
+    mine, theirs = half([1.0, 3.0, 2.0], [0.7, 0.9, 0.8]), half([0.5, 2.0], [0.7, 0.8])
+    assert dominated(mine, mine, theirs, theirs) == pytest.approx(1 / 3)
+    assert dominated(mine, mine, half([], []), half([], [])) == pytest.approx(0)
+
+
+def test_a_rival_must_beat_a_point_on_other_prompts_than_it_was_chosen_on() -> None:
+    """Eight rivals as good as the point: on the prompts that chose it the best is ahead 8 times in 9, on others in 1 of 2."""
+    generator = np.random.default_rng(0)
+    start = np.full(4000, 0.5)
+    mine = [Half(np.ones((1, 4000)), 0.7 + 0.02 * generator.normal(size=(1, 4000)), start) for _ in range(2)]
+    theirs = [Half(np.ones((8, 4000)), 0.7 + 0.02 * generator.normal(size=(8, 4000)), start) for _ in range(2)]
+    assert dominated(mine[0], mine[0], theirs[0], theirs[0]).mean() == pytest.approx(8 / 9, abs=0.02)
+    assert dominated(*mine, *theirs).mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_the_optimal_gain_is_interpolated_and_never_extrapolated() -> None:
@@ -72,7 +83,7 @@ def test_the_optimal_gain_is_interpolated_and_never_extrapolated() -> None:
 def test_compute_to_reach_a_value_is_censored() -> None:
     compute, value = np.array([4.0, 1.0, 2.0]), np.array([[0.9, 0.9], [0.5, 0.5], [0.7, 0.5]])
     assert reached(compute, value, 0.6).tolist() == [2.0, 4.0]
-    assert np.isnan(reached(compute, value, 0.95)).all()
+    assert np.isinf(reached(compute, value, 0.95)).all()
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

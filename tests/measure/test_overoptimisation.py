@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit, minimize_scalar
 
-from harness.measure.overoptimisation import distinct, gao_fit, interpolated, peak
+from harness.measure.overoptimisation import distinct, drops, gao_fit, interpolated
 
 FORMS = {"best-of-n": lambda d, a, b: d * (a - b * d), "rl": lambda d, a, b: d * (a - b * np.log(d))}
 
@@ -33,19 +33,37 @@ def test_too_few_or_too_near_points_are_not_fitted() -> None:
     assert np.isnan(gao_fit(np.arange(1.0, 10), np.arange(1.0, 10), "best-of-n").peak)  # rises without end
 
 
-def test_a_peak_is_found_on_one_half_and_its_drop_read_on_the_other() -> None:
-    kl = np.array([[1.0], [4.0], [2.0]])
-    where, drop = peak(kl, np.array([[0.1], [0.3], [0.9]]), np.array([[0.2], [0.5], [0.6]]))
-    assert (where[0], drop[0]) == pytest.approx((2.0, 0.1))
-    where, drop = peak(kl, np.array([[0.1], [0.9], [0.3]]), np.array([[0.2], [0.5], [0.6]]))
-    assert (where[0], drop[0]) == (4.0, 0.0)
+def test_a_drop_is_read_where_its_peak_was_not_chosen() -> None:
+    """By hand: seed 0 peaks at the first point, seed 1 at the second; each reads the other's peak, against the last point in KL (2.0)."""
+    kl, seen = np.array([0.5, 1.0, 2.0]), np.ones((3, 2, 2))
+    gold = np.array([[[0.9, 0.7], [0.1, 0.3]], [[0.2, 0.4], [0.8, 0.6]], [[0.0, 0.1], [0.2, 0.3]]])
+    found, both = drops(kl, gold, seen)
+    assert found == pytest.approx(np.array([[0.2, 0.3], [-0.1, 0.0]]))
+    assert both.all()
+    alone, _ = drops(kl, gold[:, :1] + np.array([[[0.0, 0.0]], [[1.0, 0.0]], [[0.0, 0.0]]]), seen[:, :1])
+    assert alone == pytest.approx(np.array([[0.9, 0.3]]))  # the odd prompt chose the first point, the even one the second
 
 
-def test_a_flat_curve_has_no_drop_on_average() -> None:
-    noise = np.random.default_rng(1).normal(size=(2, 6, 4000))
-    kl = np.repeat(np.arange(1.0, 7)[:, None], 4000, 1)
-    assert peak(kl, noise[0], noise[0])[1].mean() > 1  # chosen and read on the same prompts: the winner's curse
-    assert peak(kl, noise[0], noise[1])[1].mean() == pytest.approx(0, abs=0.05)
+def test_a_drop_uses_the_prompts_that_peak_and_end_both_saw() -> None:
+    gold, seen = np.ones((2, 1, 6)), np.ones((2, 1, 6))
+    gold[0] = 3.0
+    seen[0, 0, 4:] = 0  # a mark that saw the first four prompts alone
+    found, both = drops([1.0, 2.0], gold * seen, seen)
+    assert found.sum() / both.sum() == pytest.approx(2.0) and both.sum() == 4
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_a_flat_curve_has_no_drop_on_average_whatever_its_seeds_do(seeds: int) -> None:
+    """Noise of the seeds is common to both halves of the prompts: halves alone would let every seed profit from its own luck."""
+    generator = np.random.default_rng(1)
+    kl, found, naive = np.arange(1.0, 7), [], []
+    for _ in range(400):
+        noise = generator.normal(size=(6, seeds, 1)) * (seeds > 1) + 0.3 * generator.normal(size=(6, seeds, 8))
+        drop, both = drops(kl, noise, np.ones_like(noise))
+        found.append(drop.sum() / both.sum())
+        naive.append(noise.mean((1, 2)).max() - noise.mean((1, 2))[-1])
+    assert np.mean(naive) > 0.1
+    assert abs(np.mean(found)) < 3.5 * np.std(found) / np.sqrt(len(found))
 
 
 def test_curves_are_interpolated_inside_their_points_alone() -> None:

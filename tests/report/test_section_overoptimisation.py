@@ -45,7 +45,7 @@ def test_a_planted_peak_and_gap_are_found(tmp_path: Path) -> None:
     loaded = load(study)
     measured = scale(loaded.references)
     assert measured is not None
-    course = courses(points(loaded), measured)["dpo"]
+    course = courses(points(loaded), measured).by_name["dpo"]
     assert course.peak.value == pytest.approx(2.0)
     assert course.drop.value == pytest.approx(0.9 / measured.spread("gold"), abs=0.15)
     assert course.drop.lower > 0

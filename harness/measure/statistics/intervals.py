@@ -144,6 +144,24 @@ def replicated_all(
     level: float = 0.95,
 ) -> list[Interval]:
     """``replicated`` for many statistics of the same tables at the price of one draw: they come as rows, (statistics, resamples)."""
+    values, rows = replicates(tables, statistics, generator=generator, resamples=resamples, level=level)
+    prompts = np.shape(tables[0])[1]  # type: ignore[index]
+    return [bounded(float(value), row, prompts, level) for value, row in zip(values, rows, strict=True)]
+
+
+def replicates(
+    tables: ArrayLike,
+    statistics: Callable[..., Array],
+    *,
+    generator: np.random.Generator,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> tuple[Array, Array]:
+    """The statistics (statistics,) and their two-way replicates (statistics, resamples), as ``replicated_all`` bounds them.
+
+    For what jumps, such as where a curve first passes a level or is highest: read it off these replicates of the curve. The seeds'
+    factor is made for what varies smoothly; multiplied onto a place it would give places that nobody measured.
+    """
     stack = _stack(tables)
     values = statistics(*stack.mean((1, 2))[:, None])
     factor = seed_factor(stack.shape[1], level)
@@ -151,8 +169,7 @@ def replicated_all(
         statistics(*both) + (factor - 1) * ((statistics(*seeds) if factor > 1 else values) - values)
         for both, seeds in (resampled(stack, *drawn) for drawn in draws(stack.shape[1:], generator, resamples))
     ]
-    rows = np.concatenate(found, axis=1)
-    return [bounded(float(value), row, stack.shape[2], level) for value, row in zip(values[:, 0], rows, strict=True)]
+    return values[:, 0], np.concatenate(found, axis=1)
 
 
 def reweighted(
