@@ -3,7 +3,7 @@
 First a reward model is fitted on the same pairs that the offline losses see, and charged to this run. Then, until the budget is spent:
 sample responses to fresh prompts, score them, subtract kl_coef (log pi - log ref) at every token, estimate advantages, and take
 ``epochs`` x ``minibatches`` optimiser steps on the clipped losses of policy and value function. The mathematics is in
-harness/training/rollout.py, the two kinds of value function are in harness/training/critic.py.
+harness/training/rollout.py, the two kinds of value function in critic.py, the size of a rollout in rollout_budget.py beside it.
 
 What choices cost, per processed token of a model of N weights (prompt tokens included, shared prompts once), in forwards of 2 N FLOPs:
 - ``value="separate"``: a model of its own, initialised from the reward model. A rollout costs 5 forwards (sample, old log-probs,
@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import accumulate, chain
-from math import inf
+from itertools import chain
 from typing import ClassVar, Literal
 
 import torch
@@ -32,6 +31,7 @@ from harness import HarnessError
 from harness.training import rollout as on_policy
 from harness.training.critic import Critic, Rollout, Separate, Shared, add_gradients, divided
 from harness.training.reward import RewardModel, fit_reward_model
+from harness.training.rollout_budget import RolloutBudget
 from harness.types import Group, Sample, Setup, Update
 
 ALIASES = ("ppo_rlhf",)
@@ -122,59 +122,25 @@ class PPO:
 
 
 class Run:
-    """One run: the models, and what changes from rollout to rollout (the KL coefficient, the expected price of a group)."""
+    """One run: the models, and what changes from rollout to rollout (the KL coefficient, the price of a group)."""
 
     def __init__(self, settings: PPO, setup: Setup, reward: RewardModel | None, critic: Critic) -> None:
         self.settings, self.setup, self.reward, self.critic = settings, setup, reward, critic
         self.policy, self.ledger = setup.policy, setup.ledger
         self.start, self.kl_coef = setup.ledger.spent, settings.kl_coef
-        prompt = sum(len(pair.prompt) for pair in setup.pairs) // len(setup.pairs)
-        response = sum(len(pair.chosen) + len(pair.rejected) for pair in setup.pairs) // (2 * len(setup.pairs))
-        self.expected = self._price([Group(prompt * (0,), settings.samples_per_prompt * (response * (0,),))])
+        self.budget = RolloutBudget(
+            setup, critic, settings.samples_per_prompt, settings.epochs, settings.minibatches, learns_reward=settings.reward == "model"
+        )
 
     def updates(self) -> Iterator[Update]:
         """Rollouts and their optimiser steps until not even one group fits into what is left."""
         settings, iterations = self.settings, self.settings.iterations
         self.critic.optimise(learning_rate=settings.learning_rate, value_learning_rate=settings.value_learning_rate, clip=settings.clip)
-        while size := self._size(iterations):
+        while size := self.budget.size(iterations):
             iterations = max(iterations - 1, 1)
             groups, samples = self._sample(size)
             if groups:
                 yield from self._use(self._assess(groups, samples))
-
-    def _size(self, iterations: int) -> int:
-        """Groups of the next rollout, so that ``iterations`` equal ones spend what is left; 0 where not one fits.
-
-        The last rollout draws a twentieth more than should fit: what the lengths decide is trimmed, and little is left over. Where
-        the budget counts steps, which do not say how many groups fit, a step learns from as many responses as an offline one; where no
-        second has passed, the smallest rollout tells the speed.
-        """
-        found = self.ledger.fits(self.expected, pairs=self._pairs(1))
-        if found == inf and not self.ledger.price(steps=1):
-            return self.settings.minibatches
-        if found == inf:
-            usual = self.settings.minibatches * max(1, 2 * self.setup.batch_pairs // self.settings.samples_per_prompt)
-            return usual if self.ledger.affords(steps=1) else 0
-        affordable = int(found)
-        if iterations == 1:
-            return affordable + (affordable + 19) // 20
-        return min(affordable, max(affordable // iterations, self.settings.minibatches))
-
-    def _pairs(self, groups: int) -> float:
-        """Pairs that learning from so many groups counts as: two responses in one step are one."""
-        return groups * self.settings.samples_per_prompt * self.settings.epochs / 2
-
-    def _price(self, groups: Sequence[Group]) -> float:
-        """FLOPs to sample and use up the groups."""
-        shape = self.policy.shape
-        sampling = sum(shape.sampling(len(group.prompt), [len(response) for response in group.responses]) for group in groups)
-        return sampling + sum(map(self._use_price, groups))
-
-    def _use_price(self, group: Group) -> float:
-        """FLOPs of a sampled group until it is used up: reference, reward unless it is gold, policy and values, ``epochs`` updates."""
-        shape = self.policy.shape
-        scoring = shape.scoring([group]) + (shape.scalar().scoring([group]) if self.settings.reward == "model" else 0)
-        return scoring + (1 + 3 * self.settings.epochs) * self.critic.price(group)
 
     def _sample(self, size: int) -> tuple[list[Group], list[Sample]]:
         """``size`` sampled groups less those whose use would break the budget, and their samples in order."""
@@ -189,9 +155,7 @@ class Run:
         self.ledger.count(prompts=len(prompts))
         self.ledger.distinct(prompts=prompts)
         groups = [Group(prompt, tuple(sample.ids for sample in row)) for prompt, row in zip(prompts, drawn, strict=True)]
-        self.expected = self._price(groups) / len(groups)
-        costs = accumulate(map(self._use_price, groups))
-        kept = sum(self.ledger.affords(cost, pairs=self._pairs(n)) for n, cost in enumerate(costs, 1))
+        kept = self.budget.usable(groups)
         return groups[:kept], list(chain(*drawn[:kept]))
 
     def _assess(self, groups: list[Group], samples: list[Sample]) -> Rollout:

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,16 +88,18 @@ def compare(
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
     given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}
     given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
+    from harness import asked
+
     flags = {name: value for name, value in given.items() if value is not None}
-    asked = _asked(flags, vary or (), experiment)
-    previews = [_preview(*each, jobs) for each in asked]  # raises where the model is unusable or the budget too small
+    wanted = asked.variations(flags, vary or (), experiment)
+    previews = [asked.priced(*each, jobs) for each in wanted]
     if dry_run:
         typer.echo("\n\n".join(previews))
         return
     _writable(results)
     options = {"jobs": jobs, "force": force, "verbose": verbose}
-    failed = [name for resolved, world in asked for name in _run(resolved, world, results, options)]
-    if len(asked) > 1:
+    failed = [name for resolved, world in wanted for name in _run(resolved, world, results, options)]
+    if len(wanted) > 1:
         _robustness(results)
     if failed:
         typer.echo(f"error: failed, see log.txt in each: {', '.join(failed)}", err=True)
@@ -138,6 +139,7 @@ def control(
     results: Results = RESULTS,
 ) -> None:
     """Run comparisons whose answer is known, and say how often intervals and tests give it."""
+    from harness import asked
     from harness import control as controls
     from harness import experiment as experiments
 
@@ -145,7 +147,7 @@ def control(
     given = {"task": task, "algorithms": _words(algorithms), "seeds": seeds}
     flags = {key: value for key, value in {**controls.SIZES, "seeds": controls.SEEDS}.items() if key not in written}
     flags |= {name: value for name, value in given.items() if value is not None}
-    resolved, world = _resolve(flags, experiment)
+    resolved, world = asked.resolve(flags, experiment)
     _writable(results)
     file = controls.run(resolved, results, task=world, replicates=replicates, jobs=jobs)
     typer.echo(controls.table(json.loads(file.read_text(encoding="utf-8"))["rows"]))
@@ -188,33 +190,6 @@ def _words(text: str | None) -> list[str] | None:
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]:
-    """The experiment and the task that it is about; the task's module may import numpy, never torch."""
-    from harness import experiment, registry, settings
-
-    written = experiment.read(file) if file else {}
-    chosen = {**written, **flags}
-    if "task" not in chosen:
-        names = ", ".join(entry.name for entry in registry.describe("tasks"))
-        raise HarnessError(f"No task named; give --task NAME or 'task = ...' in the experiment file. Known tasks: {names}.")
-    entry = registry.find("tasks", str(chosen["task"]))
-    options, rest = settings.of_task(entry, written.get("task_options", {}), flags.get("set", ()), f"{file}: ")
-    world: Task = registry.load_entry(entry).task(chosen.get("data"), **options)
-    named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
-    facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
-    facts["available_pairs"] = None if world.pairs is None else len(world.pairs)
-    return experiment.resolve(named, file, world.defaults, **facts), world
-
-
-def _asked(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> list[tuple[Experiment, Task]]:
-    """The experiments to run, each a study of its own: the one given and one for each other value of each assumption that varies."""
-    from harness import experiment, vary
-
-    values = vary.asked(varied, (experiment.read(file) if file else {}).get(vary.KEY, {}))
-    found = [_resolve(each, file) for each in vary.variations(flags, values)]
-    return list({experiment.study_key(resolved): (resolved, world) for resolved, world in found}.values())
-
-
 def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, Any]) -> list[str]:
     """Run one study, print its table and the path of its report; the names of its failed cells come back."""
     from harness import compare as engine
@@ -232,16 +207,6 @@ def _robustness(results: Path) -> None:
 
     if page := robustness.write(results):
         typer.echo(f"Robustness: {page}")
-
-
-def _preview(resolved: Experiment, world: Task, jobs: int | None) -> str:
-    from harness import preview
-    from harness.data.shapes import shape
-
-    size = shape(resolved.model, len(world.vocabulary))
-    if size.head == 0:
-        raise HarnessError(f"Model {resolved.model!r} is made from a task's own vocabulary, which this data has not; give --model FOLDER.")
-    return preview.text(resolved, size, world.typical_tokens, jobs or len(os.sched_getaffinity(0)))
 
 
 def _writable(results: Path) -> None:

@@ -110,6 +110,7 @@ def test_training_knows_no_model_file_or_place() -> None:
 def test_the_parent_process_needs_no_torch() -> None:
     """The command line, the registry and what resolves and prices an experiment, whenever they import."""
     names = (
+        "asked",
         "cli",
         "control",
         "declaration",

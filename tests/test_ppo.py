@@ -101,7 +101,7 @@ def test_spends_its_budget_and_no_more(limit: float, settings: dict[str, Any]) -
     given = setup(limit, **settings)
     updates = train(given)
     run = Run(PPO(**settings), given, None, PPO(**settings)._critic(given, None))
-    assert 0 <= given.ledger.remaining < 2 * run.expected
+    assert 0 <= given.ledger.remaining < 2 * run.budget.expected
     assert given.ledger.canonical["reward"] <= 0.3 * limit
     assert len(rollouts(updates)) >= 4
 

@@ -1,0 +1,45 @@
+"""What was typed, resolved: flags and a file become experiments with their tasks, each with its price. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import experiment, preview, registry, settings, vary
+from harness.data.shapes import shape
+from harness.errors import HarnessError
+from harness.experiment import Experiment
+from harness.types import Task
+
+
+def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]:
+    """The experiment and the task that it is about; the task's module may import numpy, never torch."""
+    written = experiment.read(file) if file else {}
+    chosen = {**written, **flags}
+    if "task" not in chosen:
+        names = ", ".join(entry.name for entry in registry.describe("tasks"))
+        raise HarnessError(f"No task named; give --task NAME or 'task = ...' in the experiment file. Known tasks: {names}.")
+    entry = registry.find("tasks", str(chosen["task"]))
+    options, rest = settings.of_task(entry, written.get("task_options", {}), flags.get("set", ()), f"{file}: ")
+    world: Task = registry.load_entry(entry).task(chosen.get("data"), **options)
+    named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
+    facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
+    facts["available_pairs"] = None if world.pairs is None else len(world.pairs)
+    return experiment.resolve(named, file, world.defaults, **facts), world
+
+
+def variations(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> list[tuple[Experiment, Task]]:
+    """The experiments to run, each a study of its own: the one given and one for each other value of each assumption that varies."""
+    values = vary.asked(varied, (experiment.read(file) if file else {}).get(vary.KEY, {}))
+    found = [resolve(each, file) for each in vary.variations(flags, values)]
+    return list({experiment.study_key(resolved): (resolved, world) for resolved, world in found}.values())
+
+
+def priced(resolved: Experiment, world: Task, jobs: int | None) -> str:
+    """Every cell with its price, as text; HarnessError where the model is unusable or the budget too small."""
+    size = shape(resolved.model, len(world.vocabulary))
+    if size.head == 0:
+        raise HarnessError(f"Model {resolved.model!r} is made from a task's own vocabulary, which this data has not; give --model FOLDER.")
+    return preview.text(resolved, size, world.typical_tokens, jobs or len(os.sched_getaffinity(0)))
