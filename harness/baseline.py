@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch
 
 from harness.experiment import Experiment, study_key
 from harness.facts import checkpoint, judge_facts, model_facts, run_times, task_facts
-from harness.measure.evaluate import measure
+from harness.measure.evaluate import Yardstick, measure
 from harness.proposals import reference_rows
 from harness.stages import Report, Shared, shared
-from harness.store.records import CellWriter
+from harness.store import failing, records
 from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
 from harness.trials import trial_seed, tunes
@@ -41,40 +42,63 @@ def prepare(experiment: Experiment, seed: int, report: Report) -> str:
 
 
 def measure_reference(experiment: Experiment, seed: int, folder: Path, report: Report) -> str:
-    """Measure and record the reference of a seed; returns the status."""
+    """Measure and record the reference of a seed; returns the status.
+
+    Errors are recorded, not raised: other seeds go on, and what an earlier call measured is kept until the new measurement is whole.
+    """
+    blank = {"kind": "reference", "fingerprint": "", "study": study_key(experiment), "seed": seed, "checkpoints": []}
+    try:
+        return _measure(experiment, seed, folder, blank, report)
+    except Exception as error:
+        return failing.record(folder, "reference", error, {**blank, **task_facts(experiment)})
+
+
+def _measure(experiment: Experiment, seed: int, folder: Path, blank: dict[str, Any], report: Report) -> str:
     ledger = Ledger(math.inf)
     both = shared(experiment, seed, report)
     yard = yardstick(experiment, both, ledger, report)
     reference = both.reference(ledger)
-    with CellWriter(folder) as writer:
-        report("evaluation", 0.0, None)
-        found = measure(reference, yard, mark=0.0, prompts=experiment.evaluation_prompts, probes=experiment.probe_prompts)
-        writer.samples(found.rows)
+    report("evaluation", 0.0, None)
+    found = measure(reference, yard, mark=0.0, prompts=experiment.evaluation_prompts, probes=experiment.probe_prompts)
+    report("frontier", 0.5, None)
+    rows, lost = _frontier_rows(experiment, both, yard, ledger, kept=records.status(folder) == "finished")
+    record = {
+        **blank,
+        "fingerprint": both.sft.name,
+        "status": "finished",
+        "failure": failing.failure("frontier", lost) if lost else None,
+        "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **checkpoint(found)}],
+        "sft": _sft_facts(both.sft),
+        "pairs": json.loads((both.pair_folder / "cost.json").read_text()),
+        "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
+        **task_facts(experiment),
+        "judge": judge_facts(experiment, both, yard),
+        "model": model_facts(experiment, reference.model),
+    }
+    with records.CellWriter(folder) as writer:
+        if lost:
+            writer.note("".join(traceback.format_exception(lost)).rstrip())
+        writer.samples([*found.rows, *rows])
         wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
         with writer.extra():
             measure_all(reference, yard, wanted, folder, experiment.evaluation_prompts, report)
-        report("frontier", 0.5, None)
-        with writer.extra(), ledger.phase("evaluation"):
-            writer.samples(reference_rows(experiment, both, yard))
-        record = {
-            "kind": "reference",
-            "fingerprint": both.sft.name,
-            "study": study_key(experiment),
-            "status": "finished",
-            "failure": None,
-            "seed": seed,
-            "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **checkpoint(found)}],
-            "sft": _sft_facts(both.sft),
-            "pairs": json.loads((both.pair_folder / "cost.json").read_text()),
-            "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
-            **task_facts(experiment),
-            "judge": judge_facts(experiment, both, yard),
-            "model": model_facts(experiment, reference.model),
-        }
         times = run_times(ledger, experiment)
         times["wall"]["sft"], times["cpu"]["sft"] = sft_seconds(both.sft)
         writer.finish(record, times)
-    return "finished"
+    return "failed" if lost else "finished"
+
+
+def _frontier_rows(
+    experiment: Experiment, both: Shared, yard: Yardstick, ledger: Ledger, *, kept: bool
+) -> tuple[list[dict[str, Any]], Exception | None]:
+    """What the frontiers need of the reference, or none of it and the error; raised where a whole record is ``kept`` by that."""
+    try:
+        with ledger.phase("evaluation"):
+            return reference_rows(experiment, both, yard), None
+    except Exception as error:
+        if kept:
+            raise
+        return [], error
 
 
 def _dropped(both: Shared) -> dict[str, int]:

@@ -102,6 +102,8 @@ class _Run:
                 return "diverged", {"stage": update.phase, "message": f"{', '.join(broken)} not finite at step {self.step}"}
             while marks and self.ledger.share >= marks[0]:
                 self._checkpoint(marks.pop(0), final=False)
+        if not self.started:  # whatever was bought beside, it is not what the algorithm does
+            raise self.ledger.too_small(f"algorithm '{self.plan.cell.algorithm.name}'")
         self._checkpoint(1.0, final=True)
         if self.keeper is not None and self.keeper.restore(self.setup.policy):
             self._checkpoint(1.0, final=True, named=KEPT)

@@ -15,7 +15,7 @@ from harness.execute.local import Job, run_jobs
 from harness.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
 from harness.measure.tuning import Trial, trial
 from harness.progress import GridView
-from harness.store import records, temperatures
+from harness.store import failing, records, temperatures
 from harness.store.standing import restate
 from harness.superseding import settled
 from harness.trials import caveat, trial_seed, tunes
@@ -74,8 +74,8 @@ def _plan(experiment: Experiment, study: Path) -> dict[str, Any]:
 
 
 def failures(study: Path) -> list[str]:
-    """Names of the cells and trials whose record says failed."""
-    return [folder.name for folder in superseding.folders(study) if records.status(folder) == "failed"]
+    """Names of the cells and trials whose record says failed, and of the references and frontiers whose last measurement failed."""
+    return [folder.name for folder in superseding.folders(study) if records.status(folder) == "failed"] + failing.names(study)
 
 
 def _trial_budget(spending: Mapping[str, Budget]) -> Budget:
@@ -137,7 +137,7 @@ def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], f
             first = f"reference-seed{seed}"
             yield Job(first, _prepare, (experiment, seed))
             yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
-        if left or records.status(study / records.FRONTIERS / f"seed{seed}") != "finished":
+        if left or not failing.settled(study / records.FRONTIERS / f"seed{seed}"):
             names = [name for name, *_ in left]
             yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), tuple(names))
 
@@ -147,7 +147,7 @@ Call = tuple[str, Callable[..., str], tuple[object, ...]]
 
 def _reference_job(experiment: Experiment, study: Path, seed: int, force: bool) -> Iterator[Call]:
     folder = study / "references" / f"seed{seed}"
-    if force or not (folder / records.RECORD).exists():
+    if force or not failing.settled(folder):
         yield f"measure-reference-seed{seed}", _measure_reference, (experiment, seed, folder)
     elif temperatures.missing(folder, experiment.temperatures):
         yield f"temperatures-reference-seed{seed}", _measure_temperatures, (experiment, seed, folder, True)

@@ -23,7 +23,7 @@ from harness.measure.evaluate import Yardstick, generator_for
 from harness.models.metered import Metered
 from harness.proposals import DECIMALS, Drawn, draw, grouped, judged, reference_samples
 from harness.stages import Report, Shared, shared
-from harness.store import records
+from harness.store import failing, records
 from harness.training.ledger import Ledger
 from harness.types import Array, Response
 from harness.yardstick import yardstick
@@ -43,21 +43,21 @@ class Proposal(NamedTuple):
 
 
 def measure_mixture(experiment: Experiment, seed: int, study: Path, report: Report) -> str:
-    """Record what a seed's policies add to its frontiers in ``frontiers/seed<k>``; returns the status. Errors are recorded, not raised."""
-    ledger = Ledger(math.inf)
-    with records.CellWriter(study / records.FRONTIERS / f"seed{seed}") as writer:
-        record: dict[str, Any] = {"kind": "frontier", "study": study_key(experiment), "seed": seed, **task_facts(experiment)}
-        record |= {"fingerprint": fingerprint([]), "counts": [], "proposals": [], "skipped": None}
-        status, failure = "finished", None
-        try:
-            record |= _measured(experiment, seed, proposals(study, seed), ledger, writer, report)
-        except Exception as error:
-            import traceback
+    """Record what a seed's policies add to its frontiers in ``frontiers/seed<k>``; returns the status.
 
-            writer.note(traceback.format_exc())
-            status, failure = "failed", {"stage": "frontier", "message": f"{type(error).__name__}: {error}"}
-        writer.finish({**record, "status": status, "failure": failure}, run_times(ledger, experiment))
-    return status
+    Errors are recorded, not raised, and what an earlier call measured is kept until the new measurement is whole.
+    """
+    ledger, folder = Ledger(math.inf), study / records.FRONTIERS / f"seed{seed}"
+    record: dict[str, Any] = {"kind": "frontier", "study": study_key(experiment), "seed": seed, **task_facts(experiment)}
+    record |= {"fingerprint": fingerprint([]), "counts": [], "proposals": [], "skipped": None}
+    try:
+        found, rows = _measured(experiment, seed, proposals(study, seed), ledger, report)
+    except Exception as error:
+        return failing.record(folder, "frontier", error, record)
+    with records.CellWriter(folder) as writer:
+        writer.samples(rows)
+        writer.finish({**record, **found, "status": "finished", "failure": None}, run_times(ledger, experiment))
+    return "finished"
 
 
 def proposals(study: Path, seed: int) -> list[Proposal]:
@@ -77,15 +77,15 @@ def proposals(study: Path, seed: int) -> list[Proposal]:
 
 
 def _measured(
-    experiment: Experiment, seed: int, chosen: Sequence[Proposal], ledger: Ledger, writer: records.CellWriter, report: Report
-) -> dict[str, Any]:
-    """Draw, score and write; what the record says of it."""
+    experiment: Experiment, seed: int, chosen: Sequence[Proposal], ledger: Ledger, report: Report
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Draw and score; what the record says of it, and its rows."""
     both = shared(experiment, seed, report)
     yard = yardstick(experiment, both, ledger, report)
     if not yard.gold or not experiment.frontier_samples:
-        return {"skipped": "this task has no gold reward, or no samples of the reference are asked for"}
+        return {"skipped": "this task has no gold reward, or no samples of the reference are asked for"}, []
     if not chosen:
-        return {"skipped": NO_POLICY}
+        return {"skipped": NO_POLICY}, []
     with torch.no_grad(), ledger.phase("evaluation"):
         own = reference_samples(experiment, both, yard)
         policies = [kept.load(each.folder, ledger) for each in chosen]
@@ -95,14 +95,15 @@ def _measured(
             drawn.append(draw(policy, both, yard, SAMPLES, generator_for(seed, "mixture", each.folder.name)))
         report("frontier log-probs", 0.5, None)
         ratios = log_ratios(both, yard, own, policies, drawn)
-        writer.samples(_rows(yard, drawn, ratios))
+        rows = _rows(yard, drawn, ratios)
     names = [{"cell": p.folder.name, "fingerprint": p.record["fingerprint"], "kl": p.kl, "gold": p.gold} for p in chosen]
-    return {
+    facts = {
         "fingerprint": fingerprint([both.sft.name, *(each["fingerprint"] for each in names)]),
         "judge": judge_facts(experiment, both, yard),
         "counts": [experiment.frontier_samples, *[SAMPLES] * len(chosen)],
         "proposals": names,
     }
+    return facts, rows
 
 
 def log_ratios(both: Shared, yard: Yardstick, own: Drawn, policies: Sequence[Metered], drawn: Sequence[Drawn]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from harness.data import labels
-from harness.data.pairs import Draw, drawn, labelled, ordered
+from harness.data.pairs import Draw, different, drawn, labelled, ordered
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.experiment import Experiment
@@ -76,7 +76,11 @@ def sampled(experiment: Experiment, task: Task, tokens: Tokens, models: Models, 
     assumed: Any = (experiment.agreement, experiment.length_weight)
     first = label(labels.evidence(task, rows), *assumed)
     pairs = labelled(rows, first, np.random.default_rng((seed, 3)))
-    fresh = [row for row in sources.draw("sft")(2 * HELDOUT) if row[1].ids != row[2].ids]
+    fresh = different(sources.draw("sft")(2 * HELDOUT))
+    if not fresh:
+        raise HarnessError(
+            f"held-out pairs: the SFT reference answers each of {2 * HELDOUT} prompts twice in the same way; lower sft_steps."
+        )
     found = labels.evidence(task, fresh)
     heldout = ordered(fresh, found.gaps, label(found, *assumed))[:HELDOUT]
     return tokens.pairs(_mixed(pairs, own, experiment.labels, seed)), tokens.pairs(heldout)

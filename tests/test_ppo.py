@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from algorithms.ppo import PPO, Run
 from harness import HarnessError
+from harness.cell import _Run
 from harness.models.loading import prepare
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
@@ -280,3 +282,21 @@ def test_same_seed_same_weights() -> None:
     first, second = setup(3e8), setup(3e8)
     assert train(first) == train(second)
     assert all(torch.equal(a, b) for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("limit", "settings"), [(1.0, {}), (4e6, {"reward_share": 0.01}), (1.0, {"reward": "gold"})])
+def test_a_budget_that_pays_for_nothing_is_an_error(limit: float, settings: dict[str, Any]) -> None:
+    """The reward model says so itself; of an algorithm that takes no step its cell does, whatever it bought beside."""
+    given = setup(limit, **settings)
+    with pytest.raises(HarnessError, match=r"a budget of .* canonical FLOPs pays for no step"):
+        run_of(given).train()
+    assert given.ledger.counts["steps"] == 0
+
+
+def run_of(given: Setup) -> _Run:
+    """A cell of PPO as it stands before its first step, but for what measures it."""
+    run = object.__new__(_Run)
+    run.experiment = SimpleNamespace(marks=())  # type: ignore[assignment]
+    run.plan = SimpleNamespace(cell=SimpleNamespace(algorithm=SimpleNamespace(name="ppo")))  # type: ignore[assignment]
+    run.algorithm, run.setup, run.ledger, run.started = PPO(), given, given.ledger, False
+    return run

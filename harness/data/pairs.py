@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import HarnessError
 from harness.types import Array, Pair, Response, TokenPair
+
+DRAWS = 20  # prompts asked for each pair that is wanted: fewer than one in twenty differing means a policy that has collapsed
+LEAST_DRAWS = 1000  # so that a handful of pairs is not given up for bad luck
 
 Rows = Sequence[tuple[str, Response, Response]]
 Draw = Callable[[int], list[tuple[str, Response, Response]]]
@@ -17,11 +21,31 @@ Draw = Callable[[int], list[tuple[str, Response, Response]]]
 
 
 def drawn(draw: Draw, n: int) -> list[tuple[str, Response, Response]]:
-    """``n`` prompts with two different responses. Pairs of the same text teach nothing and are drawn again."""
+    """``n`` prompts with two different responses. Pairs of the same text teach nothing and are drawn again, but not for ever.
+
+    Raises:
+        HarnessError: whoever answers nearly always says the same twice.
+    """
     rows: list[tuple[str, Response, Response]] = []
+    asked, limit = 0, max(LEAST_DRAWS, DRAWS * n)
     while len(rows) < n:
-        rows += [row for row in draw(n - len(rows)) if row[1].ids != row[2].ids]
+        if asked >= limit:
+            raise HarnessError(_alike(len(rows), asked, n))
+        asked += n - len(rows)
+        rows += different(draw(n - len(rows)))
     return rows
+
+
+def different(rows: Rows) -> list[tuple[str, Response, Response]]:
+    """The rows whose two responses are not the same tokens."""
+    return [row for row in rows if row[1].ids != row[2].ids]
+
+
+def _alike(found: int, asked: int, n: int) -> str:
+    return (
+        f"pairs: of {asked} prompts only {found} were answered in two different ways, and {n} are wanted: whoever answers says the same "
+        "each time. Shorten the fine-tuning (sft_steps), ask for fewer pairs, or take responses from elsewhere (pairs_from)."
+    )
 
 
 def labelled(rows: Rows, first: Array, generator: np.random.Generator) -> list[Pair]:

@@ -113,8 +113,7 @@ class Cell:
     @cached_property
     def times(self) -> Row:
         """Seconds by phase, device and peak memory; empty where the file is absent."""
-        path = self.folder / TIMES
-        return _mapping(path) if path.exists() else {}
+        return _mapping(self.folder / TIMES) if (self.folder / TIMES).exists() else {}
 
     def metrics(self) -> list[Row]:
         """The rows of metrics.jsonl; a last line without a newline was torn by a killed process and is dropped."""
@@ -215,6 +214,8 @@ def _records(parent: Path, kind: str, skipped: list[str], unfinished: list[str])
         if record.get("schema") != SCHEMA or record.get("kind") != kind:
             found = f"schema {record.get('schema')!r}, kind {record.get('kind')!r}"
             skipped.append(f"{folder.name}: {found}; this version reads schema {SCHEMA}, kind {kind!r}")
+        elif kind == "reference" and record.get("status") == "failed":
+            skipped.append(f"{folder.name}: the reference could not be measured: {(record.get('failure') or {}).get('message')}")
         elif not (superseded := record.get("superseded")):
             yield folder, record
         elif isinstance(superseded, str):

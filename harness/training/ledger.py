@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from harness.errors import HarnessError
 from harness.types import Group
 
 CHARGED = ("reward", "rollout", "reference", "update")
@@ -160,3 +161,8 @@ class Ledger:
         """How many times this work fits into what is left; infinite where it costs nothing in the matched unit."""
         price = self.price(flops, pairs=pairs, steps=steps)
         return max(0.0, self.remaining) / price if price > 0 else math.inf
+
+    def too_small(self, whose: str, limit: float | None = None) -> HarnessError:
+        """What is raised where not one step fits into ``limit``, by default into what is left: no result, however well it is recorded."""
+        amount = self.remaining if limit is None else limit
+        return HarnessError(f"{whose}: a budget of {amount:.3g} {UNITS[self.match]} pays for no step.")

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.training.batches import Batch, Example, ReferenceKey, affordable, pairs_in, rows, take
-from harness.training.ledger import UNITS
 from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics
 from harness.training.loss_signature import BatchStatistics
 from harness.types import Group, Setting, Setup, Update
@@ -35,7 +34,7 @@ def offline_updates(algorithm: PreferenceLoss, setup: Setup) -> Iterator[Update]
     while True:
         batch = affordable(take(stream, size), algorithm.signature, setup.policy.shape, run.paid, ledger, setup.generator)
         if batch is None and run.step == 0:
-            raise HarnessError(f"algorithm '{algorithm.name}': a budget of {ledger.remaining:.3g} {UNITS[ledger.match]} pays for no step.")
+            raise ledger.too_small(f"algorithm '{algorithm.name}'")
         if batch is None:
             return
         found = run.update(batch)

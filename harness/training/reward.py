@@ -79,7 +79,7 @@ def fit_reward_model(
 
     Stops after ``epochs`` reshuffled passes or when ``budget``, in the unit that the ledger matches, is spent, whichever comes first,
     centring included; the last batch shrinks to what fits. Everything is charged to the phase ``reward``. The schedule runs over what
-    will be spent.
+    will be spent. Raises HarnessError where not one step fits.
     """
     sample = pairs[:CENTRING_PAIRS]
     room = _Room(model, budget, _training_cost(model.shape.scalar(), pairs) * epochs, [pair_group(pair) for pair in sample])
@@ -87,11 +87,14 @@ def fit_reward_model(
         # A sum over tokens of the usual random head is noise of many nats that training would first have to undo (results/LOG.md).
         torch.nn.init.zeros_(model.head.weight)
     model.optimise(learning_rate=learning_rate, weight_decay=weight_decay)
+    step = 0
     for step, batch in enumerate(_batches(pairs, batch_pairs, room, generator), 1):
         with model.ledger.phase("reward"):
             _count(model.ledger, batch, len(pairs))
             metrics = _step(model, batch, pooling, room.progress)
         yield Update("reward", step, metrics)
+    if not step:
+        raise model.ledger.too_small(f"the reward model, for {epochs:g} passes", budget)
     with model.ledger.phase("reward"):
         offset = float(RewardModel(model, pooling).scores([pair_group(pair) for pair in sample]).mean())
     return RewardModel(model, pooling, offset)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data.pairs import drawn, labelled, ordered, read_pairs, write_pairs
+from harness.data.pairs import Draw, drawn, labelled, ordered, read_pairs, write_pairs
+from harness.errors import HarnessError
 from harness.types import Response, TokenPair
 
 
@@ -34,6 +35,21 @@ def test_pairs_of_one_text_are_drawn_again() -> None:
     found = drawn(draw, 100)
     assert len(found) == 100
     assert all(a.ids != b.ids for _, a, b in found)
+
+
+@pytest.mark.parametrize("draw", [lambda n: [("p", Response("a", (1,)), Response("a", (1,)))] * n, lambda n: []])
+def test_whoever_says_the_same_each_time_is_not_asked_for_ever(draw: Draw) -> None:
+    asked: list[int] = []
+
+    def counted(n: int) -> list[tuple[str, Response, Response]]:
+        asked.append(n)
+        return draw(n)
+
+    with pytest.raises(HarnessError, match=r"of 1600 prompts only 0 were answered in two different ways, and 80 are wanted.*sft_steps"):
+        drawn(counted, 80)
+    assert asked == [80] * 20
+    with pytest.raises(HarnessError, match="of 1000 prompts"):
+        drawn(draw, 1)
 
 
 def test_ordered_pairs_have_the_better_response_first_and_no_ties() -> None:
