@@ -119,7 +119,7 @@ def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell
     seed = trial_seed(experiment)
     first = f"reference-seed{seed}"
     if not prepared:
-        yield Job(first, _prepare, (experiment, seed))
+        yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
     for folder, cell in left.items():
         yield Job(f"trial-{cell.label}", _run_cell, (experiment, cell, budget, folder), () if prepared else (first,))
 
@@ -135,7 +135,7 @@ def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], f
         left = [*_reference_job(experiment, study, seed, force), *_cell_jobs(experiment, study, spending, seed, force)]
         if left:
             first = f"reference-seed{seed}"
-            yield Job(first, _prepare, (experiment, seed))
+            yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
             yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
         if left or not failing.settled(study / records.FRONTIERS / f"seed{seed}"):
             names = [name for name, *_ in left]

@@ -28,16 +28,22 @@ Heard = Callable[[str, str, float, float | None], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One call of a picklable function, ``function(*arguments, report) -> status``, once the jobs named in ``after`` are done."""
+    """One call of a picklable function, ``function(*arguments, report) -> status``, once the jobs named in ``after`` are done.
+
+    ``threads`` is how many it sets for itself; None: those of its process.
+    """
 
     name: str
     function: Callable[..., str]
     arguments: tuple[Any, ...]
     after: tuple[str, ...] = ()
+    threads: int | None = None
 
 
 def run_jobs(jobs: Sequence[Job], *, workers: int, threads: int, verbose: bool, heard: Heard, done: Callable[[str, str], None]) -> None:
     """Run every job in ``workers`` processes of ``threads`` threads each. ``heard(job, stage, share, loss)`` hears of progress.
+
+    Jobs run beside each other while their threads are no more than those of all processes: threads that wait for a core wait busily.
 
     An error in a job is raised here, after which nothing new starts; a worker that died is one clear line, and what is finished is kept.
     """
@@ -46,7 +52,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, threads: int, verbose: bool, 
     with _listening(messages, heard):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, verbose))
         try:
-            _drain(pool, list(jobs), done)
+            _drain(pool, list(jobs), done, threads=threads, most=workers * threads)
         except BrokenProcessPool as error:
             raise HarnessError(
                 "a worker process was killed, most often for want of memory; finished cells are kept. Run it again with --jobs 1."
@@ -55,13 +61,16 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, threads: int, verbose: bool, 
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _drain(pool: ProcessPoolExecutor, waiting: list[Job], done: Callable[[str, str], None]) -> None:
+def _drain(pool: ProcessPoolExecutor, waiting: list[Job], done: Callable[[str, str], None], *, threads: int, most: int) -> None:
     finished: set[str] = set()
     running: dict[Future[str], Job] = {}
     while waiting or running:
-        for job in [job for job in waiting if finished.issuperset(job.after)]:
-            waiting.remove(job)
-            running[pool.submit(_call, job)] = job
+        able = [job for job in waiting if finished.issuperset(job.after)]
+        for job in sorted(able, key=lambda job: -(job.threads or threads)):  # those that need the whole machine while it is free
+            busy = sum(each.threads or threads for each in running.values())
+            if not running or busy + (job.threads or threads) <= most:
+                waiting.remove(job)
+                running[pool.submit(_call, job)] = job
         ready, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in ready:
             job = running.pop(future)
