@@ -15,26 +15,27 @@ from harness.training.ledger import CHARGED
 Record = Mapping[str, Any]
 
 
-class Amount(NamedTuple):
-    """One line of what was matched and what was not: its key, its heading and its unit."""
+class Column(NamedTuple):
+    """A number of a table: its key in a record or in ``consumption``, its heading, its unit, and how many decimals are worth printing."""
 
     key: str
     heading: str
     unit: str
+    digits: int = 2
 
 
 AMOUNTS = (
-    Amount("canonical", "canonical FLOPs", "charged"),
-    Amount("executed", "executed FLOPs", "charged phases"),
-    Amount("device_seconds", "device-seconds", "charged phases"),
-    Amount("steps", "optimiser steps", "count"),
-    Amount("epochs", "epochs", "passes over the pairs"),
-    Amount("pairs", "pairs learnt from", "count"),
-    Amount("unique_pairs", "unique pairs", "count"),
-    Amount("unique_prompts", "unique prompts", "count"),
-    Amount("sampled_tokens", "sampled tokens", "count"),
-    Amount("labels", "labels", "pairs and judge's calls"),
-    Amount("memory", "peak memory", "MB"),
+    Column("canonical", "canonical FLOPs", "charged"),
+    Column("executed", "executed FLOPs", "charged phases"),
+    Column("device_seconds", "device-seconds", "charged phases"),
+    Column("steps", "optimiser steps", "count"),
+    Column("epochs", "epochs", "passes over the pairs"),
+    Column("pairs", "pairs learnt from", "count"),
+    Column("unique_pairs", "unique pairs", "count"),
+    Column("unique_prompts", "unique prompts", "count"),
+    Column("sampled_tokens", "sampled tokens", "count"),
+    Column("labels", "labels", "pairs and judge's calls"),
+    Column("memory", "peak memory", "MB"),
 )
 COUNTED = ("steps", "epochs", "pairs", "unique_pairs", "unique_prompts", "sampled_tokens", "labels")
 

@@ -61,11 +61,6 @@ class Yardstick:
         """The primary judge's scores of the frozen opponents, (prompts, samples)."""
         return self.standings[self.judge.primary].opponents
 
-    @property
-    def reference_scores(self) -> Array:
-        """The primary judge's scores of the data set's own responses, (prompts,)."""
-        return self.standings[self.judge.primary].references
-
 
 @dataclass(frozen=True)
 class Measurement:

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from harness.measure.accounting import AMOUNTS, Accounts, Amount, accounts, consumption
+from harness.measure.accounting import AMOUNTS, Accounts, Column, accounts, consumption
 from harness.measure.statistics import Interval, label
 from harness.report import comparing, figure_compute, matching
 from harness.report.points import Loaded, Point, every_point
@@ -72,7 +72,7 @@ def _where(point: Point, found: Sequence[Point]) -> list[str]:
     return [point.setting, *[point.budget] * _several(found), str(len(point.cells))]
 
 
-def _amount(point: Point, amount: Amount) -> str:
+def _amount(point: Point, amount: Column) -> str:
     return _ranged([consumption(cell.record, cell.times)[amount.key] for cell in point.cells])
 
 

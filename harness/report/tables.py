@@ -7,22 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.measure.accounting import Column
 from harness.measure.statistics import Interval
 from harness.report import drawing, findings
 from harness.report.escape import visible
 from harness.report.figure_compute import hour_unit, hours_by_stage
 from harness.report.points import Point, charged, load, points, reference_metric
 from harness.store.records import Study
-
-
-class Column(NamedTuple):
-    """A metric of the main table: its key in a record, its heading, its unit, and how many decimals are worth printing."""
-
-    key: str
-    heading: str
-    unit: str
-    digits: int = 2
-
 
 MAIN = (
     Column("win_sft", "win rate vs SFT", "share"),
