@@ -68,6 +68,16 @@ def test_a_point_is_held_against_the_rivals_points_that_are_scored(tmp_path: Pat
     assert set(scored(synthetic.study(tmp_path / "alone", ("dpo",), failed=False)).dominated) == set()
 
 
+def test_the_rival_of_a_point_is_chosen_on_other_prompts(tmp_path: Path) -> None:
+    """Dpo wins the even prompts and loses the odd ones, ipo the other way: whichever was chosen loses where it is asked again."""
+    study = synthetic.study(tmp_path, ("dpo", "ipo", "kto"), settings=1, failed=False)
+    planted(study, "kto", kl=0.5, win_sft=0.5)
+    for name, won in (("dpo", 0), ("ipo", 1)):
+        for folder in study.glob(f"cells/{name}*"):
+            rewrite(folder, lambda row, won=won: row | {"kl": 0.3, "win_sft": float(row["prompt_id"] % 2 == won)})
+    assert scored(study).dominated["kto"].value == 0
+
+
 def straddling(root: Path, wins: int, seeds: int = 1) -> Path:
     """One dpo run whose end wins ``wins`` of 384 prompts and whose marks win half."""
     study = synthetic.study(root, ("dpo",), seeds=seeds, settings=1, failed=False)
