@@ -130,16 +130,15 @@ def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: boo
 
 
 def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], force: bool) -> Iterator[Job]:
-    """What is left to do: for each seed its shared stages first, then the reference and the cells that wait for them."""
+    """What is left to do: for each seed its shared stages first, then the reference and the cells that wait for them, then frontiers."""
     for seed in experiment.seeds:
         left = [*_reference_job(experiment, study, seed, force), *_cell_jobs(experiment, study, spending, seed, force)]
-        if left:
-            first = f"reference-seed{seed}"
-            yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
-            yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
-        if left or not failing.settled(study / records.FRONTIERS / f"seed{seed}"):
-            names = [name for name, *_ in left]
-            yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), tuple(names))
+        if not left and failing.settled(study / records.FRONTIERS / f"seed{seed}"):
+            continue
+        first = f"reference-seed{seed}"  # before the frontier as well: only here have the shared stages the threads that they are keyed by
+        yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
+        yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
+        yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), (first, *(name for name, *_ in left)))
 
 
 Call = tuple[str, Callable[..., str], tuple[object, ...]]

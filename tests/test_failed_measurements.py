@@ -103,3 +103,19 @@ def test_a_report_leaves_a_failed_reference_out_and_names_it(
     assert found.references == () and len(found.cells) == 2
     assert any("seed0: the reference could not be measured: ZeroDivisionError" in each for each in found.skipped)
     assert "dpo" in tables.summary(study)
+
+
+def test_shared_stages_come_first_even_where_only_a_frontier_is_left(experiment: Experiment, tmp_path: Path) -> None:
+    """They are cached under their own number of threads, which no other job has."""
+    spending = {spec: Budget(spec, "flops", 1.0, 1.0) for spec in experiment.budget}
+    for job in compare._jobs(experiment, tmp_path, spending, False):
+        if job.function is compare._run_cell or job.function is compare._measure_reference:
+            folder = job.arguments[-1]
+            assert isinstance(folder, Path)
+            with records.CellWriter(folder) as writer:
+                writer.finish({"kind": "cell", "status": "finished"}, {})
+    experiment = experiment.model_copy(update={"temperatures": ()})
+    left = list(compare._jobs(experiment, tmp_path, spending, False))
+    assert [job.name for job in left] == ["reference-seed0", "frontier-seed0", "reference-seed1", "frontier-seed1"]
+    assert [job.after for job in left] == [(), ("reference-seed0",), (), ("reference-seed1",)]
+    assert left[0].threads == experiment.stage_threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import io
 import json
@@ -10,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -58,6 +59,22 @@ def write_json(path: Path, value: Any) -> None:
     """Write a value as canonical, indented JSON, atomically. NaN and infinities become null."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
     write_bytes(path, (text + "\n").encode())
+
+
+def opened_alone(path: Path) -> TextIO:
+    """The file, empty and open for writing, locked until it is closed or the process ends.
+
+    Raises:
+        HarnessError: another process, or another writer in this one, has it open; its content is as it was.
+    """
+    stream = path.open("a", encoding="utf-8", newline="\n")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        stream.close()
+        raise HarnessError(f"{path.parent.name} is being run by another process; wait for it, or give another --results.") from error
+    stream.truncate(0)
+    return stream
 
 
 def sync_folder(folder: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.store import pooling
-from harness.store.files import compressed, line, plain, sync_folder, write_bytes, write_json
+from harness.store.files import compressed, line, opened_alone, plain, sync_folder, write_bytes, write_json
 
 __all__ = ["Cell", "CellWriter", "Reference", "Study", "compressed", "line", "plain", "read", "studies", "write_bytes", "write_json"]
 
@@ -43,16 +43,16 @@ class CellWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open ``folder`` (made if absent) and drop what an earlier, killed or redone run left in it."""
+        """Open ``folder`` (made if absent) and drop what an earlier, killed or redone run left; HarnessError where another is writing."""
         self.folder = folder
         self._samples: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
+        self._log = opened_alone(folder / LOG)
         for name in (RECORD, SAMPLES, TIMES, TEMPERATURES, TEMPERATURE_ROWS):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / POLICY, ignore_errors=True)
         sync_folder(folder)
         self._metrics = (folder / METRICS).open("w", encoding="utf-8", newline="\n")
-        self._log = (folder / LOG).open("w", encoding="utf-8", newline="\n")
 
     def __enter__(self) -> CellWriter:
         """The writer itself."""

@@ -165,3 +165,17 @@ def test_studies_are_found_below_a_root_and_elsewhere_is_an_error(tmp_path: Path
 def test_a_record_needs_a_known_kind_and_status(tmp_path: Path) -> None:
     with CellWriter(tmp_path / "one") as writer, pytest.raises(HarnessError, match="kind"):
         writer.finish({"kind": "run"}, {})
+
+
+def test_a_folder_has_one_writer_at_a_time_and_the_second_harms_nothing(tmp_path: Path) -> None:
+    with CellWriter(tmp_path / "cell") as first:
+        first.log({"step": 1})
+        first.note("first")
+        with pytest.raises(HarnessError, match="cell is being run by another process"):
+            CellWriter(tmp_path / "cell")
+        first.finish({"kind": "cell", "status": "finished"}, {})
+    assert records.status(tmp_path / "cell") == "finished"
+    assert (tmp_path / "cell" / "metrics.jsonl").read_text().count("step") == 1
+    assert (tmp_path / "cell" / "log.txt").read_text() == "first\n"
+    CellWriter(tmp_path / "cell").__exit__(None, None, None)
+    assert (tmp_path / "cell" / "log.txt").read_text() == ""
