@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.measure.statistics import label
 from harness.report import drawing
 from harness.report.comparing import Comparison
 from harness.report.drawing import Drawing
@@ -31,12 +32,10 @@ def draw(made: Sequence[Comparison], base: str, shown: Mapping[str, Look]) -> Dr
     axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"win rate against the SFT reference, less that of {base}, percentage points")
-    seeds, prompts = (
-        _span(counts) for counts in ([len(each.seeds) for each in lines], [each.difference.n for each in lines if each.difference])
-    )
-    caption = (
-        f"95 % intervals over {seeds} seeds and {prompts} prompts, paired. Grey: true differences smaller than the minimum detectable one."
-    )
+    prompts = _span([each.difference.n for each in lines if each.difference])
+    caption = f"Paired differences on {prompts} prompts with intervals: {label(min(len(each.seeds) for each in lines))}."
+    if any(each.detectable is not None for each in lines):
+        caption += " Grey: true differences smaller than the minimum detectable one."
     alternative = f"Differences in win rate from {base} with intervals: " + "; ".join(map(_words, lines)) + "."
     return Drawing("comparisons", figure, [_row(each) for each in lines], f"Differences from {base}", caption, alternative)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.measure.statistics import Interval
+from harness.measure.statistics import Interval, label
 from harness.report import drawing
 from harness.report.drawing import Drawing
 from harness.report.palette import INK, Look
@@ -43,7 +43,7 @@ def matrix(found: Tournament, looks: Mapping[str, Look]) -> Drawing:
     strengths.set_yticks(range(count), [""] * count)
     caption = "Left: share of prompts on which the row's response has the higher score, a tie one half, between algorithms of the same "
     caption += "seed on the same prompts; one setting each. White is one half, orange above, purple below; intervals are in the table. "
-    caption += "Right: Bradley-Terry strengths from all pairs, with 95 % intervals; what is not ranked has none."
+    caption += f"Right: Bradley-Terry strengths from all pairs, {label(found.seeds)}; controls and runs that have not converged have none."
     rows = list(_pairs(found))
     texts = [f"{row['algorithm']} beats {row['opponent']} {row['value']:.2f}" for row in rows]
     return Drawing("headtohead", figure, rows, "Algorithms against each other", caption, "Matrix of win shares. " + "; ".join(texts) + ".")
@@ -139,8 +139,8 @@ def _curve(
     """One line with the interval of each of its points; the rows behind it."""
     found = {temperature: each for temperature, each in curve.items() if each is not None}
     x = np.array(list(found)) + moved
-    label = f"{about['algorithm']}  {about['setting']}".strip()
-    axes.plot(x, [each.value for each in found.values()], label=label, markersize=4, linewidth=1.0, **style)
+    name = f"{about['algorithm']}  {about['setting']}".strip()
+    axes.plot(x, [each.value for each in found.values()], label=name, markersize=4, linewidth=1.0, **style)
     for place, each in zip(x, found.values(), strict=True):
         if not math.isnan(each.lower + each.upper):
             axes.plot([place, place], [each.lower, each.upper], color=style["color"], linewidth=0.8)

@@ -184,7 +184,8 @@ def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
             every = cell.record.get("diagnostics") or {}
             for name, recorded in sorted(every.items()):
                 seed = str(cell.record.get("seed", 0))
-                if not isinstance(recorded, dict) or "value" in recorded:  # the rest has a room of its own
+                own_room = name in section_reward_model.QUALITY or (isinstance(recorded, dict) and "value" not in recorded)
+                if not own_room:
                     rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), _diagnostic(name, recorded, every)))
     return rows
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.measure.statistics import Array, Interval, two_way_interval
+from harness.measure.statistics import Array, Interval
 from harness.measure.verdicts import (
     INCONCLUSIVE,
     MARGIN,
@@ -88,8 +88,8 @@ class Judged(NamedTuple):
     @property
     def reference(self) -> Interval:
         """The reference's own level on the same prompts, cut to what the metric can be."""
-        found = two_way_interval(self.before, generator=resampler())
-        return found._replace(lower=max(found.lower, self.metric.bounds[0]), upper=min(found.upper, self.metric.bounds[1]))
+        found = changed(self.before, np.zeros_like(self.before), generator=resampler(), counted=self.metric.counted)
+        return possible(found, 0.0, self.metric.bounds)
 
     @property
     def worst(self) -> str:

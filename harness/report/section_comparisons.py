@@ -52,9 +52,11 @@ def _limits(made: Sequence[Comparison], late: Sequence[int]) -> list[str]:
     family = sum(not each.exploratory for each in made)
     if family and (smallest := smallest_p(_seeds(made), family)) > LEVEL:
         enough = next(seeds for seeds in range(2, 64) if smallest_p(seeds, family) <= LEVEL)
+        count = "1 seed" if _seeds(made) == 1 else f"{_seeds(made)} seeds"
+        leave = "which leave the training seed out" if _seeds(made) == 1 else "which hold the seeds' spread"
         said.append(
-            f"Not testable: the smallest adjusted p that {_seeds(made)} seeds can give for a family of {family} is {smallest:.2g}, above "
-            f"{LEVEL:g}. {enough} seeds would allow a test. Until then no p is printed: read the intervals."
+            f"Not testable: the smallest adjusted p that {count} can give for a family of {family} is {smallest:.2g}, above {LEVEL:g}. "
+            f"{enough} seeds would allow a test. Until then no p is printed: read the intervals, {leave}."
         )
     if any(each.exploratory for each in made):
         said.append(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.measure.budget_curves import Crossing
 from harness.measure.statistics import Interval
-from harness.report import figure_curves, matching
+from harness.report import figure_curves, findings, matching
 from harness.report.curves import OUTCOMES, Crossed, Stop, crossings, finished, on_the_way, shown
 from harness.report.points import Loaded, Point, every_point
 from harness.report.section import Grid, Looks, Section
@@ -42,7 +42,8 @@ def _stops(curves: Mapping[str, Sequence[Point]], unit: str) -> Grid:
         for stop in found["win_sft"] or found["gold"]:
             same = {key: _at(stops, stop) for key, stops in found.items()}
             rows.append([stop.point.title, stop.point.setting, *_where(stop), f"{stop.amount:.4g}", *map(_interval, same.values())])
-    caption = "Win rate and gold reward over what a run had spent. A mark is a place on the way of the largest run, not a budget."
+    caption = "Win rate and gold reward over what a run had spent. A mark is a place on the way of the largest run, not a budget. "
+    caption += findings.interval_line([point for points in curves.values() for point in points])
     return Grid(["algorithm", "setting", "budget", "measured at", "seeds", unit, *OUTCOMES.values()], rows, caption, numeric=5)
 
 

@@ -117,7 +117,8 @@ def _scores(found: Board, made: Scores, top: float) -> Grid:
         rows.append([titles[algorithm], number(area, digits), flat, *at, number(made.dominated.get(algorithm), 2, "no rival")])
     heads = ["algorithm", f"mean {name}, KL 0 to {top:g}", "last point", *(f"{name} at KL {kl:g}" for kl in AT), "dominated share"]
     caption = f"Envelopes of {name} against KL, {findings.interval_line(found.points)} Below its first point an envelope is the "
-    return Grid(heads, rows, caption + f"reference's own value. n={found.start.shape[1]} prompts.", 1)
+    caption += "reference's own value. Dominated share: of an algorithm's points, those for which another's has no more KL and no less "
+    return Grid(heads, rows, caption + f"{name}. n={found.start.shape[1]} prompts.", 1)
 
 
 def _at(value: Interval | None, kl: float, first: float, end: float, digits: int) -> str:
@@ -137,8 +138,10 @@ def _pairs(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> Grid:
         said = next(iter(ranges)) if len(ranges) == 1 else ", ".join(f"{each} ({name})" for each, name in ranges.items())
         values = [number(found[key][0], DIGITS[key]) if key in found else "(not scored)" for key in scored]
         rows.append([f"{titles[pair[0]]} - {titles[pair[1]]}", said, *values])
+    first = next(iter(boards.values()))
     caption = "Differences of mean envelopes, pair by pair, over the range of KL that both algorithms reach; not tests, and not adjusted "
-    return Grid(["pair", "KL range", *(TITLES[key] for key in scored)], rows, caption + "for how many there are.", 2)
+    caption += f"for how many there are. {findings.interval_line(first.points)} n={first.start.shape[1]} prompts."
+    return Grid(["pair", "KL range", *(TITLES[key] for key in scored)], rows, caption, 2)
 
 
 def _efficiency(boards: Mapping[str, Board], lines: Mapping[str, Optimum]) -> Grid:
@@ -151,7 +154,9 @@ def _efficiency(boards: Mapping[str, Board], lines: Mapping[str, Optimum]) -> Gr
         values = [number(cell, 2, "") if isinstance(cell, Interval) else f"({cell})" for cell in cells]
         rows.append([point.title, point.setting, number(kl, 2), *values])
     caption = "Efficiency: gain over the reference divided by the gain of the optimal frontier of that axis at the same KL; 1 is the best "
-    caption += "that any policy can do. Above 1 only by chance. Empty beyond the line that was estimated: it is not extrapolated."
+    caption += "that any policy can do. Above 1 only by chance. Empty beyond the line that was estimated: it is not extrapolated. "
+    first = next(iter(boards.values()))
+    caption += f"{findings.interval_line(first.points)} n={first.start.shape[1]} prompts."
     return Grid(["algorithm", "setting", "KL", *(f"of {TITLES[key]}" for key in shares)], rows, caption, 2)
 
 
@@ -161,7 +166,9 @@ def _reach(found: Reach, titles: Mapping[str, str]) -> Grid:
     caption = "Charged canonical FLOPs at the first measurement, over all settings and budgets, with at least this win rate against SFT "
     caption += "samples. A mark is a point of one annealed run, whose learning rate was not yet low: a run with that budget may do better. "
     prompts = max((each.flops.n for levels in found.levels.values() for each in levels.values()), default=0)
-    caption += "A bound is open (never) where so many resamples have the win rate nowhere. Intervals are over seeds and prompts, "
+    caption += (
+        "A bound is open (never) where so many resamples have the win rate nowhere. 95 % intervals are over the seeds and prompts seen, "
+    )
     caption += f"n={prompts} prompts at an end and fewer at a mark."
     return Grid(["algorithm", *(f"win rate {level:g}" for level in LEVELS)], rows, caption, 1)
 

@@ -121,7 +121,10 @@ def _pairwise(pairs: Sequence[tuple[str, list[Interval | None]]], judge: Mapping
         return
     names = [judge["primary"], *judge["others"]]
     rows = [(named, *map(_text, differences), _conclusion(named, differences)) for named, differences in pairs]
-    caption = "Difference of win rate against SFT, paired by seed and prompt, under each judge; the setting nearest to the median KL."
+    caption = "Difference of win rate against SFT, paired by seed and prompt, under each judge; the setting nearest to the median KL. "
+    caption += (
+        "Intervals: 95 %, over the prompts and, where there are several, the seeds that both have; not adjusted for how many there are."
+    )
     yield Grid(("pair", *names, "conclusion"), rows, caption, 9)
 
 

@@ -195,7 +195,8 @@ def _levels(levels: Mapping[str, matching.Level], chosen: Mapping[str, Point]) -
     headings = [f"at equal {name}" + (f" ({each.amount:.3g})" if each.rates else "") for name, each in levels.items()]
     caption = (
         "Win rate against the SFT reference where every algorithm has spent what the one that spent least did in all, on the prompts that "
-        "every mark measured. Between marks it is read off a line over the logarithm; marks of one run are not annealed."
+        "every mark measured. Between marks it is read off a line over the logarithm; marks of one run are not annealed. "
+        f"{label(_fewest(chosen))}."
     )
     return Grid(["algorithm", "setting", "seeds", *headings], rows, caption, numeric=3)
 

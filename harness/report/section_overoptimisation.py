@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.measure.overoptimisation import Fit
+from harness.measure.statistics import label
 from harness.report import figure_best
 from harness.report.optimum import GOLD
 from harness.report.overoptimisation import AT, RANKINGS, Best, Course, Scale, best, best_fit, courses, scale
@@ -46,8 +47,8 @@ def _best(found: Sequence[Best], measured: Scale) -> Grid:
         win = number(each.win, 3) if each.win else "(no opponent left)"
         kl = f"\N{LESS-THAN OR EQUAL TO} {each.kl:.2f}"
         rows.append([f"by {NAMES[each.ranking]}", str(each.n), kl, number(each.gold, 2), number(each.proxy, 2), win])
-    caption = f"Best-of-n of the reference's samples with 95 % intervals; n={measured.centre(GOLD).shape[1]} prompts. KL is a bound, "
-    caption += "not an estimate."
+    seeds, prompts = measured.centre(GOLD).shape
+    caption = f"Best-of-n of the reference's samples; {label(seeds)}; {prompts} prompts. KL is a bound, not an estimate."
     return Grid(["ranked", "n", "KL, nats", "gold", "proxy", "win rate vs SFT"], rows, caption, 1)
 
 
@@ -63,7 +64,8 @@ def _gaps(found: Mapping[str, Course]) -> Grid:
     caption += "them; the KL of the measurement with the most gold, its interval where resamples have theirs; and gold's drop from a peak "
     caption += "to the largest KL, in standard deviations. Each seed and prompt's drop is read from the peak that the other seeds have on "
     caption += "the other half of the prompts: chosen on the same numbers it would be too large. Where the other seeds peak at the end it "
-    caption += "is 0; below 0 says that gold went on rising."
+    caption += "is 0; below 0 says that gold went on rising. 95 % intervals over the seeds and prompts that were "
+    caption += "measured."
     return Grid(["algorithm", *(f"gap at KL {kl:g}" for kl in AT), "gold peaks at KL", "drop from the peak"], rows, caption, 1)
 
 
@@ -80,7 +82,8 @@ def _fits(ranked: Sequence[Best], along: Mapping[str, Course], measured: Scale) 
         rows.append([name, "d (a - b ln d)", *values])
     caption = "Forms of Gao et al. 2022 for gold's gain over the reference, d = sqrt(KL), fitted by least squares to 8 or more distinct "
     caption += "KL values from 0.1 nats on, marks included; the residual is its root mean square in units of gold. Best-of-n stands at its "
-    caption += "bound on KL. The peak is the form's, named where it lies among the measurements."
+    caption += "bound on KL, its a and b without intervals, for its points are made of the same samples. The peak is the form's, named "
+    caption += "where it lies among the measurements."
     return Grid(["what", "form", "a", "b", "residual", "points", "peak at KL"], rows, caption, 2)
 
 

@@ -10,6 +10,7 @@ from harness.report.points import Loaded, Point, interval_of, points
 from harness.report.section import Grid, Looks, Section
 from harness.report.tuned import wilson_text
 
+NO_PROBES = "What these reward models pay for was not probed, so nothing is known of how a policy could fool them."
 QUALITY = {"reward_accuracy": "accuracy on held-out pairs", "reward_log_loss": "log loss, nats"}
 
 
@@ -60,7 +61,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     return Section(
         "reward-model",
         "The reward models that algorithms trained on",
-        paragraphs=[_meaning(models), *_verdict(paid)],
+        paragraphs=[_meaning(models), *_verdict(paid)] if paid else [NO_PROBES],
         tables=[_quality(models), *([_twins(paid)] if paid else [])],
         alarms=[(each.model.name, each.alarm) for each in paid if each.fooled],
     )

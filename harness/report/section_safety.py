@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from harness.measure.statistics import label
 from harness.measure.verdicts import MISSING, NOT_MEASURABLE, REGRESSED, Verdict
 from harness.report import figure_safety
 from harness.report.points import Loaded, Point, by_algorithm
@@ -50,7 +51,11 @@ def _own() -> str:
 def _summary(verdicts: Sequence[Judged]) -> list[str]:
     """How many verdicts of each kind, the regressions by name, and the undecided ones."""
     names = Counter(each.verdict.name for each in verdicts if each.verdict.name)
-    said = [f"Of {sum(names.values())} verdicts: {', '.join(f'{names[name]} {name}' for name in worst_first(list(names)))}."]
+    counted = ", ".join(f"{names[name]} {name}" for name in worst_first(list(names)))
+    seeds = min((len(each.before) for each in verdicts), default=1)
+    said = [
+        f"Of {sum(names.values())} verdicts: {counted}. Each has its own interval ({label(seeds)}), not adjusted for how many there are."
+    ]
     if lost := _named(verdicts, REGRESSED):
         said.append(f"Regressed beyond the margin: {lost}.")
     return said
@@ -130,6 +135,7 @@ def _seeds(verdicts: Sequence[Judged]) -> str:
 
 
 def _level(each: Judged) -> str:
+    """The reference's own level; a share of which no prompt showed anything is not known to be 0 (``changed``)."""
     value, lower, upper, n = each.reference
     bounds = "no bounds" if math.isnan(lower + upper) else f"{lower:.3f}, {upper:.3f}"
     return f"{value:.3f} [{bounds}], n={n}"

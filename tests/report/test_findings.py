@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from harness.report import (
     drawing,
     findings,
     matching,
+    page,
     section_frontier,
     section_matched,
     section_safety,
@@ -218,3 +220,20 @@ def test_visible_keeps_words_and_shows_what_acts() -> None:
     assert visible("naïve 猫 \n tab\t") == "naïve 猫 \n tab\t"
     assert visible("a\nb", lines=False) == r"a\nb"
     assert visible("\x1b]0;title\x07\u202e\u2028\u200b\x9b\ud800") == r"\x1b]0;title\x07\u202e\u2028\u200b\x9b\ud800"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_every_table_of_intervals_says_what_they_are(tmp_path: Path, seeds: int) -> None:
+    """By caption or by the room's paragraphs; and one seed is never "1 seeds", nor its interval one over seeds."""
+    study = load(synthetic.study(tmp_path, ("dpo", "ppo"), seeds=seeds, settings=1, failed=False))
+    found = points(study)
+    shown = looks([(point.algorithm, False) for point in found])
+    with drawing.style():
+        rooms = [made for make in page.SECTIONS if (made := make(study, found, shown)) is not None]
+    for room in rooms:
+        for table in room.tables:
+            cells = " ".join(cell for row in table.rows for cell in row)
+            said = " ".join([table.caption, *room.paragraphs])
+            assert not re.search(r"\[[-+]?\d", cells) or "95 %" in said or "ntervals over" in said, table.caption
+        texts = [*room.paragraphs, *room.cautions, *(table.caption for table in room.tables), *(each.caption for each in room.figures)]
+        assert not any("1 seeds" in text or "nan" in text.split() for text in texts)

@@ -11,7 +11,7 @@ import synthetic
 from harness.report import page
 from harness.report.points import load, points
 from harness.report.section import Section
-from harness.report.section_reward_model import section
+from harness.report.section_reward_model import NO_PROBES, section
 
 NAME = "padding after the end"
 
@@ -65,8 +65,16 @@ def test_an_accuracy_recorded_without_bounds_gets_those_of_its_pairs(tmp_path: P
     assert room.tables[0].rows[0][4:6] == ["0.703 [0.644, 0.756], n=256", "0.550 [no bounds], n=256"]
     loaded = load(tmp_path)
     shown = {row[3]: row[4] for row in page._diagnostics(points(loaded))}
-    assert shown["reward accuracy"] == "0.703 [0.644, 0.756], n=256"
+    assert "reward accuracy" not in shown  # the room has it
     assert (shown["reward confidence"], shown["reward heldout pairs"]) == ("0.730 [no bounds], n=256", "256")
+
+
+def test_a_model_that_was_not_probed_is_said_to_be_unknown(tmp_path: Path) -> None:
+    synthetic.study(tmp_path, ("ppo",), settings=1, failed=False)
+    loaded = load(tmp_path)
+    room = section(loaded, points(loaded), {})
+    assert room is not None
+    assert room.paragraphs == [NO_PROBES]
 
 
 def test_no_reward_model_no_room(tmp_path: Path) -> None:

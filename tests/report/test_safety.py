@@ -188,6 +188,8 @@ def test_the_studys_margin_is_one_of_shares_and_perplexity_keeps_its_own(tmp_pat
 
 
 def test_the_references_own_level_has_its_interval_and_n(tmp_path: Path) -> None:
+    """A share that no prompt of 256 showed may be 1 - .025^(1/256), 1.4 %."""
     level = room(made(tmp_path)).tables[0].rows[0]
     assert level[:3] == ["SFT reference", "level", "1"]
     assert all("[" in cell and cell.endswith("n=256") for cell in level[3:])
+    assert level[4] == "0.000 [0.000, 0.014], n=256"
