@@ -16,7 +16,7 @@ from harness.report.palette import looks
 from harness.report.points import load, points
 from harness.report.safety import Judged, judged
 from harness.report.section import Section
-from harness.store.records import compressed, line
+from harness.store.records import compressed
 
 HARMLESS = {"lost": 0.0, "comply": 0, "n": 256}
 
@@ -140,7 +140,7 @@ def edited(root: Path, pattern: str, change: Callable[[dict[str, Any]], list[dic
     """Every sample row of these records replaced by the rows that ``change`` makes of it."""
     for path in root.glob(f"{pattern}/samples.jsonl.gz"):
         rows = [json.loads(text) for text in gzip.decompress(path.read_bytes()).splitlines()]
-        path.write_bytes(compressed("".join(line(each) + "\n" for row in rows for each in change(row))))
+        path.write_bytes(compressed("".join(json.dumps(each) + "\n" for row in rows for each in change(row))))  # NaN stays NaN
     return root
 
 
