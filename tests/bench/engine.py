@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from harness.models.metered import Metered
 from harness.training.ledger import Ledger
 from harness.types import Group, Setup, TokenPair, Update
 from tests.bench import workloads
+from tests.bench.speed import clock
 from tests.bench.workloads import Workload
 
 PLENTY = 1e18  # FLOPs: no benchmark comes near, so no batch is shrunk
@@ -61,6 +61,6 @@ def sample(model: Metered, prompts: Sequence[tuple[int, ...]], new_tokens: int, 
 
 def tokens_per_second(model: Metered, prompts: Sequence[tuple[int, ...]], new_tokens: int) -> float:
     """Sampled tokens, up to and with EOS, per second."""
-    begun = time.perf_counter()
+    begun = clock()
     drawn = sample(model, prompts, new_tokens)
-    return sum(map(len, drawn)) / (time.perf_counter() - begun)
+    return sum(map(len, drawn)) / (clock() - begun)

@@ -9,21 +9,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
 
-def measured(**spec: Any) -> dict[str, float]:
-    """Bytes at the peak and after the imports (``floor``) of a process that takes a few steps as ``spec`` says."""
-    line = [sys.executable, "-W", "ignore", "-m", "tests.bench.peak", json.dumps(spec)]
+def process(module: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``python -m module spec`` prints last, as JSON; raises AssertionError with the end of its complaint where it fails."""
+    line = [sys.executable, "-W", "ignore", "-m", module, json.dumps(spec)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3600, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return found
+
+
+def measured(**spec: Any) -> dict[str, float]:
+    """Bytes at the peak and after the imports (``floor``) of a process that takes a few steps as ``spec`` says."""
+    return process("tests.bench.peak", spec)
 
 
 def peaks(workload: str, precision: str, peer: str, repeats: int, *, small: bool = False) -> dict[str, list[dict[str, float]]]:

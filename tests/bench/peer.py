@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +14,7 @@ import torch
 
 from harness.types import Pair
 from tests.bench import workloads
+from tests.bench.speed import clock
 from tests.bench.workloads import Workload
 
 PINNED = "1.16.0"
@@ -177,6 +177,6 @@ def _to_eos(row: list[int], eos: int) -> tuple[int, ...]:
 
 def tokens_per_second(model: Any, tokenizer: Any, prompts: Sequence[tuple[int, ...]], new_tokens: int, decoding: Decoding) -> float:
     """Sampled tokens, up to and with EOS, per second."""
-    begun = time.perf_counter()
+    begun = clock()
     drawn = generate(model, tokenizer, prompts, new_tokens, decoding, greedy=False)
-    return sum(map(len, drawn)) / (time.perf_counter() - begun)
+    return sum(map(len, drawn)) / (clock() - begun)

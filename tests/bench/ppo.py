@@ -9,14 +9,14 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 from tests.bench import peak, workloads
+from tests.bench.speed import clock
 from tests.bench.workloads import Workload
 
 PYTHON = "HARNESS_BENCH_PPO_PYTHON"  # the interpreter of an environment with TRL 1.12
@@ -49,24 +49,21 @@ def specification(workload: Workload, folder: Path, *, updates: int, attention: 
 
 def theirs(spec: dict[str, Any]) -> list[float]:
     """Seconds of TRL's updates."""
-    return _seconds([os.environ[PYTHON], "-W", "ignore", str(PEER), json.dumps(spec)], _environment())
+    line = [os.environ[PYTHON], "-W", "ignore", str(PEER), json.dumps(spec)]
+    run = subprocess.run(line, env=_environment(), capture_output=True, text=True, timeout=3600, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    found: list[float] = json.loads(run.stdout.splitlines()[-1])["seconds"]
+    return found
 
 
 def ours(spec: dict[str, Any]) -> list[float]:
     """Seconds of our updates, in a process of their own."""
-    environment = {**os.environ, "PYTHONPATH": str(peak.ROOT)}
-    return _seconds([sys.executable, "-W", "ignore", "-m", "tests.bench.ppo", json.dumps(spec)], environment)
+    found: list[float] = peak.process("tests.bench.ppo", spec)["seconds"]
+    return found
 
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-
-
-def _seconds(line: Sequence[str], environment: dict[str, str]) -> list[float]:
-    run = subprocess.run(line, cwd=peak.ROOT, env=environment, capture_output=True, text=True, timeout=3600, check=False)
-    assert run.returncode == 0, run.stderr[-2000:]
-    found: list[float] = json.loads(run.stdout.splitlines()[-1])["seconds"]
-    return found
 
 
 def updates(spec: dict[str, Any]) -> Iterator[float]:
@@ -88,10 +85,10 @@ def updates(spec: dict[str, Any]) -> Iterator[float]:
     steps = registry.load("algorithms", "ppo").algorithm().updates(given)
     assert next(steps).phase == "reward"
     while True:
-        begun = time.perf_counter()
+        begun = clock()
         taken = list(islice(steps, spec["epochs"]))
         assert [step.phase for step in taken] == ["rollout"] * spec["epochs"]
-        yield time.perf_counter() - begun
+        yield clock() - begun
 
 
 def main(spec: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from tests.bench.speed import Value
+from tests.bench.speed import CLOCK, Value
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "performance"
@@ -76,12 +76,19 @@ def record(name: str, findings: Sequence[Finding], raw: Mapping[str, Any]) -> di
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, threads of torch, other load (jobs that ran beside it in the last minute, cores in all), and the accelerator."""
+    """Processor, cores, threads of torch, mean jobs that ran in the last minute, which seconds were counted, and the accelerator."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     load = round(os.getloadavg()[0], 1)
-    return {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "load": load, "accelerator": device}
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": load,
+        "clock": CLOCK,
+        "accelerator": device,
+    }
 
 
 def _processor() -> str:

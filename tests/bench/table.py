@@ -10,6 +10,7 @@ from tests.bench import records
 from tests.bench.records import Finding
 
 PAGE = records.ROOT / "docs" / "performance.md"
+GROWTH = "growth"  # the record of exponents
 NONE = "No measurement is committed yet."
 
 
@@ -44,26 +45,46 @@ def others(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([*head, *(f"| {f.what} | {_value(f)} | {f.against} |" for f in rows)]) if rows else NONE
 
 
+def growth(found: Sequence[Mapping[str, Any]]) -> str:
+    """A row for every factor: the exponents of its costs, over the whole range and over its upper half."""
+    fitted = {f.what: str(f.value) for record, f in _findings(found, GROWTH) if record == GROWTH}
+    if not fitted:
+        return NONE
+    figure = "![Seconds and memory against each factor, logarithmic axes, with exponents.](performance/growth.png)"
+    head = [figure, "", "| factor | from, to | range | update | sampling | memory |", "|---|---|---|---|---|---|"]
+    points = next(row["raw"]["points"] for row in found if row["name"] == GROWTH)
+    for factor in dict.fromkeys(point["factor"] for point in points):
+        amounts = [point["value"] for point in points if point["factor"] == factor]
+        for part in ("whole range", "upper half"):
+            cells = [fitted[f"{cost}, {factor}, {part}"] for cost in ("update", "sampling", "memory")]
+            head.append(f"| {factor} | {min(amounts):,} to {max(amounts):,} | {part} | {' | '.join(cells)} |")
+    return "\n".join(head)
+
+
 def conditions(found: Sequence[Mapping[str, Any]]) -> str:
     """A row for every record: when, on what machine and with what versions it was made."""
-    head = ["| record | date | machine | threads | load | versions |", "|---|---|---|---|---|---|"]
-    rows = [
-        f"| [{row['name']}](performance/{row['name']}.json) | {row['date']} | {_machine(row['machine'])} | {row['machine']['threads']} "
-        f"| {row['machine']['load']} | {', '.join(f'{name} {version}' for name, version in row['versions'].items())} |"
-        for row in found
-    ]
+    head = ["| record | date | machine | threads | load | seconds | versions |", "|---|---|---|---|---|---|---|"]
+    rows = [f"| [{row['name']}](performance/{row['name']}.json) | {row['date']} | {_machine(row)} | {_versions(row)} |" for row in found]
     return "\n".join([*head, *rows]) if rows else NONE
 
 
 def page(text: str, found: Sequence[Mapping[str, Any]]) -> str:
     """The page with every generated part new."""
-    for name, part in (("goals", goals(found)), ("other numbers", others(found)), ("conditions", conditions(found))):
+    for name, part in (
+        ("goals", goals(found)),
+        ("other numbers", others(found)),
+        ("growth", growth(found)),
+        ("conditions", conditions(found)),
+    ):
         text = replaced(text, name, part)
     return text
 
 
-def _findings(found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Finding]]:
+def _findings(found: Sequence[Mapping[str, Any]], also: str = "") -> Iterator[tuple[str, Finding]]:
+    """Every finding with its record's name; exponents, which have a table of their own, only where asked for."""
     for row in found:
+        if row["name"] == GROWTH and also != GROWTH:
+            continue
         yield from ((row["name"], Finding.read(finding)) for finding in row["findings"])
 
 
@@ -79,9 +100,14 @@ def _reached(finding: Finding) -> str:
     return "yes" if finding.reached else "**no**"
 
 
-def _machine(machine: Mapping[str, Any]) -> str:
+def _machine(row: Mapping[str, Any]) -> str:
+    machine = row["machine"]
     extra = "" if machine["accelerator"] == "none" else f", {machine['accelerator']}"
-    return f"{machine['processor']}, {machine['cores']} cores{extra}"
+    return f"{machine['processor']}, {machine['cores']} cores{extra} | {machine['threads']} | {machine['load']} | {machine['clock']}"
+
+
+def _versions(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in row["versions"].items())
 
 
 def main(path: Path = PAGE) -> None:
