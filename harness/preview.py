@@ -12,6 +12,7 @@ from harness.experiment import Experiment, cells, study_key
 from harness.measure.targets import MOST
 from harness.price import THROUGHPUT, Estimate, estimate
 from harness.trials import caveat, knob_of, trial_seed, trials, tunes
+from harness.tuning import curves
 
 if TYPE_CHECKING:
     from harness.training.ledger import Shape
@@ -62,15 +63,22 @@ def _trials(experiment: Experiment, spending: Mapping[str, Budget], guess: Estim
     every = list(trials(experiment, budget.spec)) if experiment.tune else []
     for cell in every:
         yield f"trial-{cell.label}  {budget}  about {seconds(guess.cells[budget.spec])}"
-    turned = [plan for plan in experiment.algorithms if knob_of(plan)] if experiment.kl_targets else []
-    aimed = sum(len(plan.settings) * (not experiment.tune) + MOST * len(experiment.kl_targets) for plan in turned)
+    aimed = _aimed(experiment)
     more = f" and at most {aimed} for the KL targets" if aimed else ""
     most, price = len(every) + aimed, amount((len(every) + aimed) * budget.limit, experiment.match)
     reference = guess.stage * (trial_seed(experiment) not in experiment.seeds)
     time = seconds(reference + math.ceil(most / jobs) * guess.cells[budget.spec])
     yield (
         f"Tuning before the cells: {len(every)} trials{more}, on seed {trial_seed(experiment)} and tuning prompts; {price} "
-        f"charged to tuning, to no cell's budget; about {time} more than the estimate below."
+        f"charged to tuning, to no cell's budget; about {time} more than the estimate below. "
+        "The settings that the trials choose take the place of those above."
     )
     if said := caveat(experiment):
         yield said
+
+
+def _aimed(experiment: Experiment) -> int:
+    """How many trials the KL targets may take: a scan of each grid unless its values were tuned, then a few per target and curve."""
+    turned = [plan for plan in experiment.algorithms if knob_of(plan)] if experiment.kl_targets else []
+    scanned = sum(len(plan.settings) for plan in turned) * (not experiment.tune)
+    return scanned + MOST * len(experiment.kl_targets) * sum(len(curves(plan)) for plan in turned)

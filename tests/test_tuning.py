@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from harness import preview
+from harness.data.shapes import shape
 from harness.experiment import Cell, Experiment, cell_fingerprint, cells, resolve
 from harness.measure.tuning import AIMED, Trial, label
 from harness.trials import caveat, has_tuner, trial_seed, trials, tunes
@@ -166,6 +168,19 @@ def test_a_second_setting_of_the_grid_has_a_curve_of_its_own(asked: Callable[...
     assert [note["targets"][0]["words"].partition(":")[0] for note in notes] == ["gap=1", "gap=4"]
     grids = [dict(cell.trial or {})["grid"] for cell in world.ran]
     assert all(set(grid) == {"beta", "gap"} for grid in grids)
+
+
+def test_a_dry_run_says_on_which_seed_and_counts_the_trials_of_every_curve(asked: Callable[..., Experiment]) -> None:
+    """Four grid values are scanned, and each of two curves may take six more trials for the one target."""
+
+    def said(**flags: Any) -> str:
+        given = asked(names=("one",), kl_targets=[0.8], set=["one.gap=1,4"], **flags)
+        return preview.text(given, shape("tiny-64", 300), (40.0, 15.0), 1)
+
+    assert "0 trials and at most 16 for the KL targets, on seed 1 and tuning prompts" in said()
+    assert "12 trials and at most 12 for the KL targets" in said(tune=2)
+    assert "chosen on seed" not in said()
+    assert "Settings were chosen on seed 0" in said(tuning_seed=0)
 
 
 def test_nothing_is_concluded_from_a_trial_without_a_kl(asked: Callable[..., Experiment]) -> None:
