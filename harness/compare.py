@@ -86,8 +86,8 @@ def _trial_budget(spending: Mapping[str, Budget]) -> Budget:
 def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *, verbose: bool, force: bool) -> Experiment:
     """The experiment with the settings that its trials chose; as it is where none are asked for. Trials that have a record are kept.
 
-    A trial that has a record may have been run for another reason. It then says the new one, the first of this comparison, in its record,
-    from which pages are made; whoever wants it here is told his own.
+    A trial that has a record may have been run for another reason. It then says the new one, the first of this comparison: winners are
+    chosen by what records say, here and on pages.
     """
     if not tunes(experiment):
         return experiment
@@ -107,7 +107,7 @@ def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *,
             if folder not in done:
                 restate(folder, cell.trial or {})
                 done.add(folder)
-        return [trial({**records.read_one(folder), "trial_of": cell.trial}) for folder, cell in zip(folders, wanted, strict=True)]
+        return [trial(records.read_one(folder)) for folder in folders]
 
     found = tuned(experiment, budget.spec, run)
     superseding.retuned(study, found, done)
