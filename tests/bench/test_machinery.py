@@ -11,7 +11,7 @@ import torch
 
 from harness.models.readings import shape_of
 from harness.types import TokenPair
-from tests.bench import dpo, engine, peak, peer, ppo, sampling, speed, workloads
+from tests.bench import dpo, engine, grid, peak, peer, ppo, sampling, speed, workloads
 from tests.bench.records import Finding, publish, read
 from tests.bench.workloads import W1
 
@@ -79,6 +79,16 @@ def test_memory_is_taken_in_processes_of_their_own() -> None:
 def test_both_ppo_sides_run(tmp_path: Path) -> None:
     spec = ppo.specification(SMALL, tmp_path, updates=1)
     assert len(ppo.ours(spec)) == len(ppo.theirs(spec)) == 1
+
+
+@pytest.mark.slow
+@needs_peer
+def test_a_small_grid_runs_on_both_sides_and_takes_one_more_cell(tmp_path: Path) -> None:
+    wanted = {"dpo": ("beta", (0.1,)), "kto": ("beta", (0.1,))}
+    found = grid.measured(grid.Grid(tmp_path, SMALL, pairs=48, seeds=1), wanted)
+    assert found["cells"] == 2
+    assert found["theirs"] == sum(found["scripts"].values()) > 0 == found["online"]
+    assert found["added_cell"]["update"] > 0
 
 
 def test_useful_flops_are_those_of_a_hand_count() -> None:
