@@ -117,7 +117,7 @@ class Steps(Iterator[int]):
         """Ends the training after the step that it stands at."""
         if self.thread is not None:
             self.asked.put(False)
-            self.thread.join()
+            self.thread.join(60)  # a daemon: one that does not stop holds nobody up
 
     def stand(self, step: int) -> bool:
         """Called by the trainer after each step: says so, waits, and returns whether to go on."""
