@@ -115,10 +115,14 @@ def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str]) -> tuple[
 
 
 def _kl(policy: Metered, yard: Yardstick, groups: Sequence[Group]) -> dict[str, Array]:
+    """Both directions of KL with the reference: on the policy's responses, and on the reference's first frozen one to every prompt."""
     found = policy.divergence(yard.reference, groups)
+    drawn = [Group(group.prompt, (own[0].ids,)) for group, own in zip(groups, yard.opponents, strict=False)]
     lengths = np.array([len(g.responses[0]) for g in groups], dtype=float)
     kl = _array(found.kl)
-    return {"kl": kl, "k1": _array(found.log_ratio), "kl_per_token": kl / lengths, "entropy": _array(found.entropy)}
+    return {"kl": kl, "k1": _array(found.log_ratio), "kl_per_token": kl / lengths, "entropy": _array(found.entropy)} | {
+        "forward_kl": _array(yard.reference.divergence(policy, drawn).kl)
+    }
 
 
 def _array(values: torch.Tensor) -> Array:

@@ -28,6 +28,7 @@ NAMES_OF_SHARES = (
 POSSIBLE = (
     *((name, SHARE) for name in NAMES_OF_SHARES),
     ("kl", (0.0, math.inf)),
+    ("forward_kl", (0.0, math.inf)),
     ("length", (0.0, math.inf)),
     ("entropy", (0.0, math.inf)),
 )

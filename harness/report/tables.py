@@ -24,6 +24,7 @@ MAIN = (
     Column("rouge_l", "ROUGE-L", "share", 3),
     Column("kl", "KL", "nats"),
     Column("k1", "k1 check", "nats"),
+    Column("forward_kl", "forward KL", "nats"),
     Column("length", "length", "tokens", 1),
     Column("eos_rate", "ended by EOS", "share"),
     Column("repetition", "repetition", "share", 3),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from harness.measure.evaluate import _kl
 from harness.measure.kl import cross_check
 from harness.models.loading import prepare
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
-from harness.types import Group
+from harness.types import Group, Response
 
 EOS, PAD, SIZE, LONGEST = 1, 0, 8, 3
 PROMPT = (3, 4, 5)
@@ -64,6 +67,19 @@ def test_the_rao_blackwellised_estimate_is_unbiased_and_far_tighter_than_k1() ->
         assert abs(float(estimate.mean()) - truth) < 4 * error
     assert float(found.kl.std()) < 0.7 * float(found.log_ratio.std())
     assert bool((found.kl >= 0).all())
+
+
+def test_the_forward_estimate_is_the_reference_s_divergence_from_the_policy() -> None:
+    """Read on the reference's own responses, one to a prompt, it has the mean of ref (log ref - log pi) over all responses."""
+    policy, reference = small(0), small(1)
+    theirs = reference.sample([PROMPT], samples=2000, max_tokens=LONGEST, generator=torch.Generator().manual_seed(1))[0]
+    groups = [Group(PROMPT, (theirs[0].ids,))] * len(theirs)
+    yard: Any = SimpleNamespace(reference=reference, opponents=[[Response("", each.ids, each.finished)] for each in theirs])
+    with torch.no_grad():
+        found = _kl(policy, yard, groups)["forward_kl"]
+    truth, other = exact_kl(reference, policy), exact_kl(policy, reference)
+    error = found.std() / len(found) ** 0.5
+    assert abs(found.mean() - truth) < 4 * error < abs(truth - other)
 
 
 def test_a_policy_has_no_divergence_from_itself() -> None:
