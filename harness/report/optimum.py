@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.measure.frontier import Line, frontier, mixture_ratios, win_scores
-from harness.measure.statistics import Array, Interval, prompt_interval
+from harness.measure.statistics import Array, Interval, two_way_intervals
 from harness.report.points import interval_of, resampler
 from harness.store.records import Cell, Reference, Row
 
@@ -65,7 +65,7 @@ def _optima(references: tuple[Reference, ...], mixtures: tuple[Cell, ...]) -> Ma
     if not seeds or any(not each.rows or _prompts(each.rows) != _prompts(seeds[0].rows) for each in seeds):
         return _recorded(references)
     wins = [frontier(win_scores(table(each.rows, each.judge), _others(each, each.judge)), _ratios(each)) for each in seeds]
-    return {WIN: _joined(WIN, wins, seeds), GOLD: _joined(GOLD, [frontier(_pooled(each, GOLD), _ratios(each)) for each in seeds], seeds)}
+    return {WIN: _joined(wins, seeds), GOLD: _joined([frontier(_pooled(each, GOLD), _ratios(each)) for each in seeds], seeds)}
 
 
 def _seed(reference: Reference, mixtures: Sequence[Cell]) -> _Seed:
@@ -107,22 +107,18 @@ def _prompts(rows: Sequence[Row]) -> list[int]:
     return [int(row["prompt_id"]) for row in rows]
 
 
-def _joined(key: str, lines: Sequence[Line], seeds: Sequence[_Seed]) -> Optimum:
-    """The seeds' lines as one, tilt by tilt (in standard deviations of the seed's own scores), as far as every seed's reaches."""
+def _joined(lines: Sequence[Line], seeds: Sequence[_Seed]) -> Optimum:
+    """The seeds' lines as one, tilt by tilt (in standard deviations of the seed's own scores), as far as every seed's reaches.
+
+    Intervals are over the prompts, for these seeds.
+    """
     tilts = min(len(line.kl) for line in lines)
     kl, value, ess = (np.stack([getattr(line, name)[:tilts] for line in lines], axis=1) for name in ("kl", "value", "ess"))
-    spots = [
-        Spot(over_prompts(kl[index], key, "kl"), over_prompts(value[index], key, "value"), float(ess[index].mean()))
-        for index in range(tilts)
-    ]
+    bounds = [two_way_intervals(each.mean(1)[:, None], generator=resampler(), resamples=1000) for each in (kl, value)]
+    spots = [Spot(x, y, float(size.mean())) for x, y, size in zip(*bounds, ess, strict=True)]
     counts = min((each.counts for each in seeds), key=len) or [len(seeds[0].rows[0][GOLD])]
     axes = tuple(each.seed for each in seeds), tuple(_prompts(seeds[0].rows))
     return Optimum(spots, counts[0], any(line.ended for line in lines), kl, value, sum(counts[1:]), len(counts) - 1, *axes)
-
-
-def over_prompts(values: Array, *uses: str) -> Interval:
-    """The mean of (seeds, prompts) with its interval over prompts, for these seeds."""
-    return prompt_interval(values.mean(0), generator=resampler(), resamples=1000)
 
 
 def _recorded(references: Sequence[Reference]) -> Mapping[str, Optimum]:

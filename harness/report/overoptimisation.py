@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.measure.best_of_n import best_of_n, best_win, kl_bound
 from harness.measure.overoptimisation import Fit, Form, coefficients, distinct, drops, gao_fit, interpolated
-from harness.measure.statistics import Array, Interval, replicated, replicated_all, replicates, two_way_interval
+from harness.measure.statistics import Array, Interval, replicated, replicated_all, replicates, two_way_intervals
 from harness.report.measurements import Measured, measurements
 from harness.report.optimum import GOLD, frontier_rows, table
 from harness.report.points import Point, by_algorithm, resampler
@@ -93,20 +93,21 @@ def scale(references: Sequence[Reference]) -> Scale | None:
 def best(found: Scale) -> list[Best]:
     """Best-of-n for every ranking and every n that the samples allow."""
     samples = found.tables[GOLD].shape[2]
-    return [_best(found, ranking, n) for ranking in RANKINGS for n in SIZES if n <= samples]
+    sizes = [n for n in SIZES if n <= samples]
+    return [each for ranking in RANKINGS for each in _best(found, ranking, sizes, [n for n in sizes if n < samples])]
 
 
-def _best(found: Scale, ranking: str, n: int) -> Best:
-    by, gold, samples = found.tables[ranking], found.tables[GOLD], found.tables[GOLD].shape[2]
+def _best(found: Scale, ranking: str, sizes: Sequence[int], opposed: Sequence[int]) -> list[Best]:
+    """One ranking at every size; wins at those that leave an opponent."""
+    by = found.tables[ranking]
 
-    def interval(name: str, values: Sequence[Array]) -> Interval:
-        return two_way_interval(np.array(values), generator=resampler(), resamples=1000)
+    def intervals(name: str, number: Callable[[Array, Array, Sequence[int]], Array], of: Sequence[int]) -> list[Interval]:
+        tables = np.stack([number(a, b, of) for a, b in zip(by, found.tables[name], strict=True)], axis=1)
+        return two_way_intervals(tables, generator=resampler(), resamples=1000)
 
-    gold_mean, proxy_mean = (
-        interval(name, [best_of_n(a, b, n) for a, b in zip(by, found.tables[name], strict=True)]) for name in (GOLD, "proxy")
-    )
-    win = interval("win", [best_win(a, b, n) for a, b in zip(by, gold, strict=True)]) if n < samples else None
-    return Best(ranking, n, kl_bound(n), gold_mean, proxy_mean, win)
+    gold, proxy = (intervals(name, best_of_n, sizes) for name in (GOLD, "proxy"))
+    wins = dict(zip(opposed, intervals(GOLD, best_win, opposed), strict=True))
+    return [Best(ranking, n, kl_bound(n), a, b, wins.get(n)) for n, a, b in zip(sizes, gold, proxy, strict=True)]
 
 
 def best_fit(found: Sequence[Best], start: float) -> Fit | str:

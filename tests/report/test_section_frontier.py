@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import synthetic
 
+from harness.measure.statistics import prompt_interval
 from harness.report import section_frontier
 from harness.report.optimum import GOLD, WIN, optima
 from harness.report.points import load, points
@@ -71,6 +72,9 @@ def test_the_optima_are_those_of_a_gaussian_reward_over_all_seeds(tmp_path: Path
     assert all(spot.ess >= 8 for line in lines.values() for spot in line.spots)
     assert lines[WIN].kl is not None and lines[WIN].kl.shape[1:] == (2, 384)
     assert lines[WIN].spots[0].value.value == pytest.approx(0.5, abs=1e-6)
+    assert lines[GOLD].value is not None
+    alone = prompt_interval(lines[GOLD].value[9].mean(0), generator=np.random.default_rng(0), resamples=1000)
+    assert gold[9].value == pytest.approx(alone)
 
 
 def test_controls_and_oracles_stay_out_of_pairs_and_do_not_shorten_a_range(tmp_path: Path) -> None:
