@@ -28,7 +28,7 @@ from harness.report import (
     tables,
 )
 from harness.report.drawing import Drawing
-from harness.report.escape import visible
+from harness.report.escape import templates, visible
 from harness.report.examples import examples
 from harness.report.methods import METHODS
 from harness.report.palette import Look, looks
@@ -108,13 +108,8 @@ def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[st
 
 def render(study: Study, found: list[Point], figures: list[dict[str, Any]], sections: Sequence[Mapping[str, Any]] = ()) -> str:
     """The page's HTML. Everything but the figures' SVG is escaped by the template."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("harness.report", "")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["visible"] = visible
     drawn = {each["name"]: each for each in [*figures, *(each for section in sections for each in section["figures"])]}
-    return environment.get_template("template.html").render(**_context(study, found, sections), figures=drawn, sections=sections)
+    return templates().get_template("template.html").render(**_context(study, found, sections), figures=drawn, sections=sections)
 
 
 def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing | None]]:

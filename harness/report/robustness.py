@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
 from harness.report import drawing, figure_robustness, findings
-from harness.report.escape import visible
+from harness.report.escape import templates, visible
 from harness.report.palette import looks
 from harness.report.points import Loaded, Point, load, points
 from harness.report.section_judges import ABOVE, BELOW, difference, side
@@ -147,9 +147,4 @@ def _rows(each: Assumed) -> Iterator[tuple[str, ...]]:
 
 
 def _render(parts: Sequence[Mapping[str, Any]]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("harness.report", "")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["visible"] = visible
-    return environment.get_template("robustness.html").render(parts=parts, kl_caveat=findings.KL_CAVEAT, kl_source=findings.KL_SOURCE)
+    return templates().get_template("robustness.html").render(parts=parts, kl_caveat=findings.KL_CAVEAT, kl_source=findings.KL_SOURCE)

@@ -58,14 +58,14 @@ class Tried:
     def _winner_row(self, algorithm: str, grid: str, each: Winners) -> Iterator[str]:
         yield algorithm
         yield grid
-        yield self._setting(each.proxy, grid)
+        yield self._setting(each.proxy)
         yield self.measured(each.proxy, SCORE)
         yield self.measured(each.proxy, "gold")
         yield self.measured(each.defaults, "gold")
-        yield self._setting(each.gold, grid)
+        yield self._setting(each.gold)
         yield self.measured(each.gold, "gold")
 
-    def _setting(self, each: Trial | None, grid: str) -> str:
+    def _setting(self, each: Trial | None) -> str:
         if each is None:
             return "none finished"
         known = set(self.records[each.fingerprint]["trial_of"].get("grid") or {})
