@@ -16,15 +16,19 @@ from harness.report.section import Grid, Looks, Section
 KL_RANGE = 3.0  # where a record of an older version declares none
 TITLES = {WIN: "win rate", GOLD: "gold"}
 DIGITS = {WIN: 3, GOLD: 2}
+ALONE = "Only algorithms that are told what the judge knows finished: they are measured against the optimum and scored against nobody."
 
 
 def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
     """Scores of finished runs against KL; None where no two runs can be put on one board."""
     top = float(study.experiment.get("kl_range") or KL_RANGE)
-    scored_here = [point for point in found if not point.oracle]
-    boards = {key: made for key in (WIN, GOLD) if (made := board(scored_here, study.references, key)) is not None}
-    if not boards:
+    boards = _boards([point for point in found if not point.oracle], study)
+    everyone = _boards(found, study)
+    if not everyone:
         return None
+    shares = _efficiency(everyone, optima(study.references, study.frontiers))
+    if not boards:
+        return Section("frontier-scores", "Scores over the frontier", paragraphs=[ALONE, *_lines(study)], tables=[shares])
     scored = {key: scores(each, top) for key, each in boards.items()}
     measured = [point for point in every_point(study) if not point.oracle]
     reached = reach(measured)
@@ -35,10 +39,15 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
         tables=[
             *(_scores(boards[key], scored[key], top) for key in boards),
             _pairs(boards, scored),
-            _efficiency(boards, optima(study.references, study.frontiers)),
+            shares,
             _reach(reached, _titles(measured)),
         ],
     )
+
+
+def _boards(found: Sequence[Point], study: Loaded) -> dict[str, Board]:
+    """The runs that can be scored, by axis; empty where there are none."""
+    return {key: made for key in (WIN, GOLD) if (made := board(found, study.references, key)) is not None}
 
 
 def _meaning(top: float, scored: Mapping[str, Scores]) -> str:
@@ -48,7 +57,8 @@ def _meaning(top: float, scored: Mapping[str, Scores]) -> str:
         f"Its points are chosen on the even prompts and scored on the odd ones, and the other way round, and the two are averaged, so that "
         f"no score profits from having been chosen by it; {points} {'points' if points != 1 else 'point'} per algorithm, spread along KL "
         f"where it has more. The score is the mean of E over KL 0 to {top:g}, the range that the task declares; beyond its last point an "
-        f"envelope is counted flat and marked so. Marks of unfinished runs, and algorithms that are told what the judge knows, stay out."
+        f"envelope is counted flat and marked so. Marks of unfinished runs, and algorithms that are told what the judge knows, stay out; "
+        f"the latter are held against the optimum below."
     )
 
 

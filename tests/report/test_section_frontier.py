@@ -141,14 +141,24 @@ def test_the_order_of_the_axes_is_compared_where_seeds_and_convergence_allow(tmp
 
 
 def test_an_oracle_stands_on_no_board(tmp_path: Path) -> None:
-    """Its name is in no table of envelopes, pairs, efficiency or compute, and in no match of algorithms against each other."""
+    """Its name is in no table of envelopes, pairs or compute, nor in any match; it is held against the optimum, which ranks nobody."""
     study = synthetic.study(tmp_path, ("dpo", "kto", "ppo"), settings=1, failed=False)
     edit(study, "cells/ppo*", lambda record: record["algorithm"].update({"oracle": True}))
     found = made(study)
-    assert not any("ppo" in cell for grid in found.tables for row in grid.rows for cell in row)
+    tables = [grid for grid in found.tables if not grid.caption.startswith("Efficiency")]
+    assert not any("ppo" in cell for grid in tables for row in grid.rows for cell in row)
+    assert any("ppo (oracle)" in cell for row in table(found, "Efficiency").rows for cell in row)
     assert not any("ppo" in text for text in found.paragraphs)
     met = tournament(points(load(study)))
     assert met is not None and met.result.names == ("dpo", "kto")
+
+
+def test_an_oracle_alone_is_held_against_the_optimum(tmp_path: Path) -> None:
+    study = synthetic.study(tmp_path, ("ppo",), settings=1, failed=False)
+    edit(study, "cells/ppo*", lambda record: record["algorithm"].update({"oracle": True}))
+    found = made(study)
+    assert len(found.tables) == 1
+    assert len(table(found, "Efficiency").rows) == 1
 
 
 def test_without_gold_there_is_one_axis_and_a_reason(tmp_path: Path) -> None:
