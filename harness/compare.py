@@ -126,7 +126,8 @@ def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell
 
 def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
     with GridView(len(todo)) as view:
-        run_jobs(todo, workers=workers, threads=experiment.threads, verbose=verbose, heard=view.update, done=view.finish)
+        threads, kernels = experiment.threads, experiment.kernels
+        run_jobs(todo, workers=workers, threads=threads, kernels=kernels, verbose=verbose, heard=view.update, done=view.finish)
 
 
 def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], force: bool) -> Iterator[Job]:

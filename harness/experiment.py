@@ -85,6 +85,7 @@ class Experiment(Assumptions):
     source: str | None = None
     model: str
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    kernels: Literal["auto", "default", "onednn"] = "auto"  # of products on a CPU (harness/execute/kernels.py)
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]

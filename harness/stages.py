@@ -20,7 +20,7 @@ from harness.data.pairs import read_pairs, write_pairs
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.experiment import Experiment
-from harness.models import storage
+from harness.models import kernels, storage
 from harness.models.loading import load_model, meter
 from harness.models.metered import Metered
 from harness.models.reference import fit_reference
@@ -111,6 +111,8 @@ def dtype_of(experiment: Experiment) -> str:
 def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
     fields = ("task", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "stage_threads")
     values = {"dtype": dtype_of(experiment), **{name: getattr(experiment, name) for name in fields}}
+    if kernels.in_use() != "default":
+        values["kernels"] = kernels.in_use()  # one choice for all that a seed shares, and for the policies scored against it
     if experiment.task_options:
         values["task_options"] = dict(experiment.task_options)
     return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}

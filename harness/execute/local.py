@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.execute.kernels import choose
 
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -40,8 +42,19 @@ class Job:
     threads: int | None = None
 
 
-def run_jobs(jobs: Sequence[Job], *, workers: int, threads: int, verbose: bool, heard: Heard, done: Callable[[str, str], None]) -> None:
-    """Run every job in ``workers`` processes of ``threads`` threads each. ``heard(job, stage, share, loss)`` hears of progress.
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    threads: int,
+    verbose: bool,
+    heard: Heard,
+    done: Callable[[str, str], None],
+    kernels: str = "default",
+) -> None:
+    """Run every job in ``workers`` processes of ``threads`` threads each and these ``kernels`` (``execute.kernels``).
+
+    ``heard(job, stage, share, loss)`` hears of progress.
 
     Jobs run beside each other while their threads are no more than those of all processes: threads that wait for a core wait busily.
 
@@ -50,7 +63,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, threads: int, verbose: bool, 
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     with _listening(messages, heard):
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, verbose))
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, kernels, verbose))
         try:
             _drain(pool, list(jobs), done, threads=threads, most=workers * threads)
         except BrokenProcessPool as error:
@@ -95,8 +108,8 @@ def _listening(messages: Any, heard: Heard) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-def _begin(messages: Any, threads: int, verbose: bool) -> None:
-    """Set up a worker: its threads, and silence from the libraries below unless asked for. The one place that seeds global state."""
+def _begin(messages: Any, threads: int, kernels: str, verbose: bool) -> None:
+    """Set up a worker: threads, kernels, silence from the libraries below unless asked for. The one place that seeds global state."""
     global _messages
     _messages = messages
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -107,10 +120,12 @@ def _begin(messages: Any, threads: int, verbose: bool) -> None:
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    choose(kernels)
     if not verbose:
-        from transformers.utils import logging
+        from transformers.utils.logging import disable_progress_bar
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _leave_with_parent(parent: int) -> None:

@@ -1,20 +1,22 @@
 """Flat packing: every token of a batch in one row, each prompt once for all its responses, and the attention that keeps them apart.
 
-Linear layers run on ``(1, N)`` tokens without padding. Inside attention the tokens of each group are laid out as one padded row, so the
-cost is that of the groups and not of N squared. The attention is handed to transformers through its ``AttentionInterface``; which
-tokens see which is decided by the ``layout`` that travels with the forward call.
+Linear layers run on ``(1, N)`` tokens without padding. Inside attention the tokens of each group are laid out as one padded row beside
+groups of similar length, so the cost is that of the groups and not of N squared. The attention is handed to transformers through its
+``AttentionInterface``; which tokens see which is decided by the ``layout`` that travels with the forward call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from harness.models import kernels
+from harness.models.attention import Bucket, Gathering, bucketed
 from harness.types import Group
 
 ATTENTION = "harness_layout"
@@ -30,44 +32,57 @@ class Layout(Protocol):
 
 @dataclass
 class Packed:
-    """A batch of groups as one flat row. ``rows`` maps (groups, longest) cells to flat positions; ``targets`` are the response tokens.
+    """A batch of groups as one flat row. ``segments`` say of each group's tokens what they are: 0 the prompt, 1 the first response, ...
 
-    ``sources`` are the flat positions whose hidden states predict the targets, ``own`` the positions of the targets themselves.
-    When ``keep`` is a list, the padded keys and values of each layer are appended to it (the prompt's part of a KV cache).
+    ``targets`` are the response tokens, ``sources`` the flat positions whose hidden states predict them, ``own`` their own positions.
+    When ``keep`` is a list, the padded keys and values of each layer are appended to it (the prompt's part of a KV cache), and all
+    groups share one bucket.
     """
 
     ids: Tensor
     positions: Tensor
-    rows: Tensor
-    cells: Tensor
-    mask: Tensor
+    segments: Sequence[Sequence[int]]
     targets: Tensor
     sources: Tensor
     own: Tensor
     lengths: Tensor
     keep: list[tuple[Tensor, Tensor]] | None = field(default=None)
+    _gatherings: dict[int, Gathering] = field(default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention inside each group, (1, N, heads, d)."""
-        q, k, v = (self._spread(x) for x in (query, key, value))
+        queries, (keys, values) = self._gathering(query).spread(query), (self._gathering(x).spread(x) for x in (key, value))
         if self.keep is not None:
-            self.keep.append((k, v))
-        repeats = q.shape[1] // k.shape[1]
-        if repeats > 1:
-            k, v = k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, scale=scaling)
-        return out.transpose(1, 2).flatten(0, 1)[self.cells].unsqueeze(0)
+            self.keep.append((keys[0], values[0]))
+        parts = zip(self.buckets, queries, keys, values, strict=True)
+        explicit = kernels.explicit(query)
+        outputs = [bucket.attend(q, k, v, scaling, explicit=explicit) for bucket, q, k, v in parts]
+        return self._gathering(query).collect(outputs)
 
-    def _spread(self, x: Tensor) -> Tensor:
-        """(1, heads, N, d) to (groups, heads, longest, d); padding cells repeat token 0 and are masked."""
-        groups, longest = self.rows.shape
-        flat = x[0].transpose(0, 1)[self.rows.flatten()]
-        return flat.view(groups, longest, *flat.shape[1:]).transpose(1, 2)
+    @cached_property
+    def buckets(self) -> list[Bucket]:
+        """The groups by similar length, each bucket one padded computation."""
+        return [bucket for bucket, _ in self._laid_out]
 
     @property
     def attended(self) -> int:
         """Query-key products per head that the kernels really compute."""
-        return int(self.rows.shape[0] * self.rows.shape[1] ** 2)
+        return sum(bucket.products for bucket in self.buckets)
+
+    @cached_property
+    def _laid_out(self) -> list[tuple[Bucket, Tensor]]:
+        lengths, device = [len(segment) for segment in self.segments], self.ids.device
+        starts = torch.tensor(lengths).cumsum(0) - torch.tensor(lengths)
+        together = self.keep is not None or device.type != "cpu"
+        members = [list(range(len(lengths)))] if together else bucketed(lengths)
+        found = [_bucket([self.segments[i] for i in each], starts[each]) for each in members]
+        return [(Bucket(rows.to(device), mask.to(device)), present.to(device)) for rows, mask, present in found]
+
+    def _gathering(self, x: Tensor) -> Gathering:
+        heads = x.shape[1]
+        if heads not in self._gatherings:
+            self._gatherings[heads] = Gathering(self.buckets, [present for _, present in self._laid_out], x.shape[2], heads)
+        return self._gatherings[heads]
 
 
 def pack(groups: Sequence[Group], device: torch.device) -> Packed:
@@ -91,14 +106,11 @@ def pack(groups: Sequence[Group], device: torch.device) -> Packed:
             segment += [number] * len(response)
         segments.append(segment)
     lengths = [len(r) for g in groups for r in g.responses]
-    rows, cells, mask = _rows(segments)
     tensor = torch.tensor(ids)
     return Packed(
         tensor.unsqueeze(0).to(device),
         torch.tensor(positions).unsqueeze(0).to(device),
-        rows.to(device),
-        cells.to(device),
-        mask.to(device),
+        segments,
         tensor[own].to(device),
         torch.tensor(sources, dtype=torch.long).to(device),
         torch.tensor(own, dtype=torch.long).to(device),
@@ -106,21 +118,18 @@ def pack(groups: Sequence[Group], device: torch.device) -> Packed:
     )
 
 
-def _rows(segments: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """(groups, longest) flat positions, the (N,) cells they fill, and the (groups, 1, longest, longest) mask: True may be attended."""
+def _bucket(segments: Sequence[Sequence[int]], starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(groups, longest) flat positions, the (groups, longest, longest) mask: True may be attended, and which cells hold a token."""
     lengths = torch.tensor([len(s) for s in segments])
-    longest = int(lengths.max())
-    starts = lengths.cumsum(0) - lengths
-    columns = torch.arange(longest)
+    columns = torch.arange(int(lengths.max()))
     present = columns < lengths.unsqueeze(1)
     rows = torch.where(present, starts.unsqueeze(1) + columns, torch.zeros((), dtype=torch.long))
-    segment = torch.full((len(segments), longest), -1)
+    segment = torch.full(present.shape, -1)
     segment[present] = torch.tensor([s for row in segments for s in row])
     causal = columns.unsqueeze(1) >= columns
     same = segment.unsqueeze(2) == segment.unsqueeze(1)
-    mask = causal & (same | (segment == 0).unsqueeze(1))
     # A padding row keeps its diagonal: a row with nothing to attend to is NaN, and NaN times a zero gradient is NaN.
-    return rows, present.flatten().nonzero().squeeze(1), mask.unsqueeze(1)
+    return rows, causal & (same | (segment == 0).unsqueeze(1)), present
 
 
 def _layout_attention(

@@ -1,0 +1,114 @@
+"""Attention by buckets and by explicit products: equal to one padded, fused computation, and counted as it is computed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.models import attention, kernels
+from harness.models.attention import bucketed
+from harness.models.packing import pack
+from harness.types import Group
+from tests.models.toys import GROUPS, LAYOUTS, metered
+
+UNEVEN = [
+    *GROUPS,
+    Group(tuple(range(3, 43)), (tuple(range(5, 29)), tuple(range(9, 20)))),
+    Group(tuple(range(3, 40)), (tuple(range(5, 29)),)),
+]
+
+
+@pytest.fixture
+def onednn() -> Iterator[None]:
+    kernels.use("onednn")
+    yield
+    kernels.use("default")
+
+
+def scored(layout: str, dtype: torch.dtype) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Log-probs of uneven groups and the gradients of a weighted sum of them."""
+    model = metered(layout, dtype=dtype)
+    seen = model.logps(UNEVEN)
+    model.backward((seen * torch.linspace(-1, 1, len(seen), dtype=dtype)).sum())
+    return seen.detach(), {name: p.grad for name, p in model.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("cost", [0, 10**9])
+def test_explicit_products_in_buckets_equal_one_fused_attention(
+    layout: str, dtype: torch.dtype, cost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1e-10 in float64, 1e-6 relative in float32, gradients 1e-5; transformers' RMSNorm computes in float32 in either."""
+    monkeypatch.setattr(attention, "BUCKET_COST", 10**9)
+    plain, wanted = scored(layout, dtype)
+    monkeypatch.setattr(attention, "BUCKET_COST", cost)
+    monkeypatch.setattr(kernels, "explicit", lambda x: True)
+    seen, found = scored(layout, dtype)
+    assert (seen - plain).abs().max() <= (1e-10 if dtype == torch.float64 else 1e-6 * float(plain.abs().max()))
+    for name, gradient in wanted.items():
+        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-12, name
+
+
+@pytest.mark.usefixtures("onednn")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_onednn_changes_only_rounding(layout: str) -> None:
+    assert kernels.explicit(torch.zeros(1))
+    seen, found = scored(layout, torch.float32)
+    kernels.use("default")
+    plain, wanted = scored(layout, torch.float32)
+    assert (seen - plain).abs().max() <= 1e-5 * float(plain.abs().max())
+    for name, gradient in wanted.items():
+        assert (found[name] - gradient).norm() <= 1e-4 * gradient.norm(), name
+
+
+def test_padding_gets_no_gradient_and_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Token 0 stands in every padding cell: were the cells' gradients its own, they would differ from those of groups alone."""
+    monkeypatch.setattr(kernels, "explicit", lambda x: True)
+    whole, alone = metered(dtype=torch.float64), metered(dtype=torch.float64)
+    whole.backward(whole.logps(UNEVEN).sum())
+    for group in UNEVEN:
+        alone.backward(alone.logps([group]).sum())
+    for ours, theirs in zip(whole.parameters(), alone.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+
+
+def products(lengths: list[int], buckets: list[list[int]]) -> int:
+    return sum(len(each) * max(lengths[i] for i in each) ** 2 for each in buckets)
+
+
+def test_buckets_are_the_cheapest_cut_of_the_order_of_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against every way to cut 7 groups into runs of the sorted order."""
+    monkeypatch.setattr(attention, "BUCKET_COST", 100)
+    lengths = [9, 30, 31, 12, 60, 10, 29]
+    order = sorted(range(7), key=lengths.__getitem__)
+    costs = []
+    for cuts in range(2**6):
+        edges = [0, *(i + 1 for i in range(6) if cuts >> i & 1), 7]
+        parts = [order[a:b] for a, b in itertools.pairwise(edges)]
+        costs.append(products(lengths, parts) + 100 * len(parts))
+    found = bucketed(lengths)
+    assert sorted(i for each in found for i in each) == list(range(7))
+    assert products(lengths, found) + 100 * len(found) == min(costs)
+    assert len(found) > 1
+
+
+def test_groups_of_a_small_batch_share_one_bucket() -> None:
+    assert bucketed([5]) == [[0]]
+    assert bucketed([8, 20, 13]) == [[0, 1, 2]]
+
+
+def test_executed_attention_is_what_the_products_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executed FLOPs of a forward against torch's counter, which sees the padded products of every bucket."""
+    monkeypatch.setattr(attention, "BUCKET_COST", 0)
+    monkeypatch.setattr(kernels, "explicit", lambda x: True)
+    model = metered("gpt2")
+    with FlopCounterMode(display=False) as counter, model.ledger.phase("update"):
+        model.logps(UNEVEN)
+    assert len(pack(UNEVEN, model.device).buckets) > 1
+    assert model.ledger.executed["update"] == pytest.approx(counter.get_total_flops(), rel=1e-6)
+    assert model.ledger.canonical["update"] == model.shape.scoring(UNEVEN)
