@@ -183,6 +183,8 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
         return task.score([prompts.texts[p] for p in ids], responses)[task.judges[0]]
 
     policy = shared.reference(ledger)
+    if plan.experiment.checkpointing:
+        policy.recompute()
     return Setup(
         policy=policy,
         reference=policy.frozen(),

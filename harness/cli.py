@@ -64,7 +64,7 @@ def compare(
     vary: Annotated[
         list[str] | None, typer.Option(metavar="NAME=V1,V2", help="A study for each value of an assumption, such as labels=bt,flip.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, mixed or bfloat16.")] = None,
     safety_margin: Margin = None,
     baseline: Annotated[str | None, typer.Option(help="The algorithm that every other one is tested against; the first.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,

@@ -52,6 +52,7 @@ OUTSIDE_STUDY = {
     "threads",
     "safety_margin",
     "keep_policies",
+    "checkpointing",
     "temperatures",
     "kl_range",
     "baseline",
@@ -84,7 +85,8 @@ class Experiment(Assumptions):
     task_version: str = ""
     source: str | None = None
     model: str
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"  # harness/models/precision.py
+    checkpointing: bool = False  # recompute activations in every backward: less memory, the same numbers
     kernels: Literal["auto", "default", "onednn"] = "auto"  # of products on a CPU (harness/execute/kernels.py)
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)

@@ -17,7 +17,7 @@ from harness import origins
 from harness.assumptions import recorded
 from harness.experiment import Experiment
 from harness.measure.evaluate import Measurement, Yardstick
-from harness.models import kernels
+from harness.models import kernels, precision
 from harness.stages import Shared
 from harness.training.ledger import Ledger
 
@@ -37,8 +37,8 @@ def judge_facts(experiment: Experiment, shared: Shared, yard: Yardstick) -> dict
 def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:
     """Name, number of parameters and dtype of a model, and the kernels that this process multiplied with."""
     parameters = sum(p.numel() for p in model.parameters())
-    dtype = str(model.dtype).removeprefix("torch.")
-    return {"name": Path(experiment.model).name, "parameters": parameters, "dtype": dtype, "kernels": kernels.in_use()}
+    made = {"dtype": precision.named(model), "kernels": kernels.in_use()}
+    return {"name": Path(experiment.model).name, "parameters": parameters, **made}
 
 
 def task_facts(experiment: Experiment) -> dict[str, Any]:

@@ -138,6 +138,8 @@ def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report
     model, tokenizer = load_model(experiment.model, dtype=dtype_of(experiment), vocabulary=task.vocabulary, seed=seed)
     ledger = Ledger(float("inf"))
     metered = meter(model, tokenizer, ledger)
+    if experiment.checkpointing:
+        metered.recompute()
     tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
     generator = np.random.default_rng((seed, 1))
     settings: dict[str, Any] = {"steps": experiment.sft_steps, "batch": experiment.sft_batch, "learning_rate": experiment.sft_learning_rate}

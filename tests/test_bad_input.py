@@ -34,7 +34,7 @@ CASES = {
     "seeds twice": (["--task", "tldr", "--seeds", "1,1"], ["seeds", "every seed once"]),
     "illegal budget": (["--task", "tldr", "--budget", "30parsecs"], ["Budget '30parsecs'", "2epochs", "1.2e12"]),
     "small budget": (["--task", "tldr", "--budget", "1e6"], ["1e+06 FLOPs, too small for one step", "a batch of 32 pairs costs"]),
-    "illegal dtype": (["--task", "tldr", "--dtype", "float16"], ["dtype", "'auto', 'float32' or 'bfloat16'", "float16"]),
+    "illegal dtype": (["--task", "tldr", "--dtype", "float16"], ["dtype", "'auto', 'float32', 'mixed' or 'bfloat16'", "float16"]),
     "unknown judge": (["--task", "tldr", "--judge", "gold-c"], ["Unknown judge 'gold-c'", "Did you mean 'gold_b'?", "gold, gold_b"]),
     "unknown labels": (["--task", "tldr", "--labels", "annotator"], ["labels", "'annotator'", "Did you mean 'annotators'?", "shuffled"]),
     "labels of data": (["--task", "tldr", "--labels", "data"], ["labels: unknown value 'data'", "bt, flip"]),

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
+from harness.models import precision
 from harness.models.metered import Metered
 from harness.models.packing import ATTENTION, register_attention
 from harness.models.tiny import PRESETS, tiny_model, tiny_tokenizer
 from harness.training.ledger import Ledger
 from harness.types import Group
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def load_model(name: str, *, dtype: str, vocabulary: Sequence[str], seed: int) -> tuple[Any, Any]:
@@ -24,7 +23,7 @@ def load_model(name: str, *, dtype: str, vocabulary: Sequence[str], seed: int) -
         model, tokenizer = tiny_model(name, vocabulary, seed), tiny_tokenizer(vocabulary)
     else:
         model, tokenizer = load_folder(Path(name))
-    return prepare(model.to(device(), DTYPES[dtype])), tokenizer
+    return prepare(precision.store(model, dtype, device())), tokenizer
 
 
 def device() -> torch.device:
@@ -61,7 +60,7 @@ def prepare(model: Any) -> Any:
         wanted = torch.stack([expected[t - 1, row[t]] for t in (3, 4, 5, 6, 3, 4)])
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise HarnessError(f"models of type {model.config.model_type} do not take the packed layout: {error}") from error
-    tolerance = 1e-3 if seen.dtype == torch.float32 and model.dtype == torch.float32 else 0.2
+    tolerance = 1e-3 if seen.dtype == torch.float32 and precision.named(model) == "float32" else 0.2
     if not torch.allclose(seen.double(), wanted.double(), atol=tolerance):
         raise HarnessError(f"models of type {model.config.model_type} give other log-probs under the packed layout; not supported")
     return model

@@ -7,7 +7,9 @@ sampling draws others from the same seed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from harness.errors import HarnessError
 from harness.training.ledger import Shape
 from harness.types import Group
 
@@ -31,6 +33,25 @@ def slices(groups: Sequence[Group], layers: int, hidden: int) -> list[slice]:
 def _token_limit(layers: int, hidden: int) -> int:
     # Measured on a 135M Llama in float32: about 2.3 MB a token with gradients, that is 34 floats a layer and hidden unit.
     return max(64, int(ACTIVATION_BYTES // (layers * hidden * 34 * 4)))
+
+
+def checkpoint(model: Any) -> int:
+    """Let a transformers model keep the input of each layer alone; HarnessError where its layers do not know how.
+
+    Returns the weights that a backward does not multiply with again: recomputing a layer stops before its last product, whose result
+    nothing needs. transformers asks a layer whether it trains; dropout stays off, for what is inside the layers is left as it is.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise HarnessError(f"models of type {model.config.model_type} cannot recompute activations; leave checkpointing out.") from error
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.training = True
+    return sum([p for p in layer.parameters() if p.ndim == 2][-1].numel() for layer in layers)
 
 
 def sampling_rows(shape: Shape, vocabulary: int, *, prompt: int, samples: int, max_tokens: int) -> int:

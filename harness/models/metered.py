@@ -12,16 +12,15 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from harness.models import memory
+from harness.models import memory, precision
+from harness.models.head import OutputHead
 from harness.models.optimiser import Optimiser, StepStats
 from harness.models.packing import Packed, pack
-from harness.models.readings import Divergence, TokenReadings, TokenValues, chosen, scalar_head, shape_of
+from harness.models.readings import Divergence, TokenReadings, TokenValues, scalar_head, shape_of
 from harness.models.sampling import decode, decoding, split_prompts
 from harness.training.ledger import CHARGED, Ledger, Shape
 from harness.training.schedule import schedule
 from harness.types import Group, Sample
-
-MASKED_LOGIT = -1e9  # finite, so that p log p of a masked token is 0 and not NaN
 
 
 class Metered:
@@ -32,7 +31,8 @@ class Metered:
         self.shape = shape_of(model)
         self._pending = [0.0, 0.0]
         self._optimiser: Optimiser | None = None
-        self._masked: Tensor | None = None
+        self._output = OutputHead(model, None if pad == eos else pad)
+        self._spared: int | None = None
         model.eval()  # dropout off everywhere: log-probs of one sequence must not depend on when they are asked for
 
     @property
@@ -59,7 +59,7 @@ class Metered:
         """Log-probs and entropies from one forward; entropies are detached, and zeros where not asked for."""
         columns: tuple[list[Tensor], ...] = ([], [], [])
         for packed in self._packs(groups):
-            logps, spreads = chosen(self._log_probs(packed), packed.targets, entropies)
+            logps, spreads = self._output.chosen(self._hidden(packed)[packed.sources], packed.targets, entropies)
             for column, value in zip(columns, (logps, spreads, packed.lengths), strict=True):
                 column.append(value)
         values, spread, lengths = (torch.cat(column) for column in columns)
@@ -71,7 +71,7 @@ class Metered:
         columns: tuple[list[Tensor], ...] = ([], [], [], [])
         for packed in self._packs(groups, self.shape.valued()):
             states = self._hidden(packed)[packed.sources]
-            logps, spreads = chosen(self._logits(states).log_softmax(-1), packed.targets, entropies)
+            logps, spreads = self._output.chosen(states, packed.targets, entropies)
             values = self.head(states).squeeze(-1).float()
             for column, value in zip(columns, (logps, spreads, values, packed.lengths), strict=True):
                 column.append(value)
@@ -170,6 +170,8 @@ class Metered:
         model = copy.deepcopy(self.model)
         model.requires_grad_(True)
         twin = type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=copy.deepcopy(self.head))
+        if self._spared is not None:
+            twin.recompute()
         if scalar_head:
             twin.attach_head()
         return twin
@@ -187,6 +189,10 @@ class Metered:
             twin.head.requires_grad_(False)
         return twin
 
+    def recompute(self) -> None:
+        """Keep no activations inside layers: every backward computes them again, layer by layer (Chen et al. 2016, arXiv 1604.06174)."""
+        self._spared = memory.checkpoint(self.model)
+
     def micro(self, groups: Sequence[Group]) -> list[slice]:
         """How to cut a batch so that each forward and backward fits in memory; one slice wherever the whole batch fits."""
         return memory.slices(groups, self.shape.layers, self.model.config.hidden_size)
@@ -203,8 +209,17 @@ class Metered:
             canonical, executed = self._charge(packed, shape or self.shape, groups[piece])
             if remember:
                 self._pending[0] += canonical
-                self._pending[1] += executed
+                self._pending[1] += executed + self._again(packed, shape or self.shape) / 2
             yield packed
+
+    def _again(self, packed: Packed, shape: Shape) -> float:
+        """FLOPs of what a backward computes a second time: layers that kept no activations, logits that were not held."""
+        tokens, outputs, found = packed.ids.numel(), len(packed.targets), 0.0
+        if self._spared is not None:
+            found += shape.forward(tokens, packed.attended, 0) - 2.0 * self._spared * tokens
+        if shape.head >= self.shape.head and self._output.cut(outputs):
+            found += 2.0 * self.shape.head * outputs
+        return found
 
     def _charge(self, packed: Packed, shape: Shape, groups: Sequence[Group] = ()) -> tuple[float, float]:
         executed = shape.forward(packed.ids.numel(), packed.attended, len(packed.targets))
@@ -213,23 +228,15 @@ class Metered:
         return canonical, executed
 
     def _body(self, ids: Tensor, positions: Tensor, layout: object) -> Tensor:
-        output = self.model.base_model(input_ids=ids, position_ids=positions, use_cache=False, layout=layout)
+        with precision.of(self.model):
+            output = self.model.base_model(input_ids=ids, position_ids=positions, use_cache=False, layout=layout)
         return output.last_hidden_state[0]  # type: ignore[no-any-return]
 
     def _hidden(self, packed: Packed) -> Tensor:
         return self._body(packed.ids, packed.positions, packed)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = self.model.get_output_embeddings()(hidden)
-        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-        return logits if self.pad == self.eos else logits + self._mask(logits)  # type: ignore[no-any-return]
-
-    def _mask(self, logits: Tensor) -> Tensor:
-        """(vocabulary,): 0, and a large negative number at the padding token, which no distribution of ours may emit."""
-        if self._masked is None or self._masked.dtype != logits.dtype or self._masked.device != logits.device:
-            self._masked = logits.new_zeros(logits.shape[-1])
-            self._masked[self.pad] = MASKED_LOGIT
-        return self._masked
+        return self._output.logits(hidden)
 
     def _log_probs(self, packed: Packed) -> Tensor:
         return self._logits(self._hidden(packed)[packed.sources]).log_softmax(-1)
