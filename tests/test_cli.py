@@ -34,8 +34,8 @@ def test_a_dry_run_prices_every_trial_apart_from_the_cells(command: Command, tmp
     arguments = ["--task", "tldr", "--algorithms", "dpo", "--set", "dpo.beta=0.5,2", "--tune", "2", "--kl-targets", "1"]
     run = command("compare", *arguments, "--match", "steps", "--budget", "50steps", "--dry-run", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
-    assert len(re.findall(r"^trial-dpo-beta=\S+-seed0  50 optimiser steps  about", run.stdout, re.MULTILINE)) == 6
-    assert "6 trials and at most 6 for the KL targets, on seed 0 and tuning prompts; 600 optimiser steps charged to tuning" in run.stdout
+    assert len(re.findall(r"^trial-dpo-beta=\S+-seed1  50 optimiser steps  about", run.stdout, re.MULTILINE)) == 6
+    assert "6 trials and at most 6 for the KL targets, on seed 1 and tuning prompts; 600 optimiser steps charged to tuning" in run.stdout
     assert "2 cells at 50steps, 100 optimiser steps" in run.stdout
 
 

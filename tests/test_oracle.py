@@ -33,7 +33,7 @@ CHOSEN = [
 
 def weights(entry: registry.Entry, chosen: dict[str, Any], *, sign: float) -> torch.Tensor:
     """What a toy run trains to where the judge's scores are multiplied by ``sign``."""
-    given = setup(6e7, **chosen)
+    given = setup(2e8, **chosen)  # the reward model gets a share of it that must pay for a step
     score = given.score
     assert score is not None
     bound = registry.load_entry(entry).algorithm
