@@ -21,6 +21,7 @@ from harness.measure.statistics import Array, Interval, two_way_interval
 from harness.measure.statistics.controls import false_positives, planted
 from harness.plan import AlgorithmPlan
 from harness.report.comparing import outcome_table
+from harness.report.numbers import within
 from harness.report.points import Loaded, Point, load
 from harness.store import records
 from harness.types import Task
@@ -136,7 +137,7 @@ def levels(found: Sequence[Point], name: str, *, expected: float | None = None, 
         table = outcome_table(point)
         if table is None:
             continue
-        level = two_way_interval(table, generator=np.random.default_rng(0))
+        level = within("win_sft", two_way_interval(table, generator=np.random.default_rng(0)))
         rows.append(_row(name, f"win rate of {point.algorithm}", level, "" if expected is None else f"holds {expected:g}"))
         if subject is not None and subject.shape == table.shape:
             gain = two_way_interval(subject - table, generator=np.random.default_rng(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_replicates_of_other_settings_budgets_and_seeds_are_not_pooled(tmp_path:
     assert sorted(point.head["setting"]["replicate"] for point in found) == [0, 1]
     assert all(point.seeds == (0, 1) and point.limit == synthetic.FLOPS for point in found)
     assert len({point.head["setting"][knob] for point in found}) == 1
+
+
+def test_a_win_rate_of_two_seeds_has_bounds_that_a_win_rate_can_have(tmp_path: Path) -> None:
+    """One seed wins every prompt and the other none: the widened seeds' spread alone would reach from below 0 to above 1."""
+    synthetic.study(tmp_path, ("dpo",), seeds=2, settings=1, failed=False)
+    for path in (tmp_path / "cells").glob("*/samples.jsonl.gz"):
+        rows = [json.loads(text) for text in gzip.decompress(path.read_bytes()).splitlines()]
+        told = [{**row, "win_sft": float("seed1" in path.parent.name)} if "win_sft" in row else row for row in rows]
+        path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in told).encode()))
+    (row,) = control.levels(load(tmp_path).points, "shuffled labels", expected=0.5)
+    assert (row["lower"], row["value"], row["upper"]) == (0.0, 0.5, 1.0)
 
 
 def test_one_seed_cannot_be_controlled(tmp_path: Path) -> None:
