@@ -31,7 +31,7 @@ class Drawn(NamedTuple):
 def reference_samples(experiment: Experiment, both: Shared, yard: Yardstick) -> Drawn:
     """``frontier_samples`` responses of the reference to every evaluation prompt, from a generator of their own; cached."""
     sizes = {name: getattr(experiment, name) for name in ("evaluation_prompts", "frontier_samples")}
-    key = {"stage": "frontier", "version": 1, "sft": both.sft.name, "task": both.task.version, **sizes}
+    key = {"stage": "frontier", "version": 2, "sft": both.sft.name, "task": both.task.version, **sizes}
     path = stage("frontier", key, lambda folder: _draw(folder, both, yard, experiment.frontier_samples)) / "samples.json"
     return _read(json.loads(path.read_text()), both)
 

@@ -74,7 +74,7 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
     pairs_key = {
         "stage": "pairs",
-        "version": 4,
+        "version": 5,
         "sft": key_of(sft_key),
         "pairs": experiment.pairs,
         "agreement": experiment.agreement,
@@ -115,7 +115,7 @@ def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
         values["kernels"] = kernels.in_use()  # one choice for all that a seed shares, and for the policies scored against it
     if experiment.task_options:
         values["task_options"] = dict(experiment.task_options)
-    return {"stage": "sft", "version": 1, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
+    return {"stage": "sft", "version": 2, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
 
 
 def pair_models(experiment: Experiment, task: Task, reference: Metered, seed: int, report: Report) -> Models:

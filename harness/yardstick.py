@@ -26,7 +26,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
     judge = _judge(shared, experiment.judge, ledger)
     key = {
         "stage": "baseline",
-        "version": 3,
+        "version": 4,
         "sft": shared.sft.name,
         "pairs": shared.pair_folder.name,
         "task": shared.task.version,

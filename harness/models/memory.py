@@ -1,7 +1,6 @@
 """What fits in memory: how much of a batch one forward and backward may hold, and how many prompts are sampled at a time.
 
-How work is cut is never charged, and the gradients of parts add up; but samples are drawn chunk by chunk, so that another limit on
-sampling draws others from the same seed.
+How work is cut is never charged and changes no number: the gradients of parts add up, and every sample has random numbers of its own.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def checkpoint(model: Any) -> int:
     return sum([p for p in layer.parameters() if p.ndim == 2][-1].numel() for layer in layers)
 
 
-def sampling_rows(shape: Shape, vocabulary: int, *, prompt: int, samples: int, max_tokens: int) -> int:
+def sampling_rows(shape: Shape, *, vocabulary: int, prompt: int, samples: int, max_tokens: int) -> int:
     """How many prompts of at most ``prompt`` tokens may be sampled at once: keys and values of prompts and samples, and the logits."""
     own = samples * (max_tokens * 2 * shape.layers * shape.width * 4 + vocabulary * 16)
     return int(SAMPLING_BYTES // (own + prompt * 2 * shape.layers * shape.width * 4))

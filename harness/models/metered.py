@@ -12,12 +12,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from harness.models import memory, precision
+from harness.models import memory, sampling
+from harness.models.bodies import Body, Whole, body
 from harness.models.head import OutputHead
 from harness.models.optimiser import Optimiser, StepStats
 from harness.models.packing import Packed, pack
 from harness.models.readings import Divergence, TokenReadings, TokenValues, scalar_head, shape_of
-from harness.models.sampling import decode, decoding, split_prompts
 from harness.training.ledger import CHARGED, Ledger, Shape
 from harness.training.schedule import schedule
 from harness.types import Group, Sample
@@ -32,6 +32,7 @@ class Metered:
         self._pending = [0.0, 0.0]
         self._optimiser: Optimiser | None = None
         self._output = OutputHead(model, None if pad == eos else pad)
+        self._body: Body = body(model)
         self._spared: int | None = None
         model.eval()  # dropout off everywhere: log-probs of one sequence must not depend on when they are asked for
 
@@ -59,7 +60,7 @@ class Metered:
         """Log-probs and entropies from one forward; entropies are detached, and zeros where not asked for."""
         columns: tuple[list[Tensor], ...] = ([], [], [])
         for packed in self._packs(groups):
-            logps, spreads = self._output.chosen(self._hidden(packed)[packed.sources], packed.targets, entropies)
+            logps, spreads = self._output.chosen(self._body.run(packed, packed.sources), packed.targets, entropies)
             for column, value in zip(columns, (logps, spreads, packed.lengths), strict=True):
                 column.append(value)
         values, spread, lengths = (torch.cat(column) for column in columns)
@@ -70,7 +71,7 @@ class Metered:
         assert self.head is not None, "this model has no scalar head"
         columns: tuple[list[Tensor], ...] = ([], [], [], [])
         for packed in self._packs(groups, self.shape.valued()):
-            states = self._hidden(packed)[packed.sources]
+            states = self._body.run(packed, packed.sources)
             logps, spreads = self._output.chosen(states, packed.targets, entropies)
             values = self.head(states).squeeze(-1).float()
             for column, value in zip(columns, (logps, spreads, values, packed.lengths), strict=True):
@@ -84,7 +85,7 @@ class Metered:
         values, lengths = [], []
         for packed in self._packs(groups, self.shape.scalar()):
             places = packed.own if at == "token" else packed.sources
-            values.append(self.head(self._hidden(packed)[places]).squeeze(-1).float())
+            values.append(self.head(self._body.run(packed, places)).squeeze(-1).float())
             lengths.append(packed.lengths)
         return TokenValues(torch.cat(values), torch.cat(lengths))
 
@@ -108,33 +109,21 @@ class Metered:
         self, prompts: Sequence[tuple[int, ...]], *, samples: int = 1, max_tokens: int, temperature: float = 1.0, generator: torch.Generator
     ) -> list[list[Sample]]:
         """``samples`` responses for every prompt, [prompt][sample], from the full distribution at ``temperature`` (0: greedy)."""
-        drawn: list[list[Sample]] = []
-        if self.device.type != "cpu":  # an explicit CPU generator seeds the device's own: same seed, same draws
-            seed = int(torch.randint(2**62, (), generator=generator))
-            generator = torch.Generator(self.device).manual_seed(seed)
-        size, longest = {"samples": samples, "max_tokens": max_tokens}, max(map(len, prompts), default=1)
-        for chunk in split_prompts(prompts, memory.sampling_rows(self.shape, self.model.config.vocab_size, prompt=longest, **size)):
-            drawn += self._sample(chunk, samples, max_tokens, temperature, generator)
+        size = {"vocabulary": self.model.config.vocab_size, "samples": samples, "max_tokens": max_tokens}
+        drawn = sampling.sample(
+            sampling.Speaker(self._body, self._output.logits, self.eos, self.device),
+            prompts,
+            samples=samples,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            generator=generator,
+            fitting=lambda longest: memory.sampling_rows(self.shape, prompt=longest, **size),
+        )
         for prompt, rows in zip(prompts, drawn, strict=True):
             self.ledger.charge(self.shape.sampling(len(prompt), [len(s.ids) for s in rows]))
         if self.ledger.current in CHARGED:  # what evaluation samples is no effort of the algorithm's
             self.ledger.count(sampled_tokens=sum(len(s.ids) for rows in drawn for s in rows))
         return drawn
-
-    def _sample(
-        self, prompts: Sequence[tuple[int, ...]], samples: int, max_tokens: int, temperature: float, generator: torch.Generator
-    ) -> list[list[Sample]]:
-        packed = pack([Group(p, ()) for p in prompts], self.device)
-        packed.keep = []
-        hidden = self._hidden(packed)
-        lengths = torch.tensor([len(p) for p in prompts], device=self.device)
-        first = self._logits(hidden[lengths.cumsum(0) - 1])
-
-        def forward(ids: Tensor, positions: Tensor, layout: object) -> Tensor:
-            return self._logits(self._body(ids, positions, layout))
-
-        cache = decoding(packed, lengths, samples, max_tokens)
-        return decode(forward, first, cache, lengths, eos=self.eos, max_tokens=max_tokens, temperature=temperature, generator=generator)
 
     # -- training -----------------------------------------------------------------------------------------------------------------
 
@@ -191,7 +180,7 @@ class Metered:
 
     def recompute(self) -> None:
         """Keep no activations inside layers: every backward computes them again, layer by layer (Chen et al. 2016, arXiv 1604.06174)."""
-        self._spared = memory.checkpoint(self.model)
+        self._spared, self._body = memory.checkpoint(self.model), Whole(self.model)  # transformers' layers keep what they are told to
 
     def micro(self, groups: Sequence[Group]) -> list[slice]:
         """How to cut a batch so that each forward and backward fits in memory; one slice wherever the whole batch fits."""
@@ -222,21 +211,11 @@ class Metered:
         return found
 
     def _charge(self, packed: Packed, shape: Shape, groups: Sequence[Group] = ()) -> tuple[float, float]:
-        executed = shape.forward(packed.ids.numel(), packed.attended, len(packed.targets))
-        canonical = shape.scoring(groups) if groups else executed
+        full = shape.forward(packed.ids.numel(), packed.attended, len(packed.targets))
+        canonical = shape.scoring(groups) if groups else full
+        executed = full - self._body.skipped(packed.ids.numel(), len(packed.targets))
         self.ledger.charge(canonical, executed)
         return canonical, executed
 
-    def _body(self, ids: Tensor, positions: Tensor, layout: object) -> Tensor:
-        with precision.of(self.model):
-            output = self.model.base_model(input_ids=ids, position_ids=positions, use_cache=False, layout=layout)
-        return output.last_hidden_state[0]  # type: ignore[no-any-return]
-
-    def _hidden(self, packed: Packed) -> Tensor:
-        return self._body(packed.ids, packed.positions, packed)
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        return self._output.logits(hidden)
-
     def _log_probs(self, packed: Packed) -> Tensor:
-        return self._logits(self._hidden(packed)[packed.sources]).log_softmax(-1)
+        return self._output.logits(self._body.run(packed, packed.sources)).log_softmax(-1)

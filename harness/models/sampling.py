@@ -1,129 +1,120 @@
 """The one sampler: pre-allocated KV cache, each prompt's keys and values shared by all its samples, log-probs kept.
 
-Every step is a flat ``(1, prompts x samples)`` row like the packing of training, so one attention interface serves both.
+A row draws its tokens by numbers of its own, one for each step, made before anything is sampled. So what a prompt is answered with depends
+on the generator and on its place among the prompts alone: not on how prompts are sorted, cut into chunks or dropped once they have ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from harness.models.packing import Packed
+from harness.models.bodies import Body, read
+from harness.models.decoding import Decoding, decoding
 from harness.types import Sample
 
-Forward = Callable[[Tensor, Tensor, object], Tensor]
+Prompt = tuple[int, ...]
 
 
-@dataclass
-class Decoding:
-    """Keys and values while decoding: ``prompts`` per layer (P, heads, longest, d), ``own`` per layer (2, P x S, heads, tokens, d)."""
+class Speaker(NamedTuple):
+    """A model's body, its output head (logits of hidden states, what may not be said masked out), the token that ends a response; where."""
 
-    prompts: list[tuple[Tensor, Tensor]]
-    present: Tensor
-    own: Tensor
-    samples: int
-    step: int = 0
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attention of one new token per sample to its prompt and to what it has already said, (1, N, heads, d)."""
-        heads, size = key.shape[1], key.shape[-1]
-        self.own[layer, 0, :, :, self.step] = key[0].transpose(0, 1)
-        self.own[layer, 1, :, :, self.step] = value[0].transpose(0, 1)
-        keys, values = self.own[layer, 0, :, :, : self.step + 1], self.own[layer, 1, :, :, : self.step + 1]
-        q = query[0].transpose(0, 1).reshape(query.shape[2], heads, -1, size) * scaling
-        prompt_keys, prompt_values = self.prompts[layer]
-        shared = self._share(q)
-        to_prompt = (shared @ prompt_keys.transpose(-1, -2)).masked_fill(~self.present, float("-inf"))
-        scores = torch.cat([self._split(to_prompt), q @ keys.transpose(-1, -2)], -1)
-        weights = scores.softmax(-1, dtype=torch.float32).to(q.dtype)
-        longest = prompt_keys.shape[2]
-        out = self._split(self._share(weights[..., :longest]) @ prompt_values) + weights[..., longest:] @ values
-        return out.reshape(1, query.shape[2], -1, size)
-
-    def _share(self, x: Tensor) -> Tensor:
-        """(P x S, heads, repeats, d) to (P, heads, S x repeats, d): the samples of a prompt become rows of one product."""
-        _, heads, repeats, size = x.shape
-        return x.view(-1, self.samples, heads, repeats, size).transpose(1, 2).reshape(-1, heads, self.samples * repeats, size)
-
-    def _split(self, x: Tensor) -> Tensor:
-        """The inverse of ``_share``."""
-        prompts, heads, rows, size = x.shape
-        repeats = rows // self.samples
-        return x.view(prompts, heads, self.samples, repeats, size).transpose(1, 2).reshape(-1, heads, repeats, size)
+    body: Body
+    head: Callable[[Tensor], Tensor]
+    eos: int
+    device: torch.device
 
 
-def decoding(packed: Packed, prompt_lengths: Tensor, samples: int, max_tokens: int) -> Decoding:
-    """An empty cache behind the kept keys and values of a packed batch of prompts."""
-    assert packed.keep is not None
-    keys, _ = packed.keep[0]
-    prompts, heads, longest, size = keys.shape
-    present = torch.arange(longest, device=keys.device) < prompt_lengths.unsqueeze(1)
-    own = keys.new_zeros(len(packed.keep), 2, prompts * samples, heads, max_tokens, size)
-    return Decoding(packed.keep, present[:, None, None, :], own, samples)
+class Said(NamedTuple):
+    """Tokens (rows, longest), EOS after the end, and their log-probs in nats, 0 after the end."""
+
+    tokens: Tensor
+    logps: Tensor
 
 
-def decode(
-    forward: Forward,
-    first: Tensor,
-    cache: Decoding,
-    lengths: Tensor,
+def sample(
+    speaker: Speaker,
+    prompts: Sequence[Prompt],
     *,
-    eos: int,
+    samples: int,
     max_tokens: int,
     temperature: float,
     generator: torch.Generator,
+    fitting: Callable[[int], int],
 ) -> list[list[Sample]]:
-    """Samples for every prompt, [prompt][sample]. ``first`` are the logits after the prompts, (P, vocabulary).
+    """Responses to every prompt, [prompt][sample]. ``fitting(longest)`` is how many prompts of so many tokens fit in memory at once.
 
-    ``forward(ids, positions, layout)`` returns the logits of one flat row. Temperature 0 is greedy; the log-probs kept are those of the
-    distribution sampled from (of the untempered one under greedy decoding), nats.
+    Temperature 0 is greedy; the log-probs kept are those of the distribution sampled from (of the untempered one under greedy decoding).
+    Raises FloatingPointError where the model's probabilities are no numbers.
     """
-    logits = first.repeat_interleave(cache.samples, 0)
+    uniform = torch.rand(len(prompts), samples, max_tokens, dtype=torch.float64, generator=generator)
+    found: list[list[Sample]] = [[] for _ in prompts]
+    for chunk in chunks(prompts, fitting):
+        lengths, last, kept = read(speaker.body, [prompts[i] for i in chunk], speaker.device)
+        cache = decoding(kept, lengths, samples, max_tokens)
+        said = decode(speaker, last, cache, lengths, uniform[chunk].flatten(0, 1).to(speaker.device), temperature)
+        for place, rows in zip(chunk, _samples(said, speaker.eos, samples), strict=True):
+            found[place] = rows
+    return found
+
+
+def chunks(prompts: Sequence[Prompt], fitting: Callable[[int], int]) -> list[list[int]]:
+    """The prompts' places, the longest prompts first, in chunks that fit in memory (one prompt at least) and hold little padding."""
+    order, found = sorted(range(len(prompts)), key=lambda i: -len(prompts[i])), []
+    while order:
+        size = max(1, fitting(len(prompts[order[0]])))
+        found.append(order[:size])
+        order = order[size:]
+    return found
+
+
+def decode(speaker: Speaker, last: Tensor, cache: Decoding, lengths: Tensor, uniform: Tensor, temperature: float) -> Said:
+    """What every row says after its prompt. ``last`` are the hidden states after the prompts, ``uniform`` (rows, longest) the draws."""
+    said = Said(torch.full(uniform.shape, speaker.eos, device=last.device), torch.zeros_like(uniform))
+    rows = torch.arange(len(uniform), device=last.device)
     positions = lengths.repeat_interleave(cache.samples)
-    alive = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
-    tokens, logps = [], []
-    for step in range(max_tokens):
-        token, logp = draw(logits, temperature, generator)
-        tokens.append(torch.where(alive, token, eos))
-        logps.append(torch.where(alive, logp, torch.zeros_like(logp)))
-        alive = alive & (token != eos)
-        if step + 1 == max_tokens or not bool(alive.any()):
+    logits = speaker.head(last).repeat_interleave(cache.samples, 0)
+    alive = torch.ones(len(rows), dtype=torch.bool, device=last.device)
+    for step in range(uniform.shape[1]):
+        token, logp = draw(logits, temperature, uniform[rows, step])
+        said.tokens[rows, step] = torch.where(alive, token, speaker.eos)
+        said.logps[rows, step] = torch.where(alive, logp, 0.0)
+        alive = alive & (token != speaker.eos)
+        if step + 1 == uniform.shape[1] or not bool(alive.any()):
             break
         cache.step = step
-        logits = forward(tokens[-1].unsqueeze(0), (positions + step).unsqueeze(0), cache)
-    return _samples(torch.stack(tokens, 1), torch.stack(logps, 1), eos, cache.samples)
+        if (kept := cache.shrink(alive)) is not None:
+            rows, token, alive = rows[kept], token[kept], alive[kept]
+        logits = speaker.head(speaker.body.say(token, positions[rows] + step, cache))
+    return said
 
 
-def draw(logits: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One token per row of logits and its log-prob (nats); no top-p, no top-k."""
-    log_probs = (logits if temperature in (0, 1) else logits / temperature).log_softmax(-1)
-    token = log_probs.argmax(-1) if temperature == 0 else _drawn(log_probs, generator)
-    return token, log_probs.gather(1, token.unsqueeze(1)).squeeze(1)
+def draw(logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """One token per row of logits (rows, vocabulary) and its log-prob (nats), float64; no top-p, no top-k.
+
+    The token where the cumulative probability first exceeds the row's uniform number (the inverse of the distribution function).
+    """
+    logits = logits if temperature in (0, 1) else logits / temperature
+    top = logits.amax(-1, keepdim=True)
+    cumulative = (logits - top).exp().cumsum(-1, dtype=torch.float64)
+    total = cumulative[:, -1:]
+    if bool(total.isnan().any()):
+        raise FloatingPointError("the model's next-token probabilities are not numbers")
+    if temperature == 0:
+        token = logits.argmax(-1, keepdim=True)
+    else:  # rounding can take the product up to the whole, beyond the last token
+        token = torch.searchsorted(cumulative, uniform.unsqueeze(1) * total, right=True).clamp_(max=logits.shape[1] - 1)
+    logp = (logits.gather(1, token) - top).double() - total.log()
+    return token.squeeze(1), logp.squeeze(1)
 
 
-def _drawn(log_probs: Tensor, generator: torch.Generator) -> Tensor:
-    """One token per row; FloatingPointError where a probability is no number: the model has diverged, nothing else is wrong."""
-    try:
-        return torch.multinomial(log_probs.exp(), 1, generator=generator).squeeze(1)
-    except RuntimeError as error:
-        if bool(log_probs.isnan().any()):
-            raise FloatingPointError("the model's next-token probabilities are not numbers") from error
-        raise
-
-
-def _samples(tokens: Tensor, logps: Tensor, eos: int, samples: int) -> list[list[Sample]]:
+def _samples(said: Said, eos: int, samples: int) -> list[list[Sample]]:
     rows = []
-    for ids, row in zip(tokens.tolist(), logps.tolist(), strict=True):
+    for ids, row in zip(said.tokens.tolist(), said.logps.tolist(), strict=True):
         finished = eos in ids
         length = ids.index(eos) + 1 if finished else len(ids)
         rows.append(Sample(tuple(ids[:length]), tuple(row[:length]), finished))
     return [rows[i : i + samples] for i in range(0, len(rows), samples)]
-
-
-def split_prompts(prompts: Sequence[tuple[int, ...]], rows: int) -> list[Sequence[tuple[int, ...]]]:
-    """The prompts in chunks of at most ``rows`` (at least one)."""
-    size = max(1, rows)
-    return [prompts[i : i + size] for i in range(0, len(prompts), size)]

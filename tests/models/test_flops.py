@@ -42,6 +42,19 @@ def test_scoring_is_within_five_percent_of_the_flop_counter(layout: str) -> None
     assert 3 * expected == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_executed_flops_are_what_the_counter_sees_of_a_packed_forward_and_its_backward(layout: str) -> None:
+    """Prompt tokens leave behind the last layer's attention, which the counter sees and the canonical price does not."""
+    model = metered(layout)
+    groups = [Group(tuple(range(3, 23)), ((5, 6, 2), (8, 9, 10, 2))), Group(tuple(range(4, 24)), ((7, 2), (4, 5, 6, 7, 2)))]
+    with model.ledger.phase("update"), FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+        loss = model.logps(groups).sum()
+        assert model.ledger.executed["update"] == pytest.approx(counter.get_total_flops(), rel=1e-6)
+        model.backward(loss)
+    assert model.ledger.executed["update"] == pytest.approx(counter.get_total_flops(), rel=0.1)  # the fused attention computes scores again
+    assert model.ledger.executed["update"] < 0.9 * model.ledger.canonical["update"]
+
+
 def test_a_backward_costs_twice_its_forward_and_lands_in_the_phase_that_asked() -> None:
     model = metered()
     groups = [Group((1, 2, 3), ((4, 5), (6,)))]

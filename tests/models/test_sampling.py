@@ -7,10 +7,14 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from harness.types import Group
+from harness.models import decoding, layers, memory
+from harness.models.head import MASKED_LOGIT
+from harness.models.sampling import draw
+from harness.types import Group, Sample
 from tests.models.toys import LAYOUTS, metered, plain_model
 
 PROMPTS = [(1, 7, 9, 11), (1, 3), (1, 20, 21, 22, 23, 24)]
+MANY = [tuple([1, *range(3 + i, 6 + i + i % 5)]) for i in range(16)]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -69,3 +73,81 @@ def test_sampling_is_charged_with_the_prompt_once_for_all_its_samples() -> None:
         row = model.sample([PROMPTS[0]], samples=5, max_tokens=6, generator=generator())[0]
     assert model.ledger.canonical["rollout"] == model.shape.sampling(len(PROMPTS[0]), [len(s.ids) for s in row])
     assert model.ledger.counts["sampled_tokens"] == sum(len(s.ids) for s in row)
+
+
+def test_the_second_token_follows_the_model_given_the_first() -> None:
+    """Sum over a of p(a) p(b | a) by enumeration: the cache behind a shared prompt is each sample's own, and ended rows draw nothing."""
+    model, draws, first = metered(pad=0), 4000, tuple((token,) for token in range(60))
+    with torch.no_grad():
+        one = model.logps([Group((1, 7), first)]).exp()
+        two = torch.stack([model.logps([Group((1, 7, token), first)]).exp() for token in range(60)])
+    wanted = torch.cat([one[:2], one[3:]]) @ torch.cat([two[:2], two[3:]])  # after EOS, 2, there is no second token
+    drawn = model.sample([(1, 7)], samples=draws, max_tokens=2, generator=generator(4))[0]
+    counts = torch.bincount(torch.tensor([s.ids[1] for s in drawn if len(s.ids) > 1]), minlength=60).numpy()
+    expected = np.array([*(wanted.numpy() * draws), float(one[2]) * draws])
+    observed = np.array([*counts, draws - counts.sum()], dtype=float)
+    common = expected >= 5
+    observed, expected = (np.array([*x[common], x[~common].sum()]) for x in (observed, expected))
+    assert chisquare(observed, expected / expected.sum() * observed.sum()).pvalue > 1e-3
+
+
+def drawn_by(layout: str, samples: int = 3) -> list[list[Sample]]:
+    return metered(layout, pad=0).sample(MANY, samples=samples, max_tokens=60, generator=generator(7))
+
+
+def same(left: list[list[Sample]], right: list[list[Sample]]) -> bool:
+    rows = [(a, b) for first, second in zip(left, right, strict=True) for a, b in zip(first, second, strict=True)]
+    return all(a.ids == b.ids and np.allclose(a.logps, b.logps, atol=1e-4) for a, b in rows)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_an_answer_depends_neither_on_chunks_nor_on_rows_that_were_dropped(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "SHRUNK", 0.0)
+    together = drawn_by("llama", samples)
+    assert len({len(s.ids) for row in together for s in row}) > 3  # rows end at different steps, so something can be dropped
+    monkeypatch.setattr(decoding, "SHRUNK", 1.0)
+    assert same(together, drawn_by("llama", samples))
+    monkeypatch.setattr(memory, "SAMPLING_BYTES", 1)
+    assert same(together, drawn_by("llama", samples))
+
+
+def test_dropping_leaves_fewer_rows_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    say = layers.Llama.normed
+    monkeypatch.setattr(layers.Llama, "normed", lambda self, x: (rows.append(len(x)), say(self, x))[1])
+    longest = max(len(row[0].ids) for row in drawn_by("llama", 1))
+    steps = rows[1:]  # the first is the check of a model that is loaded
+    assert len(steps) == longest  # the prompts, and every token but the last
+    assert steps[-1] <= len(MANY) // 2 < steps[0]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_models_of_another_layout_are_sampled_through_transformers_and_say_so_once(
+    layout: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fast = drawn_by(layout)
+    monkeypatch.setattr(layers, "KNOWN", {})
+    layers._unknown.cache_clear()
+    assert same(fast, drawn_by(layout))
+    assert same(fast, drawn_by(layout))
+    assert len(caplog.messages) == 1
+    layers._unknown.cache_clear()
+
+
+def test_layers_with_a_window_are_left_to_transformers() -> None:
+    model = metered("qwen2").model
+    assert layers.layers_of(model) is not None
+    model.config.layer_types = ["full_attention", "sliding_attention"]
+    assert layers.layers_of(model) is None
+
+
+def test_a_draw_is_the_inverse_of_the_distribution_function() -> None:
+    """Of probabilities 0, .2, .3, .5 (and a masked token at each end): the token whose part of [0, 1) holds the number."""
+    logits = torch.tensor([MASKED_LOGIT, 0.2, 0.3, 0.5, MASKED_LOGIT])
+    logits[1:4] = logits[1:4].log()
+    numbers = torch.tensor([0.0, 0.19, 0.21, 0.49, 0.51, 1 - 2**-53], dtype=torch.float64)
+    token, logp = draw(logits.expand(6, 5), 1.0, numbers)
+    assert token.tolist() == [1, 1, 2, 2, 3, 3]
+    assert logp.exp().tolist() == pytest.approx([0.2, 0.2, 0.3, 0.3, 0.5, 0.5])
+    with pytest.raises(FloatingPointError):
+        draw(torch.tensor([[0.0, float("nan")]]), 1.0, numbers[:1])

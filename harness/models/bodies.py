@@ -1,0 +1,126 @@
+"""How a model without its output head is run: through its layers where their layout is known, else through transformers' own forward.
+
+Only some tokens of a row are read afterwards (those that predict a response), and nothing behind the last layer's attention looks at
+another token. So where the layers are known, all others leave there: exact, with gradients, and a quarter of a forward of two layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.models import precision
+from harness.models.decoding import Decoding
+from harness.models.layers import Layers, layers_of
+from harness.models.packing import Layout, Packed, pack
+from harness.types import Group
+
+
+class Body(Protocol):
+    """A model without its output head, on one flat row of N tokens."""
+
+    def run(self, packed: Packed, places: Tensor) -> Tensor:
+        """The hidden states of the tokens at ``places``, (places, hidden)."""
+
+    def say(self, ids: Tensor, positions: Tensor, cache: Decoding) -> Tensor:
+        """The hidden states of one more token for every row, (rows, hidden); the cache keeps its keys and values."""
+
+    def skipped(self, tokens: int, places: int) -> float:
+        """FLOPs of a full forward of a row of so many tokens that ``run`` does without."""
+
+
+def body(model: Any) -> Body:
+    """The body of a transformers model."""
+    layers = layers_of(model)
+    return Whole(model) if layers is None else Layered(model, layers)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Any model that takes the packed layout."""
+
+    model: Any
+
+    def run(self, packed: Packed, places: Tensor) -> Tensor:
+        """See ``Body``."""
+        return self._forward(packed.ids, packed.positions, packed)[places]
+
+    def say(self, ids: Tensor, positions: Tensor, cache: Decoding) -> Tensor:
+        """See ``Body``."""
+        return self._forward(ids.unsqueeze(0), positions.unsqueeze(0), cache)
+
+    def skipped(self, tokens: int, places: int) -> float:
+        """See ``Body``."""
+        return 0.0
+
+    def _forward(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
+        with precision.of(self.model):
+            output = self.model.base_model(input_ids=ids, position_ids=positions, use_cache=False, layout=layout)
+        return output.last_hidden_state[0]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A model whose layers are called one by one."""
+
+    model: Any
+    layers: Layers
+
+    def run(self, packed: Packed, places: Tensor) -> Tensor:
+        """See ``Body``."""
+        with precision.of(self.model):
+            return self._run(packed, places)
+
+    def say(self, ids: Tensor, positions: Tensor, cache: Decoding) -> Tensor:
+        """See ``Body``."""
+        with precision.of(self.model):
+            return self._say(ids, positions, cache)
+
+    def _run(self, packed: Packed, places: Tensor) -> Tensor:
+        x, rotation = self.layers.embed(packed.ids[0], packed.positions[0])
+        for layer in range(len(self.layers.blocks)):
+            q, k, v = (each.transpose(0, 1).unsqueeze(0) for each in self.layers.project(layer, x, rotation))
+            attended = packed.attend(layer, q, k, v, self.layers.scaling(layer))[0].flatten(1)
+            if layer + 1 == len(self.layers.blocks):
+                x, attended = x[places], attended[places]
+            x = self.layers.finish(layer, x, attended)
+        return self.layers.normed(x)
+
+    def _say(self, ids: Tensor, positions: Tensor, cache: Decoding) -> Tensor:
+        x, rotation = self.layers.embed(ids, positions)
+        for layer in range(len(self.layers.blocks)):
+            projected = self.layers.project(layer, x, rotation)
+            x = self.layers.finish(layer, x, cache.attended(layer, *projected, self.layers.scaling(layer)))
+        return self.layers.normed(x)
+
+    def skipped(self, tokens: int, places: int) -> float:
+        """See ``Body``."""
+        return 2.0 * self._last * (tokens - places)
+
+    @cached_property
+    def _last(self) -> int:
+        """Matmul weights of the last layer behind its attention."""
+        modules = self.layers.behind(len(self.layers.blocks) - 1)
+        return sum(p.numel() for module in modules for p in module.parameters() if p.ndim == 2)
+
+
+class Read(NamedTuple):
+    """Prompts that were read: lengths (P,), hidden states after them (P, hidden), keys and values by layer as ``Decoding`` holds them."""
+
+    lengths: Tensor
+    last: Tensor
+    cache: list[tuple[Tensor, Tensor]]
+
+
+def read(model: Body, prompts: Sequence[tuple[int, ...]], device: torch.device) -> Read:
+    """Process prompts. Keys and values are contiguous and keys transposed, so that no step of decoding copies them."""
+    packed = pack([Group(prompt, ()) for prompt in prompts], device)
+    packed.keep = []
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    last = model.run(packed, lengths.cumsum(0) - 1)
+    return Read(lengths, last, [(keys.transpose(2, 3).contiguous(), values.contiguous()) for keys, values in packed.keep])
