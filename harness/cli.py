@@ -197,8 +197,8 @@ def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, An
 
     study = engine.run(resolved, results, task=world, **options)
     typer.echo(tables.summary(study))
-    typer.echo(f"Report: {study / 'report' / 'index.html'}")
-    return engine.failures(study)
+    typer.echo(f"Report: {study.folder / 'report' / 'index.html'}")
+    return engine.failures(study.folder)
 
 
 def _robustness(results: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import superseding
 from harness.budget import Budget, budgets
@@ -22,15 +22,21 @@ from harness.trials import caveat, trial_seed, tunes
 from harness.tuning import tuned
 from harness.types import Task
 
+if TYPE_CHECKING:
+    from harness.report.points import Loaded
+
 TINY = 5_000_000  # weights below which a process uses one core well and two badly
 MEMORY_SHARE = 0.6
 
 
-def run(experiment: Experiment, results: Path, *, task: Task, jobs: int | None = None, force: bool = False, verbose: bool = False) -> Path:
-    """Run what is not finished yet, write the report, return the study's folder."""
-    study = carry_out(experiment, results, task=task, jobs=jobs, force=force, verbose=verbose)
-    from harness.report import page
+def run(
+    experiment: Experiment, results: Path, *, task: Task, jobs: int | None = None, force: bool = False, verbose: bool = False
+) -> Loaded:
+    """Run what is not finished yet, write the report, return the study as it was read for it."""
+    folder = carry_out(experiment, results, task=task, jobs=jobs, force=force, verbose=verbose)
+    from harness.report import page, points
 
+    study = points.load(folder)
     page.write(study)
     return study
 

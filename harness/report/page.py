@@ -58,14 +58,14 @@ LEFT_OUT = {
 }
 
 
-def write(study: Path, **overrides: Any) -> Path:
-    """Write the report of the study in a folder and return the page's path, ``study/report/index.html``.
+def write(study: Path | Loaded, **overrides: Any) -> Path:
+    """Write the report of a study, or of the one in a folder, and return the page's path, ``study/report/index.html``.
 
     ``overrides`` replace values of the experiment that only the report reads, such as ``safety_margin``.
     """
-    loaded = load(study)
-    loaded = replace(loaded, experiment={**loaded.experiment, **overrides})
-    folder = study / "report"
+    loaded = load(study) if isinstance(study, Path) else study
+    loaded = replace(loaded, experiment={**loaded.experiment, **overrides}) if overrides else loaded
+    folder = loaded.folder / "report"
     found = points(loaded)
     with drawing.style():
         figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in _drawings(loaded, found)]
