@@ -34,6 +34,7 @@ from harness.report.methods import METHODS
 from harness.report.palette import Look, looks
 from harness.report.points import Loaded, Point, every_point, interval_of, limit_of, load, points
 from harness.report.section import Make
+from harness.store.files import uncollected
 from harness.store.records import RECORD, Study, write_bytes
 from harness.training.ledger import UNITS
 
@@ -58,6 +59,7 @@ LEFT_OUT = {
 }
 
 
+@uncollected()
 def write(study: Path | Loaded, **overrides: Any) -> Path:
     """Write the report of a study, or of the one in a folder, and return the page's path, ``study/report/index.html``.
 

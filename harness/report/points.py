@@ -28,6 +28,7 @@ from harness.report.numbers import (
 )
 from harness.report.point import NOT_CONVERGED, Point
 from harness.report.sound import problem
+from harness.store.files import uncollected
 from harness.store.records import Cell, Reference, Study, read
 
 # What other rooms import from here.
@@ -72,6 +73,7 @@ class Loaded(Study):
         return largest(self.every_point)
 
 
+@uncollected()
 def load(folder: Path) -> Loaded:
     """The study in a folder with every text of its records made harmless, whatever shows it later: page, figure, CSV or terminal.
 

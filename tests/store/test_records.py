@@ -179,3 +179,14 @@ def test_a_folder_has_one_writer_at_a_time_and_the_second_harms_nothing(tmp_path
     assert (tmp_path / "cell" / "log.txt").read_text() == "first\n"
     CellWriter(tmp_path / "cell").__exit__(None, None, None)
     assert (tmp_path / "cell" / "log.txt").read_text() == ""
+
+
+def test_the_search_for_cycles_comes_back_after_reading(tmp_path: Path) -> None:
+    import gc
+
+    from harness.report.points import load
+
+    assert gc.isenabled()
+    with pytest.raises(HarnessError):
+        load(tmp_path)
+    assert gc.isenabled()
