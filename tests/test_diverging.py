@@ -42,8 +42,8 @@ beta = 0.5
 
 def test_probabilities_that_are_no_numbers_are_a_divergence() -> None:
     with pytest.raises(FloatingPointError, match="not numbers"):
-        draw(torch.full((2, 3), torch.nan), 1.0, torch.Generator())
-    token, _ = draw(torch.tensor([[0.0, -torch.inf]]), 1.0, torch.Generator())
+        draw(torch.full((2, 3), torch.nan), 1.0, torch.zeros(2, dtype=torch.float64))
+    token, _ = draw(torch.tensor([[0.0, -torch.inf]]), 1.0, torch.full((1,), 1 - 2**-53, dtype=torch.float64))
     assert token.tolist() == [0]
 
 
