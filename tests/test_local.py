@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.execute.local import Job, run_jobs
+from harness.execute.local import STEADY, Job, run_jobs
 
 PATIENCE = 90  # seconds that one job waits for another, on a machine under load
 
@@ -28,6 +29,12 @@ def meeting(folder: Path, name: str, other: str, report: Callable[..., None]) ->
     return "finished" if (folder / f"{other}.begun").exists() else "failed"
 
 
+def told(folder: Path, report: Callable[..., None]) -> str:
+    """What a worker's environment says of threads."""
+    (folder / "told").write_text(" ".join(os.environ.get(name, "") for name in ("OMP_NUM_THREADS", *STEADY)))
+    return "finished"
+
+
 def run(jobs: list[Job]) -> list[tuple[str, str]]:
     ended: list[tuple[str, str]] = []
     run_jobs(jobs, workers=2, threads=1, verbose=False, heard=lambda *_: None, done=lambda *each: ended.append(each))
@@ -43,3 +50,9 @@ def test_jobs_that_take_all_cores_run_alone_and_first_and_others_beside_each_oth
     assert [name for name, _ in ended[:2]] == ["wide0", "wide1"]
     assert begun < done <= begun_second
     assert {status for _, status in ended} == {"finished"}
+
+
+def test_a_worker_takes_the_threads_that_it_is_told_whatever_else_runs(tmp_path: Path) -> None:
+    """Else two threads become one beside other work: 40 steps of SFT then gave other weights."""
+    run([Job("told", told, (tmp_path,))])
+    assert (tmp_path / "told").read_text() == "1 FALSE FALSE"

@@ -23,6 +23,8 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+# Beside other work MKL would take fewer threads than it is told to, and other sums give another model: same seed, other bytes.
+STEADY = {"MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
 EVERY_SECONDS = 0.25  # how often one worker reports
 
 Heard = Callable[[str, str, float, float | None], None]
@@ -113,6 +115,7 @@ def _begin(messages: Any, threads: int, kernels: str, verbose: bool) -> None:
     global _messages
     _messages = messages
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ |= STEADY
     if not verbose:
         os.environ.update(QUIET)
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
