@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    import harness.compare as compare
+    from harness.python import compare as compare
+    from harness.python import load as load
+    from harness.python import report as report
     from harness.training.preference import preference_loss as preference_loss
     from harness.types import Defaults, Demonstration, Pair, Probe, Response, Scorer, Setup, Task, Update
 
 __version__ = "0.1.0"
 
+_ROOMS = ("compare", "report")  # modules that are called (harness/called.py)
 _HOMES = {
+    "load": "harness.python",
     "preference_loss": "harness.training.preference",
     **dict.fromkeys(
         ("Defaults", "Demonstration", "Pair", "Probe", "Response", "Scorer", "Setup", "Task", "Update"),
@@ -34,13 +38,15 @@ __all__ = [
     "Task",
     "Update",
     "compare",
+    "load",
     "preference_loss",
+    "report",
 ]
 
 
 def __getattr__(name: str) -> Any:  # PEP 562: ``import harness`` stays under 50 ms because torch and numpy wait until a name is used
-    if name == "compare":
-        return importlib.import_module("harness.compare")
+    if name in _ROOMS:
+        return importlib.import_module(f"harness.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -192,7 +192,7 @@ def _words(text: str | None) -> list[str] | None:
 
 def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, Any]) -> list[str]:
     """Run one study, print its table and the path of its report; the names of its failed cells come back."""
-    from harness import compare as engine
+    import harness.compare as engine
     from harness.report import tables
 
     study = engine.run(resolved, results, task=world, **options)

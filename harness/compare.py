@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import superseding
 from harness.budget import Budget, budgets
+from harness.called import answers
 from harness.data.shapes import shape
 from harness.execute.local import Job, run_jobs
 from harness.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
@@ -24,6 +25,8 @@ from harness.types import Task
 
 if TYPE_CHECKING:
     from harness.report.points import Loaded
+
+answers(__name__)
 
 TINY = 5_000_000  # weights below which a process uses one core well and two badly
 MEMORY_SHARE = 0.6

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import compare, registry
+import harness.compare as engine
+from harness import registry
 from harness.errors import HarnessError
 from harness.experiment import Experiment
 from harness.measure.statistics import Array, Interval, two_way_interval
@@ -66,7 +67,7 @@ def run(base: Experiment, results: Path, *, task: Task, replicates: int = REPLIC
 
 def _run(experiment: Experiment, folder: Path, task: Task, jobs: int | None) -> list[Point]:
     """The points of a control, run where they are not finished."""
-    return own(load(compare.carry_out(experiment, folder, task=task, jobs=jobs)), experiment)
+    return own(load(engine.carry_out(experiment, folder, task=task, jobs=jobs)), experiment)
 
 
 def own(study: Loaded, experiment: Experiment) -> list[Point]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.measure.accounting import Column
 from harness.measure.statistics import Interval
@@ -13,6 +13,7 @@ from harness.report import drawing, findings
 from harness.report.escape import visible
 from harness.report.figure_compute import hour_unit, hours_by_stage
 from harness.report.points import Point, charged, load, points, reference_metric
+from harness.report.rows import rows
 from harness.store.records import Study
 
 MAIN = (
@@ -103,22 +104,6 @@ def lines(study: Study, chosen: Sequence[Column], *, costs: bool = False) -> lis
         for values in [[value(point.get(column.key), column.digits) for column in chosen]]
     ]
     return ([head] if study.references else []) + body
-
-
-def rows(study: Study) -> list[dict[str, Any]]:
-    """The rows of table.csv: one per point with value, lower, upper and n of every metric of the main table; shares in [0, 1]."""
-    found = []
-    for point in points(study):
-        row: dict[str, Any] = {"algorithm": point.algorithm, "setting": point.setting, "seeds": " ".join(map(str, point.seeds))}
-        row["not_converged"] = "" if point.rise is None else int(point.rising)
-        for column in columns(study, MAIN + COMPONENTS[1:-1]):
-            measured = point.get(column.key)
-            names = (column.key, f"{column.key}_lower", f"{column.key}_upper", f"{column.key}_n")
-            row |= dict(zip(names, measured or ("", "", "", ""), strict=True))
-        row["flops"] = _charged(point)
-        row["wall_seconds"] = _average([float(cell.times.get("total_wall") or 0) for cell in point.cells])
-        found.append(row)
-    return found
 
 
 def csv(study: Study) -> str:

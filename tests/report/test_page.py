@@ -122,10 +122,8 @@ def test_table_csv_holds_the_records_numbers(study: Path) -> None:
     assert [row["algorithm"] for row in rows] == ["dpo", "dpo", "ppo", "ppo"]
     for row in rows:
         recorded = cells[row["algorithm"], float(row["setting"].split("=")[1])].record["checkpoints"][-1]["metrics"]["win_sft"]
-        assert [float(row[key]) for key in ("win_sft", "win_sft_lower", "win_sft_upper")] == [
-            recorded[key] for key in ("value", "lower", "upper")
-        ]
-        assert row["win_sft_n"] == "384"
+        assert [float(row[key]) for key in ("win_rate", "lower", "upper")] == [recorded[key] for key in ("value", "lower", "upper")]
+        assert row["prompts"] == "384"
 
 
 def test_a_task_without_gold_leaves_the_panel_out_and_says_why(tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""The commands from Python: ``harness.compare``, ``harness.report`` and ``harness.load``, which gives results as tidy rows. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import asked, experiment
+from harness.errors import HarnessError, near
+from harness.store import records
+
+if TYPE_CHECKING:
+    import pandas
+
+RESULTS = "results/runs"
+OPTIONS = experiment.FILE_KEYS | {"set"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of every study below a folder, one per algorithm, setting and budget, all with the same ``columns`` (docs/python.md).
+
+    Shares are in [0, 1]; what is not defined or not measured is None.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        from harness.report.rows import COLUMNS
+
+        return tuple(column.name for column in COLUMNS)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the rows as CSV, an empty field for None; the path comes back."""
+        from harness.report.drawing import table
+
+        text = table(self.rows) if self.rows else ",".join(self.columns) + "\n"
+        records.write_bytes(Path(path), text.encode())
+        return Path(path)
+
+    def to_parquet(self, path: str | Path) -> Path:
+        """Write the rows as Parquet, with each column's own type even where all of it is missing; the path comes back."""
+        import pyarrow
+        from pyarrow import parquet
+
+        from harness.report.rows import COLUMNS
+
+        types = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64()}
+        schema = pyarrow.schema([(column.name, types[column.type]) for column in COLUMNS])
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pyarrow.Table.from_pylist(list(self.rows), schema=schema), Path(path))
+        return Path(path)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows as a data frame. Raises HarnessError where pandas is not installed."""
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise HarnessError(
+                "to_pandas needs pandas, which is not installed: pip install pandas; .rows and .to_csv need nothing."
+            ) from error
+        return pandas.DataFrame(list(self.rows), columns=list(self.columns))
+
+
+def compare(
+    file: str | Path | None = None,
+    *,
+    results: str | Path = RESULTS,
+    jobs: int | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    vary: Sequence[str] = (),
+    **options: Any,
+) -> Results:
+    """Run a comparison as ``harness compare`` does, write its reports, and return its rows.
+
+    ``file`` is an experiment file; ``options`` are its keys, with the same values, and win over it; ``set`` is a list such as
+    ``["dpo.beta=0.1,0.3"]`` and ``vary`` one such as ``["labels=bt,flip"]``. Runs are processes that import the calling script: it needs
+    ``if __name__ == "__main__":``. Raises HarnessError in one line where something is asked for that is not legal, or a run failed.
+    """
+    import harness.compare as engine
+
+    for name in options:
+        if name not in OPTIONS:
+            raise HarnessError(f"harness.compare: {name!r} is no option.{near(name, OPTIONS)} Legal: {', '.join(sorted(OPTIONS))}.")
+    if isinstance(options.get("algorithms"), str):
+        options["algorithms"] = [word.strip() for word in options["algorithms"].split(",") if word.strip()]
+    wanted = asked.variations(options, vary, Path(file) if file else None)
+    for each in wanted:
+        asked.priced(*each, jobs)  # an unusable model or budget ends here, before anything runs
+    studies = [engine.run(each, Path(results), task=world, jobs=jobs, force=force, verbose=verbose) for each, world in wanted]
+    failed = [name for study in studies for name in engine.failures(study.folder)]
+    if failed:
+        raise HarnessError(f"failed, see log.txt in each below {results}: {', '.join(failed)}")
+    return _results([study.folder for study in studies])
+
+
+def report(results: str | Path = RESULTS, *, safety_margin: float | None = None) -> list[Path]:
+    """Rebuild the report of every study at or below a folder from its records alone; the paths of the pages come back."""
+    from harness.report import page, robustness
+
+    overrides = {} if safety_margin is None else {"safety_margin": safety_margin}
+    pages = [page.write(study, **overrides) for study in _studies(results)]
+    robustness.write(Path(results))
+    return pages
+
+
+def load(results: str | Path = RESULTS) -> Results:
+    """The rows of every study at or below a folder, all its budgets; HarnessError where there is none."""
+    return _results(_studies(results))
+
+
+def _results(studies: Sequence[Path]) -> Results:
+    from harness.report import points
+    from harness.report.rows import rows
+
+    loaded = [points.load(study) for study in studies]
+    return Results(tuple(row for study in loaded for row in rows(study, study.every_point)))
+
+
+def _studies(results: str | Path) -> list[Path]:
+    found = records.studies(Path(results))
+    if not found:
+        raise HarnessError(f"No study at or below {results}: a folder with an experiment.json is wanted; harness.compare makes one.")
+    return found
