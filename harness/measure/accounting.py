@@ -43,18 +43,25 @@ COUNTED = ("steps", "epochs", "pairs", "unique_pairs", "unique_prompts", "sample
 def consumption(record: Record, times: Record) -> dict[str, float]:
     """Everything in ``AMOUNTS`` that one cell used; NaN where nothing was recorded.
 
-    What a run never counted it did not use, unless the record is from before the ledger counted it: such a one names no match.
+    What a run never counted it did not use, unless the record is from before the ledger counted it: such a one names no match; or
+    unless no ledger was there, and somebody declared what the run spent.
     """
     compute = record.get("compute") or {}
     counts, old = compute.get("counts") or {}, "match" not in (record.get("budget") or {})
-    wall = times.get("wall") or {}
-    found = {key: float(counts.get(key, math.nan if old and key not in ("sampled_tokens",) else 0.0)) for key in COUNTED}
+    wall, declared = times.get("wall") or {}, bool(compute.get("declared"))
+    found = {key: float(counts.get(key, math.nan if declared or (old and key not in ("sampled_tokens",)) else 0.0)) for key in COUNTED}
     return found | {
-        "canonical": _charged(compute.get("canonical")),
-        "executed": _charged(compute.get("executed")),
+        "canonical": charged(record),
+        "executed": charged(record, "executed"),
         "device_seconds": _charged(wall) if wall else math.nan,
         "memory": float(times.get("peak_memory_bytes") or math.nan) / 1e6,
     }
+
+
+def charged(record: Record, kind: str = "canonical") -> float:
+    """FLOPs of a record that count against the budget; NaN where they were declared by whoever trained it elsewhere, as unknown."""
+    compute = record.get("compute") or {}
+    return math.nan if compute.get("declared") and not compute.get(kind) else _charged(compute.get(kind))
 
 
 def matched_amount(record: Record, times: Record) -> float:
@@ -94,7 +101,7 @@ def accounts(records: Sequence[Record], pairs: Mapping[int, Record]) -> list[Acc
 
 def _accounts(record: Record, sharing: int, pairs: Mapping[int, Record]) -> Accounts:
     compute = record.get("compute") or {}
-    full, reward = _charged(compute.get("canonical")), _reward(record)
+    full, reward = charged(record), _reward(record)
     drawn, used = pairs.get(int(record.get("seed", 0))) or {}, (compute.get("counts") or {}).get("unique_pairs")
     known = used is not None and drawn.get("flops") is not None and drawn.get("pairs")
     with_pairs = full + float(drawn["flops"]) * min(1.0, used / drawn["pairs"]) if known else None

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from harness.measure.accounting import charged
 from harness.measure.statistics import Array, Interval, prompt_means
 from harness.store.records import Row
-from harness.training.ledger import CHARGED
+
+__all__ = ["Table", "by_mark", "charged", "interval_of", "limit_of", "metrics", "per_prompt", "point_label", "resampler", "setting_label"]
 
 # What a metric can be, by how its name begins: shares and masses, divergences, lengths.
 SHARE = (0.0, 1.0)
@@ -81,12 +83,6 @@ def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: 
     prompts = [int(row["prompt_id"]) for row in chosen]
     means = prompt_means(np.asarray(values, dtype=np.float64), np.asarray(prompts))
     return dict(zip(sorted(set(prompts)), means.tolist(), strict=True))
-
-
-def charged(record: Mapping[str, Any]) -> float:
-    """Canonical FLOPs that count against the budget."""
-    canonical = (record.get("compute") or {}).get("canonical") or {}
-    return float(sum(canonical.get(phase) or 0.0 for phase in CHARGED))
 
 
 def limit_of(record: Mapping[str, Any]) -> float:

@@ -61,3 +61,13 @@ def test_the_matched_amount_is_in_the_budget_s_unit(match: str, amount: float) -
 def test_the_spread_is_relative_to_the_smallest_and_unknown_where_one_is() -> None:
     assert spread([1.0, 1.02, 1.01]) == pytest.approx(0.02)
     assert spread([]) is spread([1.0, math.nan]) is spread([1.0, 0.0]) is None
+
+
+def test_what_was_declared_from_elsewhere_is_unknown_where_nothing_was_said() -> None:
+    """No ledger counted it: an amount that nobody gave is not 0, and not a match for anything."""
+    foreign = {**cell(), "compute": {"declared": True, "canonical": {}, "counts": {}}, "budget": {"match": "flops", "limit": 60.0}}
+    assert all(math.isnan(amount) for amount in consumption(foreign, {}).values())
+    given = {**foreign, "compute": {"declared": True, "canonical": {"update": 60.0}, "counts": {}}}
+    assert consumption(given, {})["canonical"] == matched_amount(given, {}) == 60.0
+    assert spread([60.0, matched_amount(foreign, {})]) is None
+    assert math.isnan(accounts([foreign], {})[0].full)
