@@ -20,10 +20,13 @@ from harness import kept
 from harness.experiment import Experiment, fingerprint, study_key
 from harness.facts import judge_facts, run_times, task_facts
 from harness.measure.evaluate import Yardstick, generator_for
+from harness.models import storage
 from harness.models.metered import Metered
-from harness.proposals import DECIMALS, Drawn, draw, grouped, judged, reference_samples
+from harness.proposals import DECIMALS, Drawn, draw, frontier_key, grouped, judged, reference_samples
 from harness.stages import Report, Shared, shared
 from harness.store import failing, records
+from harness.store.cache import key_of, stage
+from harness.store.hashes import weights_hash
 from harness.training.ledger import Ledger
 from harness.types import Array, Response
 from harness.yardstick import yardstick
@@ -94,7 +97,9 @@ def _measured(
             report("frontier proposals", index / (2 * len(chosen)), None)
             drawn.append(draw(policy, both, yard, SAMPLES, generator_for(seed, "mixture", each.folder.name)))
         report("frontier log-probs", 0.5, None)
-        ratios = log_ratios(both, yard, own, policies, drawn)
+        pairs = zip(chosen, policies, strict=True)
+        likely = [_likely(experiment, both, yard, own, each.folder / records.POLICY, policy) for each, policy in pairs]
+        ratios = log_ratios(both, yard, own, likely, policies, drawn)
         rows = _rows(yard, drawn, ratios)
     names = [{"cell": p.folder.name, "fingerprint": p.record["fingerprint"], "kl": p.kl, "gold": p.gold} for p in chosen]
     facts = {
@@ -106,17 +111,37 @@ def _measured(
     return facts, rows
 
 
-def log_ratios(both: Shared, yard: Yardstick, own: Drawn, policies: Sequence[Metered], drawn: Sequence[Drawn]) -> Array:
-    """Log pi_k - log ref of every sample, (policies, prompts, samples), nats: the reference's samples first, then each policy's."""
+def _likely(experiment: Experiment, both: Shared, yard: Yardstick, own: Drawn, folder: Path, policy: Metered) -> Array:
+    """Log pi of the reference's samples under a policy, (prompts, samples), nats: most of this job, and kept for the next one.
+
+    A cell that joins a finished grid proposes beside policies that proposed before it, so these are known by their weights.
+    """
+    key = {"stage": "mixture", "version": 1, "policy": weights_hash(str(folder)), "frontier": key_of(frontier_key(experiment, both))}
+
+    def build(path: Path) -> None:
+        storage.save_tensor(path / "logps.safetensors", torch.from_numpy(under(policy, both, yard, own.responses)))
+
+    return storage.load_tensor(stage("mixture", key, build) / "logps.safetensors").numpy()  # type: ignore[no-any-return]
+
+
+def under(model: Metered, both: Shared, yard: Yardstick, responses: Sequence[Sequence[Response]]) -> Array:
+    """Log pi of responses to the evaluation prompts, (prompts, samples), nats."""
     prompts = both.tokens.prompts([d.prompt for d in yard.evaluation])
+    found: Array = model.logps(grouped(prompts, responses)).double().cpu().numpy().reshape(len(prompts), -1)
+    return found
 
-    def under(model: Metered, tables: Sequence[Sequence[Sequence[Response]]]) -> Array:
-        pooled = [[r for row in rows for r in row] for rows in zip(*tables, strict=True)]
-        return model.logps(grouped(prompts, pooled)).double().cpu().numpy().reshape(len(prompts), -1)
 
-    theirs = [each.responses for each in drawn]
-    reference = np.hstack([own.logps, under(yard.reference, theirs)])  # its own samples' log-probs are those they were drawn with
-    found: Array = np.array([under(policy, [own.responses, *theirs]) - reference for policy in policies])
+def log_ratios(
+    both: Shared, yard: Yardstick, own: Drawn, likely: Sequence[Array], policies: Sequence[Metered], drawn: Sequence[Drawn]
+) -> Array:
+    """Log pi_k - log ref of every sample, (policies, prompts, samples), nats: the reference's samples first, then each policy's.
+
+    ``likely`` is log pi_k of the reference's samples, whose log-probs under the reference are those that they were drawn with.
+    """
+    theirs = [[r for row in rows for r in row] for rows in zip(*(each.responses for each in drawn), strict=True)]
+    reference = np.hstack([own.logps, under(yard.reference, both, yard, theirs)])
+    rows = [np.hstack([known, under(policy, both, yard, theirs)]) for known, policy in zip(likely, policies, strict=True)]
+    found: Array = np.array(rows) - reference
     return found
 
 

@@ -30,10 +30,15 @@ class Drawn(NamedTuple):
 
 def reference_samples(experiment: Experiment, both: Shared, yard: Yardstick) -> Drawn:
     """``frontier_samples`` responses of the reference to every evaluation prompt, from a generator of their own; cached."""
-    sizes = {name: getattr(experiment, name) for name in ("evaluation_prompts", "frontier_samples")}
-    key = {"stage": "frontier", "version": 2, "sft": both.sft.name, "task": both.task.version, **sizes}
+    key = frontier_key(experiment, both)
     path = stage("frontier", key, lambda folder: _draw(folder, both, yard, experiment.frontier_samples)) / "samples.json"
     return _read(json.loads(path.read_text()), both)
+
+
+def frontier_key(experiment: Experiment, both: Shared) -> dict[str, Any]:
+    """What the cache knows the reference's samples by."""
+    sizes = {name: getattr(experiment, name) for name in ("evaluation_prompts", "frontier_samples")}
+    return {"stage": "frontier", "version": 2, "sft": both.sft.name, "task": both.task.version, **sizes}
 
 
 def reference_rows(experiment: Experiment, both: Shared, yard: Yardstick) -> list[dict[str, Any]]:

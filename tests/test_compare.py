@@ -154,3 +154,16 @@ def test_the_plan_of_a_study_is_the_one_first_saved(tmp_path: Path) -> None:
     assert plan == {"plan": {"algorithms": ["dpo"], "seeds": [0]}}
     records.write_json(tmp_path / records.EXPERIMENT, {**first.model_dump(mode="json"), **plan})
     assert compare._plan(later, tmp_path) == plan
+
+
+def test_an_algorithm_that_joins_a_finished_grid_runs_alone(tmp_path: Path) -> None:
+    """Its cells, what their seed shares (in the cache by then) and the frontier that their policies may propose for; nothing else."""
+    before, after = experiment("dpo", temperatures=()), experiment("dpo", "kto", temperatures=())
+    for cell in cells(before):
+        recorded(folder_of(tmp_path, before, cell), "finished")
+    for room in ("references", records.FRONTIERS):
+        recorded(tmp_path / room / "seed0", "finished")
+    assert list(compare._jobs(before, tmp_path, SPENDING, False)) == []
+    jobs = [job.name for job in compare._jobs(after, tmp_path, SPENDING, False)]
+    joined = [cell.label for cell in cells(after) if cell.algorithm.name == "kto"]
+    assert jobs == ["reference-seed0", *joined, "frontier-seed0"] and len(joined) == 3

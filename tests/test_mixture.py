@@ -14,9 +14,11 @@ import torch
 from harness import kept, mixture, registry
 from harness.experiment import Experiment, resolve
 from harness.mixture import NO_POLICY, measure_mixture, proposals
+from harness.models.metered import Metered
 from harness.proposals import reference_samples
 from harness.stages import shared
 from harness.store import records
+from harness.store.cache import cache_root
 from harness.training.ledger import Ledger
 from harness.types import Group
 from harness.yardstick import yardstick
@@ -85,9 +87,28 @@ def test_what_is_stored_is_what_the_models_say(tmp_path: Path, experiment: Exper
             under = [[float(model.logps([Group(prompt, (r.ids,))])) for r in samples] for model in (*policies, reference)]
         assert ratios[:, :5] == pytest.approx(np.array(under[:2]) - np.array(under[2]), abs=2e-3)
         assert np.abs(ratios).max() > 0.01
+    joined(tmp_path, experiment, cell(tmp_path, "run2", 2.5, 1.0, policy=False))
     # Under its own policy a sample is likelier than chance would have it: E log pi / ref over pi is a KL.
     everything = np.array([row["log_ratios"] for row in rows])
     assert everything[:, 0, 5 : 5 + mixture.SAMPLES].mean() > 0 > everything[:, 0, :5].mean()
+
+
+def joined(tmp_path: Path, experiment: Experiment, folder: Path) -> None:
+    """A third policy joins: the first two are not asked again about the reference's samples."""
+    known = {path: path.stat().st_mtime_ns for path in (cache_root() / "mixture").glob("*/logps.safetensors")}
+    assert len(known) == 2
+    both = shared(experiment, 0, quiet)
+    kept.keep(both.reference(Ledger(math.inf)), both.tokens.tokenizer, folder)
+    asked = Metered.logps
+    sizes: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Metered, "logps", lambda self, groups: (sizes.append(sum(len(g.responses) for g in groups)), asked(self, groups))[1])
+        assert measure_mixture(experiment, 0, tmp_path, quiet) == "finished"
+    assert sorted(sizes) == [
+        6 * 5,
+        *[6 * 3 * mixture.SAMPLES] * 4,
+    ]  # the third policy; the policies' samples under it, them and the reference
+    assert {path: path.stat().st_mtime_ns for path in known} == known
 
 
 @pytest.mark.slow

@@ -22,10 +22,14 @@ BUCKET_COST = 10_000
 
 @dataclass(frozen=True)
 class Bucket:
-    """Groups attended to together: ``rows`` (groups, longest) flat positions, ``mask`` (groups, longest, longest): True may be attended."""
+    """Groups attended to together: ``rows`` (groups, longest) flat positions, ``mask`` (groups, longest, longest): True may be attended.
+
+    ``causal`` where every group is a prompt alone: padding comes last, so that each token may see all before it, and half is not computed.
+    """
 
     rows: Tensor
     mask: Tensor
+    causal: bool = False
 
     @cached_property
     def bias(self) -> Tensor:
@@ -42,8 +46,8 @@ class Bucket:
         """Queries (groups, heads, longest, d), keys and values with as many heads or a divisor of it, to an output like the queries."""
         if explicit:
             return attend_explicitly(query, key, value, self.bias.to(query.dtype), scaling)
-        shared = query.shape[1] != key.shape[1]
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=self.mask.unsqueeze(1), scale=scaling, enable_gqa=shared)
+        shared, mask = query.shape[1] != key.shape[1], None if self.causal else self.mask.unsqueeze(1)
+        return F.scaled_dot_product_attention(query, key, value, mask, is_causal=self.causal, scale=scaling, enable_gqa=shared)
 
 
 def attend_explicitly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scaling: float) -> Tensor:

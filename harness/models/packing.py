@@ -75,8 +75,12 @@ class Packed:
         starts = torch.tensor(lengths).cumsum(0) - torch.tensor(lengths)
         together = self.keep is not None or device.type != "cpu"
         members = [list(range(len(lengths)))] if together else bucketed(lengths)
-        found = [_bucket([self.segments[i] for i in each], starts[each]) for each in members]
-        return [(Bucket(rows.to(device), mask.to(device)), present.to(device)) for rows, mask, present in found]
+        found = []
+        for each in members:
+            segments = [self.segments[i] for i in each]
+            rows, mask, present = _bucket(segments, starts[each])
+            found.append((Bucket(rows.to(device), mask.to(device), not any(map(any, segments))), present.to(device)))
+        return found
 
     def _gathering(self, x: Tensor) -> Gathering:
         heads = x.shape[1]
