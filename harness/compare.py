@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from harness import superseding
 from harness.budget import Budget, budgets
 from harness.called import answers
 from harness.data.shapes import shape
+from harness.execute.kernels import choose
 from harness.execute.local import Job, run_jobs
 from harness.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
 from harness.measure.tuning import Trial, trial
@@ -135,8 +137,8 @@ def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell
 
 def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
     with GridView(len(todo)) as view:
-        threads, kernels = experiment.threads, experiment.kernels
-        run_jobs(todo, workers=workers, threads=threads, kernels=kernels, verbose=verbose, heard=view.update, done=view.finish)
+        threads, prepare = experiment.threads, partial(choose, experiment.kernels, shape(experiment.model, 1).width)
+        run_jobs(todo, workers=workers, threads=threads, prepare=prepare, verbose=verbose, heard=view.update, done=view.finish)
 
 
 def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], force: bool) -> Iterator[Job]:

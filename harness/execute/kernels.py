@@ -18,8 +18,11 @@ from harness.store.cache import stage
 logger = logging.getLogger(__name__)
 
 
-def choose(asked: str) -> str:
-    """Set this process's kernels (``auto``, ``default`` or ``onednn``) and name them; HarnessError where oneDNN is wanted and inexact."""
+def choose(asked: str, width: int) -> str:
+    """Set this process's kernels (``auto``, ``default`` or ``onednn``) for a model of this width, and name them.
+
+    HarnessError where oneDNN is wanted and inexact.
+    """
     import torch
 
     from harness.models import kernels
@@ -27,7 +30,7 @@ def choose(asked: str) -> str:
     if asked == "default" or (asked == "auto" and torch.cuda.is_available()):
         kernels.use("default")
         return kernels.in_use()
-    found = _probed()
+    found = _probed(max(64, 1 << (width - 1).bit_length()))  # narrower ones are all calls
     if asked == "onednn" and not found["error"] <= kernels.EXACT:
         raise HarnessError(f"kernels 'onednn': {found['refused']} on this processor; legal here: auto, default.")
     if asked == "auto" and found["refused"] is not None:
@@ -37,16 +40,16 @@ def choose(asked: str) -> str:
     return kernels.in_use()
 
 
-def _probed() -> dict[str, Any]:
-    """What the probe found of this processor and torch: gain, relative error, and why oneDNN is refused, if it is."""
+def _probed(width: int) -> dict[str, Any]:
+    """What the probe found of this processor, torch and width: gain, relative error, and why oneDNN is refused, if it is."""
     import torch
 
     from harness.models import kernels
 
     def build(folder: Path) -> None:
-        (folder / "probe.json").write_text(json.dumps(kernels.probe()._asdict()))
+        (folder / "probe.json").write_text(json.dumps(kernels.probe(width)._asdict()))
 
-    key = {"stage": "kernels", "version": 1, "processor": "".join(_processor()), "torch": torch.__version__}
+    key = {"stage": "kernels", "version": 2, "width": width, "processor": "".join(_processor()), "torch": torch.__version__}
     return json.loads((stage("kernels", key, build) / "probe.json").read_text())  # type: ignore[no-any-return]
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.execute.kernels import choose
 
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -52,9 +51,9 @@ def run_jobs(
     verbose: bool,
     heard: Heard,
     done: Callable[[str, str], None],
-    kernels: str = "default",
+    prepare: Callable[[], object] | None = None,
 ) -> None:
-    """Run every job in ``workers`` processes of ``threads`` threads each and these ``kernels`` (``execute.kernels``).
+    """Run every job in ``workers`` processes of ``threads`` threads each, which call ``prepare`` first; an error in it is a job's.
 
     ``heard(job, stage, share, loss)`` hears of progress.
 
@@ -65,7 +64,7 @@ def run_jobs(
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     with _listening(messages, heard):
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, kernels, verbose))
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, prepare, verbose))
         try:
             _drain(pool, list(jobs), done, threads=threads, most=workers * threads)
         except BrokenProcessPool as error:
@@ -110,9 +109,9 @@ def _listening(messages: Any, heard: Heard) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-def _begin(messages: Any, threads: int, kernels: str, verbose: bool) -> None:
-    """Set up a worker: threads, kernels, silence from the libraries below unless asked for. The one place that seeds global state."""
-    global _messages
+def _begin(messages: Any, threads: int, prepare: Callable[[], object] | None, verbose: bool) -> None:
+    """Set up a worker: its threads, and silence from the libraries below unless asked for. The one place that seeds global state."""
+    global _messages, _unready
     _messages = messages
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ |= STEADY
@@ -124,7 +123,11 @@ def _begin(messages: Any, threads: int, kernels: str, verbose: bool) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
-    choose(kernels)
+    try:
+        if prepare is not None:
+            prepare()
+    except HarnessError as error:  # raised here it would break the pool, and nobody would read it
+        _unready = error
     if not verbose:
         from transformers.utils.logging import disable_progress_bar
 
@@ -139,9 +142,12 @@ def _leave_with_parent(parent: int) -> None:
 
 
 _messages: Any = None
+_unready: HarnessError | None = None
 
 
 def _call(job: Job) -> str:
+    if _unready is not None:
+        raise _unready
     said = 0.0
     stage_said = ""
 

@@ -18,6 +18,8 @@ from torch import Tensor
 
 # Query-key products that one more bucket costs in calls of small kernels: 0.15 ms a layer against 4 ns a product and head, of 4 heads.
 BUCKET_COST = 10_000
+# And what its own shapes cost where every new shape does (``kernels.rounded``): 6 products of 0.5 ms, shared by few layers.
+SHAPE_COST = 60_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def attend_explicitly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, s
 class Gathering:
     """Where a flat row's tokens stand in buckets, for one number of heads; gathers there and back, without adding up in either direction.
 
-    Cells are ordered by bucket, group, head and position, so that each bucket's part is one contiguous block.
+    Cells are ordered by bucket, group, head and position, so that each bucket's part is one contiguous block. Tokens in no bucket, which
+    fill the row up, get anybody's output and no gradient.
     """
 
     def __init__(self, buckets: Sequence[Bucket], present: Sequence[Tensor], tokens: int, heads: int) -> None:
@@ -73,13 +76,16 @@ class Gathering:
         cells = torch.cat([(bucket.rows[:, None] * heads + head).flatten() for bucket in buckets])
         filled = torch.cat([there[:, None].expand(-1, heads, -1).flatten() for there in present])
         self.there, self.padding = cells, (~filled).nonzero().squeeze(1)
-        self.back = torch.empty(tokens * heads, dtype=torch.long, device=cells.device)
+        self.back = torch.zeros(tokens * heads, dtype=torch.long, device=cells.device)
         self.back[cells[filled]] = filled.nonzero().squeeze(1)
+        missing = torch.ones(tokens * heads, dtype=torch.bool, device=cells.device)
+        missing[cells[filled]] = False
+        self.missing = missing.nonzero().squeeze(1)
         self.shapes = [(len(b.rows), heads, b.rows.shape[1]) for b in buckets]
 
     def spread(self, x: Tensor) -> list[Tensor]:
         """(1, heads, tokens, d) to (groups, heads, longest, d) of each bucket; padding cells repeat token 0."""
-        flat = _moved(x[0].transpose(0, 1).reshape(-1, x.shape[-1]), self.there, self.back, None)
+        flat = _moved(x[0].transpose(0, 1).reshape(-1, x.shape[-1]), self.there, self.back, self.missing)
         parts = torch.split(flat, [groups * heads * longest for groups, heads, longest in self.shapes])
         return [part.view(*shape, -1) for part, shape in zip(parts, self.shapes, strict=True)]
 
@@ -97,29 +103,29 @@ class _Moved(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor, absent: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor, absent: Tensor) -> Tensor:
         ctx.inverse, ctx.absent = inverse, absent
         return x.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         moved = gradient.index_select(0, ctx.inverse)
-        return (moved if ctx.absent is None else moved.index_fill_(0, ctx.absent, 0.0)), None, None, None
+        return (moved.index_fill_(0, ctx.absent, 0.0) if len(ctx.absent) else moved), None, None, None
 
 
-def _moved(x: Tensor, index: Tensor, inverse: Tensor, absent: Tensor | None) -> Tensor:
+def _moved(x: Tensor, index: Tensor, inverse: Tensor, absent: Tensor) -> Tensor:
     return _Moved.apply(x, index, inverse, absent)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def bucketed(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices of groups in buckets, the cheapest way to cut the order of lengths; ``BUCKET_COST`` keeps small batches in one."""
+def bucketed(lengths: Sequence[int], cost: int) -> list[list[int]]:
+    """Indices of groups in buckets, the cheapest way to cut the order of lengths; ``cost``, of a bucket, keeps small batches in one."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     longest = np.array([lengths[index] for index in order], dtype=np.int64)
-    if len(order) * int(longest[-1] ** 2 - longest[0] ** 2) <= BUCKET_COST:
+    if len(order) * int(longest[-1] ** 2 - longest[0] ** 2) <= cost:
         return [list(range(len(order)))]
     best, cut = np.zeros(len(order) + 1, dtype=np.int64), [0]
     for end in range(1, len(order) + 1):
-        costs = best[:end] + (end - np.arange(end)) * longest[end - 1] ** 2 + BUCKET_COST
+        costs = best[:end] + (end - np.arange(end)) * longest[end - 1] ** 2 + cost
         cut.append(int(costs.argmin()))
         best[end] = costs[cut[-1]]
     found, end = [], len(order)

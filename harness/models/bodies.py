@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from harness.models import precision
+from harness.models import kernels, precision
 from harness.models.decoding import Decoding
 from harness.models.layers import Layers, layers_of
 from harness.models.packing import Layout, Packed, pack
@@ -82,14 +83,15 @@ class Layered:
             return self._say(ids, positions, cache)
 
     def _run(self, packed: Packed, places: Tensor) -> Tensor:
+        kept = F.pad(places, (0, kernels.rounded(len(places)) - len(places)))  # with token 0, whose row is dropped
         x, rotation = self.layers.embed(packed.ids[0], packed.positions[0])
         for layer in range(len(self.layers.blocks)):
             q, k, v = (each.transpose(0, 1).unsqueeze(0) for each in self.layers.project(layer, x, rotation))
             attended = packed.attend(layer, q, k, v, self.layers.scaling(layer))[0].flatten(1)
             if layer + 1 == len(self.layers.blocks):
-                x, attended = x[places], attended[places]
+                x, attended = x[kept], attended[kept]
             x = self.layers.finish(layer, x, attended)
-        return self.layers.normed(x)
+        return self.layers.normed(x)[: len(places)]
 
     def _say(self, ids: Tensor, positions: Tensor, cache: Decoding) -> Tensor:
         x, rotation = self.layers.embed(ids, positions)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.models import precision
+from harness.models import kernels, precision
 from harness.models.readings import chosen
 
 MASKED_LOGIT = -1e9  # finite, so that p log p of a masked token is 0 and not NaN
@@ -35,8 +36,16 @@ class OutputHead:
 
     def chosen(self, states: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
         """The log-prob of each target and the entropy of its distribution, (positions,); see ``readings.chosen``."""
-        if not self.cut(len(targets)):
-            return chosen(self.logits(states).log_softmax(-1), targets, entropies)
+        more = kernels.rounded(len(targets)) - len(targets)
+        states, filled = F.pad(states, (0, 0, 0, more)), F.pad(targets, (0, more))
+        found = self._in_chunks if self.cut(len(filled)) else self._at_once
+        logps, spread = found(states, filled, entropies)
+        return logps[: len(targets)], spread[: len(targets)]
+
+    def _at_once(self, states: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
+        return chosen(self.logits(states).log_softmax(-1), targets, entropies)
+
+    def _in_chunks(self, states: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
         head = self.model.get_output_embeddings()
         dtype = torch.bfloat16 if precision.mixed(self.model) else states.dtype
         weight, bias = (None if x is None else x.to(dtype) for x in (head.weight, head.bias))

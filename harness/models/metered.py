@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from harness.models import memory, sampling
+from harness.models import kernels, memory, sampling
 from harness.models.bodies import Body, Whole, body
 from harness.models.head import OutputHead
 from harness.models.optimiser import Optimiser, StepStats
@@ -203,7 +203,7 @@ class Metered:
 
     def _again(self, packed: Packed, shape: Shape) -> float:
         """FLOPs of what a backward computes a second time: layers that kept no activations, logits that were not held."""
-        tokens, outputs, found = packed.ids.numel(), len(packed.targets), 0.0
+        tokens, outputs, found = packed.ids.numel(), kernels.rounded(len(packed.targets)), 0.0
         if self._spared is not None:
             found += shape.forward(tokens, packed.attended, 0) - 2.0 * self._spared * tokens
         if shape.head >= self.shape.head and self._output.cut(outputs):
@@ -211,9 +211,10 @@ class Metered:
         return found
 
     def _charge(self, packed: Packed, shape: Shape, groups: Sequence[Group] = ()) -> tuple[float, float]:
-        full = shape.forward(packed.ids.numel(), packed.attended, len(packed.targets))
+        tokens, outputs = packed.ids.numel(), kernels.rounded(len(packed.targets))
+        full = shape.forward(tokens, packed.attended, outputs)
         canonical = shape.scoring(groups) if groups else full
-        executed = full - self._body.skipped(packed.ids.numel(), len(packed.targets))
+        executed = full - self._body.skipped(tokens, outputs)
         self.ledger.charge(canonical, executed)
         return canonical, executed
 

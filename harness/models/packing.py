@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.models import kernels
-from harness.models.attention import Bucket, Gathering, bucketed
+from harness.models.attention import BUCKET_COST, SHAPE_COST, Bucket, Gathering, bucketed
 from harness.types import Group
 
 ATTENTION = "harness_layout"
@@ -51,12 +51,14 @@ class Packed:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention inside each group, (1, N, heads, d)."""
-        queries, (keys, values) = self._gathering(query).spread(query), (self._gathering(x).spread(x) for x in (key, value))
+        queries, keys, values = (self._spread(x) for x in (query, key, value))
         if self.keep is not None:
             self.keep.append((keys[0], values[0]))
         parts = zip(self.buckets, queries, keys, values, strict=True)
         explicit = kernels.explicit(query)
         outputs = [bucket.attend(q, k, v, scaling, explicit=explicit) for bucket, q, k, v in parts]
+        if self._dense:
+            return outputs[0].transpose(1, 2).flatten(0, 1).unsqueeze(0)
         return self._gathering(query).collect(outputs)
 
     @cached_property
@@ -74,13 +76,25 @@ class Packed:
         lengths, device = [len(segment) for segment in self.segments], self.ids.device
         starts = torch.tensor(lengths).cumsum(0) - torch.tensor(lengths)
         together = self.keep is not None or device.type != "cpu"
-        members = [list(range(len(lengths)))] if together else bucketed(lengths)
+        cost = BUCKET_COST if kernels.in_use() == "default" else BUCKET_COST + SHAPE_COST
+        members = [list(range(len(lengths)))] if together else bucketed(lengths, cost)
         found = []
         for each in members:
             segments = [self.segments[i] for i in each]
-            rows, mask, present = _bucket(segments, starts[each])
+            rows, mask, present = _bucket(segments, starts[each], rounded=self.keep is None)
             found.append((Bucket(rows.to(device), mask.to(device), not any(map(any, segments))), present.to(device)))
         return found
+
+    @cached_property
+    def _dense(self) -> bool:
+        """Whether the row already is one bucket without padding, as that of a single group is."""
+        return len(self.buckets) == 1 and self.buckets[0].rows.numel() == self.ids.numel()
+
+    def _spread(self, x: Tensor) -> list[Tensor]:
+        """(1, heads, tokens, d) to (groups, heads, longest, d) of each bucket."""
+        if self._dense:
+            return [torch.unflatten(x[0], 1, self.buckets[0].rows.shape).transpose(0, 1)]
+        return self._gathering(x).spread(x)
 
     def _gathering(self, x: Tensor) -> Gathering:
         heads = x.shape[1]
@@ -90,7 +104,10 @@ class Packed:
 
 
 def pack(groups: Sequence[Group], device: torch.device) -> Packed:
-    """The groups as one flat row: prompt, first response, second response, ...; position ids restart after the prompt."""
+    """The groups as one flat row: prompt, first response, second response, ...; position ids restart after the prompt.
+
+    Where shapes are rounded (``kernels.rounded``), tokens in no group fill the row up.
+    """
     ids: list[int] = []
     positions: list[int] = []
     own: list[int] = []
@@ -110,10 +127,11 @@ def pack(groups: Sequence[Group], device: torch.device) -> Packed:
             segment += [number] * len(response)
         segments.append(segment)
     lengths = [len(r) for g in groups for r in g.responses]
-    tensor = torch.tensor(ids)
+    filling = [0] * (kernels.rounded(len(ids)) - len(ids))
+    tensor = torch.tensor(ids + filling)
     return Packed(
         tensor.unsqueeze(0).to(device),
-        torch.tensor(positions).unsqueeze(0).to(device),
+        torch.tensor(positions + filling).unsqueeze(0).to(device),
         segments,
         tensor[own].to(device),
         torch.tensor(sources, dtype=torch.long).to(device),
@@ -122,10 +140,11 @@ def pack(groups: Sequence[Group], device: torch.device) -> Packed:
     )
 
 
-def _bucket(segments: Sequence[Sequence[int]], starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _bucket(segments: Sequence[Sequence[int]], starts: Tensor, *, rounded: bool) -> tuple[Tensor, Tensor, Tensor]:
     """(groups, longest) flat positions, the (groups, longest, longest) mask: True may be attended, and which cells hold a token."""
     lengths = torch.tensor([len(s) for s in segments])
-    columns = torch.arange(int(lengths.max()))
+    longest = int(lengths.max())
+    columns = torch.arange(kernels.rounded(longest) if rounded else longest)
     present = columns < lengths.unsqueeze(1)
     rows = torch.where(present, starts.unsqueeze(1) + columns, torch.zeros((), dtype=torch.long))
     segment = torch.full(present.shape, -1)

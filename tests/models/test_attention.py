@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.models import attention, kernels
+from harness.models import kernels, packing
 from harness.models.attention import bucketed
 from harness.models.packing import pack
 from harness.types import Group
@@ -44,9 +44,9 @@ def test_explicit_products_in_buckets_equal_one_fused_attention(
     layout: str, dtype: torch.dtype, cost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1e-10 in float64, 1e-6 relative in float32, gradients 1e-5; transformers' RMSNorm computes in float32 in either."""
-    monkeypatch.setattr(attention, "BUCKET_COST", 10**9)
+    monkeypatch.setattr(packing, "BUCKET_COST", 10**9)
     plain, wanted = scored(layout, dtype)
-    monkeypatch.setattr(attention, "BUCKET_COST", cost)
+    monkeypatch.setattr(packing, "BUCKET_COST", cost)
     monkeypatch.setattr(kernels, "explicit", lambda x: True)
     seen, found = scored(layout, dtype)
     assert (seen - plain).abs().max() <= (1e-10 if dtype == torch.float64 else 1e-6 * float(plain.abs().max()))
@@ -77,13 +77,30 @@ def test_padding_gets_no_gradient_and_gives_none(monkeypatch: pytest.MonkeyPatch
         assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_row_without_padding_is_not_gathered(layout: str, explicit: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three groups of nine tokens, alone and beside one of another length; the sum of their gradients is the sum of the parts."""
+    monkeypatch.setattr(kernels, "explicit", lambda x: explicit)
+    even = [Group((1, 7, 9, 11), ((5, 6, 2), (8, 2))), Group((1, 7), ((5, 6, 8, 9, 3, 4, 2),)), Group((1, 3, 9, 4, 5, 6), ((5, 6, 2),))]
+    odd = Group((1, 3), ((4, 5, 6, 7, 8, 2),))
+    assert pack(even, torch.device("cpu"))._dense
+    assert not pack([*even, odd], torch.device("cpu"))._dense
+    dense, gathered = metered(layout, dtype=torch.float64), metered(layout, dtype=torch.float64)
+    seen, expected = dense.logps(even), gathered.logps([*even, odd])[:-1]
+    assert (seen - expected).abs().max() <= 1e-10
+    dense.backward(seen.prod())
+    gathered.backward(expected.prod())
+    for ours, theirs in zip(dense.parameters(), gathered.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, rtol=1e-5, atol=1e-8 * float(theirs.grad.abs().max()))
+
+
 def products(lengths: list[int], buckets: list[list[int]]) -> int:
     return sum(len(each) * max(lengths[i] for i in each) ** 2 for each in buckets)
 
 
-def test_buckets_are_the_cheapest_cut_of_the_order_of_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buckets_are_the_cheapest_cut_of_the_order_of_lengths() -> None:
     """Against every way to cut 7 groups into runs of the sorted order."""
-    monkeypatch.setattr(attention, "BUCKET_COST", 100)
     lengths = [9, 30, 31, 12, 60, 10, 29]
     order = sorted(range(7), key=lengths.__getitem__)
     costs = []
@@ -91,20 +108,46 @@ def test_buckets_are_the_cheapest_cut_of_the_order_of_lengths(monkeypatch: pytes
         edges = [0, *(i + 1 for i in range(6) if cuts >> i & 1), 7]
         parts = [order[a:b] for a, b in itertools.pairwise(edges)]
         costs.append(products(lengths, parts) + 100 * len(parts))
-    found = bucketed(lengths)
+    found = bucketed(lengths, 100)
     assert sorted(i for each in found for i in each) == list(range(7))
     assert products(lengths, found) + 100 * len(found) == min(costs)
     assert len(found) > 1
 
 
 def test_groups_of_a_small_batch_share_one_bucket() -> None:
-    assert bucketed([5]) == [[0]]
-    assert bucketed([8, 20, 13]) == [[0, 1, 2]]
+    assert bucketed([5], 10_000) == [[0]]
+    assert bucketed([8, 20, 13], 10_000) == [[0, 1, 2]]
+
+
+@pytest.mark.usefixtures("onednn")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_that_fill_shapes_up_change_nothing(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients in float64, where oneDNN has no part but shapes are rounded: token 0 fills rows up and must learn nothing."""
+    packed = pack(UNEVEN, torch.device("cpu"))
+    assert packed.ids.numel() == kernels.rounded(packed.ids.numel()) > sum(len(g.prompt) + sum(map(len, g.responses)) for g in UNEVEN)
+    assert packed.buckets[0].rows.shape[1] % 8 == 0
+    seen, found = scored(layout, torch.float64)
+    kernels.use("default")
+    plain, wanted = scored(layout, torch.float64)
+    assert (seen - plain).abs().max() <= 1e-10
+    for name, gradient in wanted.items():
+        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-12, name
+
+
+def test_rounding_makes_few_shapes_and_little_padding() -> None:
+    assert [kernels.rounded(size) for size in (5, 3000)] == [5, 3000]
+    kernels.use("onednn")
+    try:
+        sizes = [kernels.rounded(size) for size in range(1, 5000)]
+    finally:
+        kernels.use("default")
+    assert all(size <= row <= max(size + 8, size * 1.0625) for size, row in enumerate(sizes, 1))
+    assert len({row for row in sizes if 2048 <= row < 4096}) == 32
 
 
 def test_executed_attention_is_what_the_products_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
     """Executed FLOPs of a forward against torch's counter, which sees the padded products of every bucket."""
-    monkeypatch.setattr(attention, "BUCKET_COST", 0)
+    monkeypatch.setattr(packing, "BUCKET_COST", 0)
     monkeypatch.setattr(kernels, "explicit", lambda x: True)
     model = metered("gpt2")
     with FlopCounterMode(display=False) as counter, model.ledger.phase("update"):

@@ -13,6 +13,7 @@ import torch
 from harness import registry, stages
 from harness.errors import HarnessError
 from harness.execute.kernels import choose
+from harness.execute.local import Job, run_jobs
 from harness.experiment import resolve, study_key
 from harness.models import kernels
 from harness.models.kernels import Probe
@@ -32,7 +33,7 @@ def restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_probe_is_exact_about_this_machine_and_leaves_it_as_it_was() -> None:
     for name in kernels.KERNELS:
         kernels.use(name)
-        found = kernels.probe()
+        found = kernels.probe(64)
         assert kernels.in_use() == name
     assert found.gain > 0
     assert found.error < 1e-2  # bfloat16 at the worst
@@ -48,30 +49,49 @@ def test_what_is_inexact_or_slow_is_refused(gain: float, error: float, why: str 
 
 
 def told(monkeypatch: pytest.MonkeyPatch, found: Probe) -> None:
-    monkeypatch.setattr(kernels, "probe", lambda: found)
+    monkeypatch.setattr(kernels, "probe", lambda width: found)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
 def test_the_first_verdict_stays_so_that_all_processes_of_a_machine_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     told(monkeypatch, Probe(2.0, 3e-7, None))
-    assert choose("auto") == "onednn" == kernels.in_use()
+    assert choose("auto", 64) == "onednn" == kernels.in_use()
     told(monkeypatch, Probe(0.9, 3e-7, "slow"))
-    assert choose("auto") == "onednn"
-    assert choose("default") == "default" == kernels.in_use()
+    assert choose("auto", 64) == "onednn"
+    assert choose("default", 64) == "default" == kernels.in_use()
 
 
 def test_a_refusal_is_one_logged_line_and_leaves_the_default(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     told(monkeypatch, Probe(0.9, 3e-7, "0.90 times as fast"))
     with caplog.at_level(logging.INFO):
-        assert choose("auto") == "default"
+        assert choose("auto", 64) == "default"
     assert [record.getMessage() for record in caplog.records] == ["oneDNN is not used: 0.90 times as fast"]
-    assert choose("onednn") == "onednn"  # slow is the user's business
+    assert choose("onednn", 64) == "onednn"  # slow is the user's business
 
 
 def test_onednn_that_is_inexact_cannot_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     told(monkeypatch, Probe(2.0, 3e-3, "relative error 0.003 against float64"))
     with pytest.raises(HarnessError, match="relative error"):
-        choose("onednn")
+        choose("onednn", 64)
+
+
+def refuse() -> None:
+    raise HarnessError("this machine will not do")
+
+
+def test_a_worker_that_cannot_be_prepared_says_why() -> None:
+    """Not that it was killed, which is what the pool makes of an error in an initialiser."""
+    job = Job("one", int, ("1",))
+    with pytest.raises(HarnessError, match="will not do"):
+        run_jobs([job], workers=1, threads=1, verbose=False, heard=lambda *_: None, done=lambda *_: None, prepare=refuse)
+
+
+def test_every_width_has_a_verdict_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, Probe(2.0, 3e-7, None))
+    assert choose("auto", 128) == "onednn"
+    told(monkeypatch, Probe(0.5, 3e-7, "slow"))
+    assert choose("auto", 16) == "default"
+    assert choose("auto", 100) == "onednn"  # as 128
 
 
 def test_what_a_seed_shares_is_keyed_by_the_kernels() -> None:
