@@ -121,7 +121,7 @@ def _likely(experiment: Experiment, both: Shared, yard: Yardstick, own: Drawn, f
     def build(path: Path) -> None:
         storage.save_tensor(path / "logps.safetensors", torch.from_numpy(under(policy, both, yard, own.responses)))
 
-    return storage.load_tensor(stage("mixture", key, build) / "logps.safetensors").numpy()  # type: ignore[no-any-return]
+    return storage.load_tensor(stage("mixture", key, build) / "logps.safetensors").numpy()
 
 
 def under(model: Metered, both: Shared, yard: Yardstick, responses: Sequence[Sequence[Response]]) -> Array:
