@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness import commands
 from harness.errors import HarnessError, near
 
 if TYPE_CHECKING:
@@ -169,6 +170,9 @@ def list_(
         typer.echo(f"{each}:")
         lines = listing.runs(results) if each == "runs" else listing.plugins(each, check=check)
         typer.echo("\n".join(f"  {line}" for line in lines) or "  none")
+
+
+commands.register(app)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -49,8 +50,9 @@ def shown(everything: Sequence[Point], found: Sequence[Point]) -> Mapping[str, l
 
 
 def finished(points: Sequence[Point], key: str) -> list[Stop]:
-    """The ends of separate runs, one per budget."""
-    return [Stop(point, None, _amount(point), outcome) for point in points if (outcome := point.get(key)) is not None]
+    """The ends of separate runs, one per budget, where what they spent is known."""
+    known = [(point, outcome) for point in points if (outcome := point.get(key)) is not None and math.isfinite(_amount(point))]
+    return [Stop(point, None, _amount(point), outcome) for point, outcome in known]
 
 
 def on_the_way(points: Sequence[Point], key: str) -> list[Stop]:

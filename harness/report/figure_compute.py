@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROW = 0.155
+UNKNOWN = " \u2021"  # behind what was not counted by a ledger
 
 
 def draw(points: Sequence[Point]) -> Drawing | None:
@@ -33,18 +34,23 @@ def draw(points: Sequence[Point]) -> Drawing | None:
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     figure.subplots_adjust(left=1.15 / 6.9, right=0.98, top=1 - 0.25 / height, bottom=0.75 / height, wspace=0.08)
     rows = [row for each, (label, title, values) in zip(axes, panels, strict=True) for row in _bars(each, label, title, points, values)]
-    axes[0].set_yticks(range(len(points)), [f"{point.algorithm}  {point.knob}" for point in points])
+    axes[0].set_yticks(range(len(points)), [f"{point.algorithm}  {point.knob}{UNKNOWN * point.foreign}" for point in points])
     axes[0].set_ylim(len(points) - 0.4, -0.6)
     _legend(figure, [stage for _, _, values in panels for each in values for stage in each])
     caption = "Only reward, rollout, reference and update count against the budget; evaluation is listed and never charged."
-    if not unit:
+    if any(point.foreign for point in points):
+        caption += f" Marked{UNKNOWN}: declared by whoever trained it, not counted by a ledger; no bar where nothing was declared."
+    if not unit and any(cell.times for point in points for cell in point.cells):
         caption += " Hours are left out: the cells ran on several kinds of device, whose hours are not pooled."
     return Drawing("compute", figure, rows, "Compute by phase and hours by stage", caption, _alternative(points, flops))
 
 
 def hour_unit(cells: Sequence[Cell]) -> str | None:
-    """``cpu-core-hours`` or ``GPU-hours`` of this device; None where devices differ, for their hours are not added up."""
-    devices = {visible(cell.times.get("device", "")) for cell in cells}
+    """``cpu-core-hours`` or ``GPU-hours`` of this device; None where devices differ, for their hours are not added up.
+
+    Cells without times have no say.
+    """
+    devices = {visible(cell.times.get("device", "")) for cell in cells if cell.times}
     if len(devices) != 1:
         return None
     device = devices.pop()

@@ -19,6 +19,7 @@ KL_CAVEAT = (
     "when comparing different methods"
 )
 UNTUNED = "Untuned: knobs and learning rates are declared defaults, not found with equal effort; a tuned comparison may come out otherwise."
+FOREIGN = "Trained elsewhere: {}. Effort, data and compute are as declared, if at all; nothing here checked them."
 KL_SOURCE = "Gao, Schulman and Hilton 2022, the authors' summary of arXiv 2210.10760"
 
 
@@ -69,10 +70,13 @@ def cautions(study: Study) -> list[str]:
     said = [watermark(study) and f"{watermark(study)}: this run is too small to mean anything; it shows that the machinery works."]
     said.append(seeds_line(found))
     said.append(f"Intervals: {interval_line(found)}")
-    if (relative := widest(every_point(study))) is not None and relative > MATCHED:
+    relative, foreign = widest(every_point(study)), [point for point in found if point.foreign]
+    if (relative is not None and relative > MATCHED) or (relative is None and foreign):
         said.append(matching(every_point(study)) + " Differences between algorithms may be differences of compute.")
-    if not any(point.head.get("tuned") for point in found):
+    if len(foreign) < len(found) and not any(point.head.get("tuned") for point in found):
         said.append(UNTUNED)
+    if foreign:
+        said.append(FOREIGN.format(", ".join(sorted({point.algorithm for point in foreign}))))
     said += [*unfinished_learning(found), oracles(found)]
     lost = counts(study)
     if lost.diverged or lost.failed or lost.unfinished:

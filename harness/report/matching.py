@@ -37,9 +37,17 @@ def widest(found: Sequence[Point]) -> float | None:
     return max((each for each in spreads if each is not None), default=None) if None not in spreads else None
 
 
+def unknown(found: Sequence[Point]) -> list[str]:
+    """The algorithms of which some run does not say what it used of that which budgets limit."""
+    cells = [(point.algorithm, cell) for point in found for cell in point.cells]
+    return sorted({name for name, cell in cells if math.isnan(matched_amount(cell.record, cell.times))})
+
+
 def matching(found: Sequence[Point]) -> str:
     """One sentence on compute; it uses the word only where the spread at every budget allows it."""
     relative, budgets = widest(found), len({point.limit for point in found})
+    if relative is None and any(point.foreign for point in found):
+        return f"Compute is not compared: what {', '.join(unknown(found))} spent is unknown."
     if relative is None:
         return "No charged compute was recorded."
     between = "between cells" if budgets == 1 else f"between cells of one budget, at each of {budgets} budgets"

@@ -157,7 +157,7 @@ def _what(study: Study, head: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Task", f"{task.get('name', '?')}, version {task.get('version', '?')}, source {task.get('source', '?')}"),
         *(("Note", str(note)) for note in study.experiment.get("notes") or task.get("notes", ())),
-        ("Model", f"{model.get('name', '?')}, {model.get('parameters', 0):,} parameters, {model.get('dtype', '?')}"),
+        *((("Model", f"{model.get('name', '?')}, {model.get('parameters', 0):,} parameters, {model.get('dtype', '?')}"),) if model else ()),
         ("Algorithms", ", ".join(sorted({cell.record["algorithm"]["name"] for cell in study.cells})) or "none"),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
         ("Budget", _budgets(study)),
@@ -168,7 +168,7 @@ def _budgets(study: Study) -> str:
     """Every budget that cells were given; where there are several, which of them the page shows."""
     given = {limit_of(cell.record): cell.record.get("budget") or {} for cell in study.cells}
     units = {limit: UNITS.get(str(each.get("match", "flops")), "?") for limit, each in given.items()}
-    said = [f"{given[limit].get('spec', '?')} = {limit:.4g} {units[limit]} per cell" for limit in sorted(given)]
+    said = [f"{given[limit].get('spec', '?')}" + f" = {limit:.4g} {units[limit]} per cell" * bool(limit) for limit in sorted(given)]
     shown = "; tables and figures show the largest, curves show all" if len(said) > 1 else ""
     return ", ".join(said) + shown or f"{study.experiment.get('budget', '?')}"
 

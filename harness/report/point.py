@@ -52,6 +52,11 @@ class Point:
         return bool(self.head["algorithm"].get("oracle"))
 
     @property
+    def foreign(self) -> bool:
+        """Whether the runs were trained elsewhere: what they spent was declared, or is unknown, and no ledger counted it."""
+        return bool((self.head.get("compute") or {}).get("declared"))
+
+    @property
     def ranked(self) -> bool:
         """Whether the algorithm is one of those compared: a control and an oracle are shown and ranked with nothing."""
         return not (self.control or self.oracle)

@@ -60,6 +60,8 @@ TEXT = (
     Metric("evaluation", "truncated", "cut off", "higher", counted=True),
     # .02 nats are 2 % of perplexity
     Metric("evaluation", "demonstration_nll", "held-out log-perplexity", "higher", (0.0, math.inf), unit="nats per token", margin=0.02),
+    # of records whose prompts came with categories: imported outcomes, higher is better
+    Metric("evaluation", "outcome", "imported outcome", "lower", by_category=True),
 )
 
 

@@ -113,7 +113,7 @@ def scores(found: Board, top: float) -> Scores:
         recipe |= {("at", name, kl): _at(chosen, kl) for kl in AT if ends[name][0] <= kl <= ends[name][1]}
         if rivals := [place for rival in ranks if rival != name for place in groups[rival]]:
             recipe["dominated", name] = _dominated(chosen, rivals)
-    shared = {pair: min(ends[name][1] for name in pair) for pair in combinations(ranks, 2)}
+    shared = {pair: end for pair in combinations(ranks, 2) if (end := min(ends[name][1] for name in pair)) > 0}
     recipe |= {("pair", *pair): _pair(groups[pair[0]], groups[pair[1]], end) for pair, end in shared.items()}
     made = {name: _possible(found.key, name, each) for name, each in zip(recipe, _replicated(found, list(recipe.values())), strict=True)}
     return Scores(

@@ -60,7 +60,7 @@ def _tried(point: Point, trials: Mapping[str, int]) -> str:
 
 
 def _one_device(found: Sequence[Point]) -> bool:
-    return len({str(cell.times.get("device", "")) for point in found for cell in point.cells}) == 1
+    return len({str(cell.times.get("device", "")) for point in found for cell in point.cells if cell.times}) <= 1
 
 
 def _several(found: Sequence[Point]) -> bool:

@@ -20,7 +20,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     """Verdicts of every point; where a study measured no safety prompt the section says so."""
     margin, verdicts = margin_of(study), judged(study, found)
     drawn = figure_safety.draw(found, study.references, looks, margin)
-    if drawn is None and not any(each.metric.part != "evaluation" for each in verdicts):
+    if drawn is None and not any(each.metric.part != "evaluation" or each.metric.by_category for each in verdicts):
         return Section("safety", "Safety", [NOTHING], tables=list(_tables(verdicts, margin)))
     return Section(
         "safety",

@@ -21,6 +21,8 @@ WORDS = {"proxy": "by the tuning judge", "defaults": "at declared defaults", "go
 
 def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
     """The room; of an untuned study one sentence, and what is known of its checkpoints."""
+    if all(point.foreign for point in found):
+        return None  # how they were tuned is with whoever trained them
     tried = Tried(study)
     checkpoints = [table for table in (checkpoint_rows(found),) if table is not None]
     if not tried.trials:

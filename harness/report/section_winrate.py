@@ -16,7 +16,7 @@ from harness.report.winrate import Tournament, alarms, at, greedy_change, has_wi
 from harness.store.records import Cell
 
 CONSTANT = "constant output"  # how that alarm begins
-ALONE = "No head-to-head matrix: fewer than two algorithms were judged on the same prompts with a seed in common."
+ALONE = "No head-to-head matrix: fewer than two algorithms have a judge's scores on the same prompts with a seed in common."
 NO_GREEDY = "Greedy decoding was not measured: these records were made without it."
 MEANING = (
     "Every rate is a mean over prompts with a tie as one half; the opponents of the first table are frozen samples of the SFT reference, "

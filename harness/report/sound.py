@@ -21,7 +21,7 @@ def problem(cell: Cell) -> str:
         said = _record(cell.record)
         if not said:
             cell.times, cell.metrics()
-            said = _judge(cell.record) or _metrics(cell.record) or _rows(cell.samples())
+            said = _judge(cell.record) or _metrics(cell.record) or _rows(cell.samples(), texts=not imported(cell.record))
     except HarnessError as error:
         return str(error)
     return f"{cell.folder.name}: {said}" if said else ""
@@ -79,13 +79,22 @@ def _metrics(record: Row) -> str:
     return ""
 
 
-def _rows(rows: Sequence[Row]) -> str:
-    """What no sample row may be: without its prompt, an outcome outside 0 to 1, or there twice."""
+def imported(record: Row) -> bool:
+    """Whether the outcomes were imported: their texts may have stayed where they were made."""
+    return bool(record.get("imported"))
+
+
+def _rows(rows: Sequence[Row], *, texts: bool = True) -> str:
+    """What no sample row may be: without its prompt, an outcome outside 0 to 1, or there twice; without ``texts``, wherever they are."""
     outcomes = sorted(name for name in {name for row in rows for name in row} if _is_outcome(name))  # few of many: looked up once
     for row in rows:
         if not isinstance(row.get("prompt_id"), int) or not isinstance(row.get("mark", 1.0), int | float):
             return f"a sample row without its prompt: {sorted(row)[:4]}"
-        if row.get("slice", "evaluation") == "evaluation" and not all(isinstance(row.get(key), str) for key in ("prompt", "response")):
+        if (
+            texts
+            and row.get("slice", "evaluation") == "evaluation"
+            and not all(isinstance(row.get(key), str) for key in ("prompt", "response"))
+        ):
             return f"the sample of prompt {row['prompt_id']} has no text"
         wrong = next((name for name in outcomes if _outside(name, row.get(name))), None)
         if wrong:

@@ -38,6 +38,9 @@ COMPONENTS = tuple(
 )
 
 
+UNKNOWN = "unknown"
+
+
 class Value(NamedTuple):
     """A printed number: the value, its bounds, its n, and why it is absent."""
 
@@ -145,7 +148,8 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
 
 
 def _unit(study: Study) -> str:
-    return hour_unit([cell for point in points(study) for cell in point.cells]) or "hours (devices differ: not pooled)"
+    cells = [cell for point in points(study) for cell in point.cells]
+    return hour_unit(cells) or f"hours ({'devices differ: not pooled' if any(cell.times for cell in cells) else 'not recorded'})"
 
 
 def _charged(point: Point) -> float:
@@ -153,6 +157,8 @@ def _charged(point: Point) -> float:
 
 
 def _hours(point: Point, unit: str) -> str:
+    if not all(cell.times for cell in point.cells):
+        return UNKNOWN
     hours = _average([sum(hours_by_stage(cell).values()) for cell in point.cells])
     return "" if "not pooled" in unit else f"{hours:.3g}"
 
@@ -162,4 +168,4 @@ def _average(values: Sequence[float]) -> float:
 
 
 def _flops(amount: float) -> str:
-    return f"{amount:.3e}" if amount else "0"
+    return UNKNOWN if math.isnan(amount) else f"{amount:.3e}" if amount else "0"

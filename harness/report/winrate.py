@@ -20,6 +20,7 @@ from harness.store.records import Cell, Row
 
 FITTED = "judge"  # the column of a fitted judge, in records from before the deciding column was named
 OLD = "recorded before single outcomes were kept"
+UNSAID = "no length of the opponents was imported"
 
 
 class Tournament(NamedTuple):
@@ -101,7 +102,7 @@ def _controlled(
 ) -> Controlled:
     matches = [match for seed in point.seeds if (match := met[point, seed]) is not None]
     if len(matches) < len(point.seeds):
-        return Controlled(None, reason=OLD)
+        return Controlled(None, reason=UNSAID if point.head.get("imported") else OLD)
     if len({match.wins.shape for match in matches}) > 1:
         return Controlled(None, reason="its seeds measured different prompts")
     own = [joint[point, seed] for seed in point.seeds]
