@@ -7,12 +7,13 @@ import io
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from harness.report.palette import INK
+from harness.report.spots import Spot, described
 from harness.store.records import write_bytes
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 ONE_COLUMN, TWO_COLUMNS = 3.3, 6.9  # inches, as a two-column paper has them
 DPI = 200
-KL_SCALE = "The KL axis is linear to 1, then logarithmic."
+KL_SCALE, KL_LINEAR = "The KL axis is linear to 1, then logarithmic.", "The KL axis is linear."
 
 STYLE: Any = {  # its type in matplotlib's stubs is a list of every key
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
@@ -53,6 +54,8 @@ STYLE: Any = {  # its type in matplotlib's stubs is a list of every key
     "svg.hashsalt": "harness",
     "pdf.fonttype": 42,
 }
+# Where in an SVG a coordinate of six decimals stands; a hundredth of a point is a page's finest, and half of its bytes are digits.
+DIGITS, LONG = re.compile(r' (?:d|x|y)="[^"]*\.[^"]*"'), re.compile(r"(\.\d\d)\d+")
 METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -61,7 +64,7 @@ METADATA: dict[str, dict[str, None]] = {
 
 
 class Drawing(NamedTuple):
-    """A figure with the numbers in it and what a page says about it: its name, caption and alternative text."""
+    """A figure with the numbers in it and what a page says about it: its name, caption, alternative text, and points to speak of."""
 
     name: str
     figure: Figure
@@ -69,6 +72,7 @@ class Drawing(NamedTuple):
     title: str
     caption: str
     alternative: str
+    spots: Sequence[Spot] = ()
 
 
 @contextmanager
@@ -92,7 +96,7 @@ def save(drawing: Drawing, folder: Path) -> str:
     return start(drawing, folder)()
 
 
-def start(drawing: Drawing, folder: Path) -> Callable[[], str]:
+def start(drawing: Drawing, folder: Path, kinds: Collection[str] = tuple(METADATA)) -> Callable[[], str]:
     """Begin to ``save`` in a process of its own, where one may be forked; what comes back waits for it and gives the SVG's text.
 
     Drawing is half of a report's time and needs nothing of what is computed meanwhile.
@@ -101,26 +105,26 @@ def start(drawing: Drawing, folder: Path) -> Callable[[], str]:
     alone = not hasattr(os, "fork") or threading.active_count() > 1 or (os.cpu_count() or 1) < 2
     child = None if alone else os.fork()
     if child == 0:
-        _write_and_leave(drawing, folder)
+        _write_and_leave(drawing, folder, kinds)
 
     def text() -> str:
         if child is None or os.waitpid(child, 0)[1]:
-            _write(drawing, folder)
+            _write(drawing, folder, kinds)
         return (folder / f"{drawing.name}.svg").read_text(encoding="utf-8")
 
     return text
 
 
-def _write(drawing: Drawing, folder: Path) -> None:
-    for kind in METADATA:
+def _write(drawing: Drawing, folder: Path, kinds: Collection[str]) -> None:
+    for kind in kinds:
         write_bytes(folder / f"{drawing.name}.{kind}", _rendered(drawing.figure, kind))
 
 
-def _write_and_leave(drawing: Drawing, folder: Path) -> NoReturn:
+def _write_and_leave(drawing: Drawing, folder: Path, kinds: Collection[str]) -> NoReturn:
     """Write the files and end this process at once, whatever happens: nothing of the parent's may run twice."""
     status = 1
     try:
-        _write(drawing, folder)
+        _write(drawing, folder, kinds)
         status = 0
     finally:
         os._exit(status)
@@ -139,14 +143,19 @@ def _rendered(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def inline(svg: str, name: str, alternative: str) -> str:
-    """The SVG element alone, its ids prefixed with the figure's name (several share a page), with a role and a label."""
+def inline(svg: str, name: str, alternative: str, spots: Sequence[Spot] = ()) -> str:
+    """The SVG element alone, its ids prefixed with the figure's name (several share a page), with a role and a label.
+
+    With spots it is a group of images: an image has nothing inside that could take the focus.
+    """
     from markupsafe import escape
 
     body = svg[svg.index("<svg") :]
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
     body = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", body, count=2)
-    return body.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)
+    body = DIGITS.sub(lambda path: LONG.sub(r"\1", path[0]), body)
+    role = "group" if spots else "img"
+    return described(body, name, spots).replace("<svg", f'<svg role="{role}" aria-label="{escape(alternative)}"', 1)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -165,12 +174,16 @@ def watermark(figure: Figure, text: str) -> None:
         figure.text(0.5, 0.5, text, ha="center", va="center", rotation=18, fontsize=26, color="#B00020", alpha=0.2, zorder=10)
 
 
-def kl_axis(axes: Axes, largest: float) -> None:
-    """An axis of KL in nats that starts at 0: linear to 1, logarithmic beyond, with a little room left of 0 for the reference."""
-    axes.set_xscale("symlog", linthresh=1.0, linscale=0.8)
-    top = max(1.0, largest) * 1.15
-    axes.set_xlim(-0.07, top)
-    ticks = [tick for tick in (0, 0.25, 0.5, 0.75, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if tick <= top]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xticks([], minor=True)
+def kl_axis(axes: Axes, largest: float, *, linear: bool = False) -> None:
+    """An axis of KL in nats that starts at 0: linear to 1, logarithmic beyond, with a little room left of 0 for the reference.
+
+    ``linear`` makes it linear throughout.
+    """
+    top = max(1.0, largest) * (1.04 if linear else 1.15)
+    axes.set_xlim(-0.07 * (top / 4 if linear else 1), top)
+    if not linear:
+        axes.set_xscale("symlog", linthresh=1.0, linscale=0.8)
+        ticks = [tick for tick in (0, 0.25, 0.5, 0.75, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if tick <= top]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
     axes.set_xlabel("KL(policy || SFT reference), nats per response")

@@ -1,9 +1,11 @@
-"""Sample texts side by side: the same prompts for everybody, chosen by position and never by outcome."""
+"""Sample texts side by side: the same prompts for everybody, chosen by position and never by outcome, against the reference's words."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from difflib import SequenceMatcher
+from typing import Literal, NamedTuple
 
 from harness.report.escape import visible
 from harness.report.findings import middle
@@ -11,14 +13,23 @@ from harness.report.points import Point
 from harness.store.records import Row
 
 PROMPTS = 3
+LONG = 1000  # words beyond which two responses are not compared: the time grows with the product of their lengths
+
+Kind = Literal["same", "added", "gone"]
+Parts = list[tuple[Kind, str]]
 
 
 class Text(NamedTuple):
-    """A response with who wrote it and what it scored."""
+    """A response with who wrote it and what it scored; ``parts`` are its words and those that it lacks of the reference's.
+
+    ``algorithm`` is empty for the texts that all share; ``against`` says that the others are compared with this one.
+    """
 
     source: str
-    response: str
+    parts: Parts
     note: str
+    algorithm: str = ""
+    against: bool = False
 
 
 class Example(NamedTuple):
@@ -57,8 +68,13 @@ def _answers(point: Point) -> dict[int, Row]:
 
 
 def _shared(row: Row) -> list[Text]:
-    texts = [Text("data set's reference", visible(row["reference_response"]), "")] if row.get("reference_response") is not None else []
-    return texts + ([Text("SFT sample", visible(row["sft_response"]), "")] if row.get("sft_response") is not None else [])
+    texts = (
+        [Text("SFT reference", _alone(row["sft_response"]), "what the others are held against", against=True)]
+        if row.get("sft_response") is not None
+        else []
+    )
+    own = row.get("reference_response")
+    return texts + ([Text("data set's response", _alone(own), "")] if own is not None else [])
 
 
 def _text(point: Point, row: Row) -> Text:
@@ -68,4 +84,33 @@ def _text(point: Point, row: Row) -> Text:
         if isinstance(row.get(key), int | float)
     ]
     ended = [] if row.get("finished", True) else ["cut off: no EOS"]
-    return Text(f"{point.algorithm} {point.setting}", visible(row["response"]), ", ".join(notes + ended))
+    base = row.get("sft_response")
+    parts = _alone(row["response"]) if base is None else changes(visible(base), visible(row["response"]))
+    return Text(f"{point.algorithm} {point.setting}", parts, ", ".join(notes + ended), point.algorithm)
+
+
+def _alone(text: object) -> Parts:
+    return [("same", visible(text))]
+
+
+def changes(before: str, after: str) -> Parts:
+    """``after`` word by word against ``before``: what both have, what is added, and, where it stood, what is gone.
+
+    Without the parts that are gone the text is ``after`` to the letter.
+    """
+    old, new = _words(before), _words(after)
+    if max(len(old), len(new)) > LONG:
+        return [("same", after)]
+    found: Parts = []
+    for tag, i, j, k, m in SequenceMatcher(None, [each.strip() for each in old], [each.strip() for each in new], False).get_opcodes():
+        if tag == "equal":
+            found.append(("same", "".join(new[k:m])))
+            continue
+        found += [("gone", "".join(old[i:j]))] if j > i else []
+        found += [("added", "".join(new[k:m]))] if m > k else []
+    return found
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, each with the white space after it."""
+    return re.findall(r"\S*\s+|\S+", text)

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.measure.statistics import Interval
-from harness.report import drawing
+from harness.report import drawing, frontier_points
 from harness.report.bars import drawn_interval, seed_dots, what_bars_are
 from harness.report.drawing import Drawing
 from harness.report.optimum import Optimum, optima
 from harness.report.palette import INK, Look
 from harness.report.placing import Label, place
 from harness.report.points import Point, by_algorithm, reference_metric
+from harness.report.spots import claim, parts
 from harness.store.records import Cell, Reference
 
 if TYPE_CHECKING:
@@ -29,9 +30,14 @@ TITLES = {"win_sft": "Win rate against KL", "win_reference": "Win rate against K
 
 
 def draw(
-    points: Sequence[Point], references: Sequence[Reference], looks: Mapping[str, Look], mixtures: Sequence[Cell] = ()
+    points: Sequence[Point],
+    references: Sequence[Reference],
+    looks: Mapping[str, Look],
+    mixtures: Sequence[Cell] = (),
+    *,
+    linear: bool = False,
 ) -> Drawing | None:
-    """The figure, or None where no cell has both a KL and one of its two vertical axes."""
+    """The figure, or None where no cell has both a KL and one of its two vertical axes; ``linear`` draws KL so and not as a logarithm."""
     shown = [key for key in (_win_key(points), "gold") if key and _defined(points, key)]
     if not shown:
         return None
@@ -40,12 +46,13 @@ def draw(
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     figure.subplots_adjust(left=0.5 / width, right=1 - 0.08 / width, top=0.93, bottom=0.315, wspace=0.24)
     lines = optima(references, mixtures)
-    rows = [row for axes, key in zip(panels, shown, strict=True) for row in _panel(axes, key, points, references, looks, lines.get(key))]
+    pairs, optimal = list(zip(panels, shown, strict=True)), {key: lines.get(key) for key in shown}
+    rows = [row for axes, key in pairs for row in _panel(axes, key, points, references, looks, optimal[key], linear=linear)]
     handles = _handles(points, looks, frontier=any(key in lines for key in shown))
     figure.legend(handles=handles, loc="lower center", ncols=3 if width > 5 else 2, handlelength=2.2, columnspacing=1.6, borderaxespad=0.2)
-    return Drawing(
-        "frontier", figure, rows, "Win rate and gold reward against KL", _caption(points, shown, lines), _alternative(points, shown)
-    )
+    caption, name = _caption(points, shown, lines, linear=linear), "frontier-linear" if linear else "frontier"
+    spots = [spot for key in shown for spot in frontier_points.spots(points, key, AXES[key])]
+    return Drawing(name, figure, rows, "Win rate and gold reward against KL", caption, _alternative(points, shown), spots)
 
 
 def _win_key(points: Sequence[Point]) -> str | None:
@@ -63,20 +70,24 @@ def _panel(
     references: Sequence[Reference],
     looks: Mapping[str, Look],
     line: Optimum | None,
+    *,
+    linear: bool,
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if line is not None:
         rows += _optimum(axes, key, line)
     drawn = [(point, kl, y) for point in points if (kl := drawn_interval(point, "kl")) and (y := drawn_interval(point, key))]
+    names = {point: frontier_points.name(key, number) for number, point in enumerate(points)}
     labels, hollow = [], []
     for point, kl, y in drawn:
         look = looks[point.algorithm]
         pairs = [(point.value("kl", mark), point.value(key, mark)) for mark in point.marks]
         path = [(a, b) for a, b in pairs if a is not None and b is not None]
         hollow += path
-        _trail(axes, [*path, (kl.value, y.value)], look)
-        _final(axes, kl, y, look)
-        rows += seed_dots(axes, key, point, look)
+        with parts(axes, names[point]):
+            _trail(axes, [*path, (kl.value, y.value)], look)
+            rows += seed_dots(axes, key, point, look)
+            _final(axes, kl, y, look)
         labels.append(Label(kl.value, y.value, point.knob, look.colour))
         rows.append(_row(key, point, "final", kl, y))
         rows += [_row(key, point, "mark", Interval(a, *_NO_BOUNDS), Interval(b, *_NO_BOUNDS)) for a, b in path]
@@ -86,12 +97,14 @@ def _panel(
     if key != "gold":
         axes.axhline(0.5, color="#888888", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     ends = [kl.value if math.isnan(kl.upper) else kl.upper for _, kl, _ in drawn] + [row["kl"] for row in rows if row["kind"] == "seed"]
-    drawing.kl_axis(axes, max([*ends, *(x for x, _ in hollow), 0.0]))
+    drawing.kl_axis(axes, max([*ends, *(x for x, _ in hollow), 0.0]), linear=linear)
     axes.set_ylabel(AXES[key])
     axes.set_title(TITLES[key])
     axes.margins(y=0.08)
     bars = [end for _, kl, y in drawn for end in _along(kl, y)]
-    place(axes, labels, taken=[*hollow, *bars, *([(0.0, start)] if start is not None else [])])
+    written = place(axes, labels, taken=[*hollow, *bars, *([(0.0, start)] if start is not None else [])])
+    for (point, _, _), label in zip(drawn, written, strict=True):
+        claim([label, *filter(None, [label.arrow_patch])], names[point], "label")
     return rows
 
 
@@ -197,10 +210,10 @@ def _settings(points: Sequence[Point]) -> str:
     return f"Settings: {'; '.join(said)}."
 
 
-def _caption(points: Sequence[Point], shown: Sequence[str], lines: Mapping[str, Optimum]) -> str:
+def _caption(points: Sequence[Point], shown: Sequence[str], lines: Mapping[str, Optimum], *, linear: bool) -> str:
     said = [
         f"Filled points are finished runs, labelled with the knob's value, with {what_bars_are(points)}; hollow points are earlier marks,",
-        f"from the first at which the policy itself was being trained. {drawing.KL_SCALE}",
+        f"from the first at which the policy itself was being trained. {drawing.KL_LINEAR if linear else drawing.KL_SCALE}",
     ]
     if "gold" not in shown:
         said.append("The gold panel is left out: this task has no gold reward.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,8 @@ from harness.report import (
     figure_frontier,
     figure_training,
     findings,
-    matching,
+    frontier_points,
+    provenance,
     section_comparisons,
     section_curves,
     section_frontier,
@@ -28,31 +30,37 @@ from harness.report import (
     tables,
 )
 from harness.report.drawing import Drawing
-from harness.report.escape import templates, visible
+from harness.report.escape import source, templates, visible
 from harness.report.examples import examples
 from harness.report.methods import METHODS
+from harness.report.overview import overview
 from harness.report.palette import Look, looks
-from harness.report.points import Loaded, Point, every_point, interval_of, limit_of, load, points
+from harness.report.points import Loaded, Point, by_algorithm, load, points
 from harness.report.section import Make
 from harness.store.files import uncollected
-from harness.store.records import RECORD, Study, write_bytes
-from harness.training.ledger import UNITS
+from harness.store.records import write_bytes
+
+Rooms = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]  # those after Results and those after Training
 
 # The rooms of the page after Results, in order; each returns a section or None where a study has nothing for it.
 SECTIONS: tuple[Make, ...] = (
-    section_winrate.section,
     section_comparisons.section,
+    section_winrate.section,
     section_frontier.section,
     section_overoptimisation.section,
-    section_matched.section,
     section_curves.section,
+    section_safety.section,
+    section_matched.section,
     section_tuning.section,
     section_judges.section,
-    section_safety.section,
-    section_reward_model.section,
 )
+TRAINING: tuple[Make, ...] = (section_reward_model.section,)  # those after Training
+FIRST = (("frontier", "Win rate and gold reward against KL"), ("results", "Results"))
+LAST = (("alarms", "Alarms and lost cells"), ("methods", "What the numbers mean"), ("provenance", "Provenance"))
+ALONE = ("frontier-linear",)  # figures that are the page's alone: no PDF, no PNG
 
 LEFT_OUT = {
+    "frontier-linear": "",
     "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",
     "logps": "The log-prob curves are left out: no run logged chosen and rejected log-probs.",
     "proxy": "Proxy against gold is left out: no run logged both a proxy and a gold reward.",
@@ -71,19 +79,19 @@ def write(study: Path | Loaded, **overrides: Any) -> Path:
     found = points(loaded)
     with drawing.style():
         figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in _drawings(loaded, found)]
-        sections = list(_sections(loaded, found, folder))
-        for each in [*figures, *(each for section in sections for each in section["figures"])]:
+        rooms = list(_rooms(SECTIONS, loaded, found, folder)), list(_rooms(TRAINING, loaded, found, folder))
+        for each in [*figures, *(each for group in rooms for room in group for each in room["figures"])]:
             each["svg"] = each["svg"]() if each["svg"] else ""
     write_bytes(folder / "table.csv", tables.csv(loaded).encode())
     page = folder / "index.html"
-    write_bytes(page, render(loaded, found, figures, sections).encode())
+    write_bytes(page, render(loaded, found, figures, rooms).encode())
     return page
 
 
-def _sections(study: Loaded, found: list[Point], folder: Path) -> Iterator[dict[str, Any]]:
+def _rooms(makers: Sequence[Make], study: Loaded, found: list[Point], folder: Path) -> Iterator[dict[str, Any]]:
     """Every room that has something to say, its figures saved and ready for the template."""
     shown, mark = _looks(found), findings.watermark(study)
-    for make in SECTIONS:
+    for make in makers:
         section = make(study, found, shown)
         if section is not None:
             names = ("name", "title", "paragraphs", "tables", "cautions", "alarms")
@@ -101,126 +109,64 @@ def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[st
     """Begin to save one figure; what the page says of it, its ``svg`` to be called for. One that cannot be drawn gives the reason."""
     if drawn is None:
         drawing.remove(name, folder / "figures")
-        return {"name": name, "reason": LEFT_OUT[name], "svg": None}
+        return {"name": name, "reason": LEFT_OUT[name], "svg": None, "rows": (), "live": False}
     drawing.watermark(drawn.figure, mark)
-    saved, alternative = drawing.start(drawn, folder / "figures"), visible(drawn.alternative)
+    kinds = ("svg",) if name in ALONE else tuple(drawing.METADATA)
+    saved, alternative = drawing.start(drawn, folder / "figures", kinds), visible(drawn.alternative)
     text = {"title": drawn.title, "caption": drawn.caption, "name": name, "reason": ""}
-    return {key: visible(each) for key, each in text.items()} | {"svg": lambda: drawing.inline(saved(), name, alternative)}
+    made = {"svg": lambda: drawing.inline(saved(), name, alternative, drawn.spots), "rows": drawn.rows, "live": bool(drawn.spots)}
+    return {key: visible(each) for key, each in text.items()} | made
 
 
-def render(study: Study, found: list[Point], figures: list[dict[str, Any]], sections: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The page's HTML. Everything but the figures' SVG is escaped by the template."""
-    drawn = {each["name"]: each for each in [*figures, *(each for section in sections for each in section["figures"])]}
-    return templates().get_template("template.html").render(**_context(study, found, sections), figures=drawn, sections=sections)
+def render(study: Loaded, found: list[Point], figures: Sequence[dict[str, Any]], rooms: Rooms = ((), ())) -> str:
+    """The page's HTML. Everything but the figures' SVG and the page's own script is escaped by the template."""
+    drawn = {each["name"]: each for each in [*figures, *(each for group in rooms for room in group for each in room["figures"])]}
+    script, (sections, training) = source("page.js"), rooms
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # the one script that a browser will run on this page
+    context = _context(study, found, rooms) | {"script": script, "script_hash": digest, "figures": drawn}
+    numbers = frontier_points.as_tables(drawn["frontier"]["rows"])
+    return templates().get_template("page.html").render(**context, frontier_tables=numbers, sections=sections, training=training)
 
 
-def _drawings(study: Study, found: list[Point]) -> Iterator[tuple[str, Drawing | None]]:
+def _drawings(study: Loaded, found: list[Point]) -> Iterator[tuple[str, Drawing | None]]:
     """Figures by name, drawn one at a time."""
     shown = _looks(found)
     rows = figure_training.training_rows(found)
     yield "frontier", figure_frontier.draw(found, study.references, shown, study.frontiers)
+    yield "frontier-linear", figure_frontier.draw(found, study.references, shown, study.frontiers, linear=True)
     yield "logps", figure_training.draw_logps(rows, shown)
     yield "proxy", figure_training.draw_proxy(rows, shown)
 
 
-def _context(study: Study, found: list[Point], sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _context(study: Loaded, found: list[Point], rooms: Rooms) -> dict[str, Any]:
     main, components = tables.columns(study, tables.MAIN), tables.columns(study, tables.COMPONENTS, always=())
-    has_gold = any(column.key == "gold" for column in components)
+    has_gold, every = any(column.key == "gold" for column in components), [*rooms[0], *rooms[1]]
     head = study.cells[0].record if study.cells else {}
     return {
         "title": f"Preference optimisation on {head.get('task', {}).get('name', study.experiment.get('task', 'an unnamed task'))}",
         "watermark": findings.watermark(study),
-        "what": _what(study, head),
-        "counts": str(findings.counts(study)),
-        "matching": matching.matching(every_point(study)),
-        "cautions": [*findings.cautions(study), *(said for section in sections for said in section["cautions"])],
+        "overview": overview(study, found),
+        "what": provenance.what(study),
+        "cautions": [*findings.cautions(study), *(said for section in every for said in section["cautions"])],
         "kl_caveat": findings.KL_CAVEAT,
         "kl_source": findings.KL_SOURCE,
+        "contents": _contents(rooms),
+        "names": list(by_algorithm(found)),
         "interval": findings.interval_line(found),
         "main": tables.measured(study, main, costs=True),
         "components": tables.measured(study, components) if has_gold else None,
         "examples": examples(found),
-        "alarms": [*findings.alarms(study), *(alarm for section in sections for alarm in section["alarms"])],
+        "alarms": [*findings.alarms(study), *(alarm for section in every for alarm in section["alarms"])],
         "losses": findings.losses(study),
-        "diagnostics": _diagnostics(found) + _judges(study),
+        "diagnostics": provenance.diagnostics(study, found),
         "methods": METHODS,
-        "algorithms": _algorithms(found),
-        "provenance": _provenance(study),
+        "algorithms": provenance.algorithms(found),
+        "provenance": provenance.records(study),
         "experiment": json.dumps(study.experiment, indent=1, sort_keys=True, ensure_ascii=False),
     }
 
 
-def _what(study: Study, head: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was run, as name and text."""
-    task, model = (head.get(key) or {} for key in ("task", "model"))
-    seeds = sorted({cell.record.get("seed", 0) for cell in study.cells})
-    return [
-        ("Task", f"{task.get('name', '?')}, version {task.get('version', '?')}, source {task.get('source', '?')}"),
-        *(("Note", str(note)) for note in study.experiment.get("notes") or task.get("notes", ())),
-        *((("Model", f"{model.get('name', '?')}, {model.get('parameters', 0):,} parameters, {model.get('dtype', '?')}"),) if model else ()),
-        ("Algorithms", ", ".join(sorted({cell.record["algorithm"]["name"] for cell in study.cells})) or "none"),
-        ("Seeds", ", ".join(map(str, seeds)) or "none"),
-        ("Budget", _budgets(study)),
-    ]
-
-
-def _budgets(study: Study) -> str:
-    """Every budget that cells were given; where there are several, which of them the page shows."""
-    given = {limit_of(cell.record): cell.record.get("budget") or {} for cell in study.cells}
-    units = {limit: UNITS.get(str(each.get("match", "flops")), "?") for limit, each in given.items()}
-    said = [f"{given[limit].get('spec', '?')}" + f" = {limit:.4g} {units[limit]} per cell" * bool(limit) for limit in sorted(given)]
-    shown = "; tables and figures show the largest, curves show all" if len(said) > 1 else ""
-    return ", ".join(said) + shown or f"{study.experiment.get('budget', '?')}"
-
-
-def _diagnostics(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
-    """(algorithm, setting, seed, name, number) of what runs report of themselves, such as a reward model's held-out accuracy."""
-    rows = []
-    for point in found:
-        for cell in point.cells:
-            every = cell.record.get("diagnostics") or {}
-            for name, recorded in sorted(every.items()):
-                seed = str(cell.record.get("seed", 0))
-                own_room = name in section_reward_model.QUALITY or (isinstance(recorded, dict) and "value" not in recorded)
-                if not own_room:
-                    rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), _diagnostic(name, recorded, every)))
-    return rows
-
-
-def _judges(study: Study) -> list[tuple[str, str, str, str, str]]:
-    """The held-out quality of what measures all cells of a seed: the proxy, or the reward model that judges where there is no gold."""
-    rows = []
-    for reference in study.references:
-        for model, quality in sorted((reference.record.get("diagnostics") or {}).items()):
-            for name, recorded in sorted(quality.items()) if isinstance(quality, dict) else ():
-                number = f"{name.replace('_', ' ')} of the {model}"
-                rows.append(("SFT reference", "", str(reference.record.get("seed", 0)), number, _diagnostic(name, recorded, quality)))
-    return rows
-
-
-def _diagnostic(name: str, recorded: Any, every: Mapping[str, Any]) -> str:
-    """A diagnostic with its interval and n where it has them or, a share of counted pairs, can have them, else the bare number."""
-    if not isinstance(recorded, dict):
-        return section_reward_model.bare(name, recorded, every) if isinstance(recorded, int | float) else str(recorded)
-    number = tables.value(interval_of(recorded), 3)
-    return f"{number.text} {number.bounds} {number.n}"
-
-
-def _algorithms(found: list[Point]) -> list[tuple[str, str, str, str, str]]:
-    """(name, family, source, conventions, sha256 of its file) per algorithm."""
-    rows = {}
-    for point in found:
-        algorithm = point.head["algorithm"]
-        conventions = ", ".join(f"{key} {each}" for key, each in (algorithm.get("conventions") or {}).items())
-        family = f"{algorithm.get('family') or ''}{', control' if point.control else ''}{', oracle' if point.oracle else ''}"
-        rows[point.algorithm] = (point.algorithm, family, str(algorithm.get("source") or ""), conventions, str(algorithm.get("hash") or ""))
-    return list(rows.values())
-
-
-def _provenance(study: Study) -> list[tuple[str, str, str]]:
-    """(folder, fingerprint, sha256 of the record) of every record read."""
-    found = []
-    for cell in (*study.references, *study.cells):
-        digest = hashlib.sha256((cell.folder / RECORD).read_bytes()).hexdigest()
-        found.append((cell.folder.name, str(cell.record.get("fingerprint", "")), digest))
-    return found
+def _contents(rooms: Rooms) -> list[tuple[str, str]]:
+    """(anchor, title) of every heading, in order."""
+    sections, training = ([(each["name"], each["title"]) for each in group] for group in rooms)
+    return [*FIRST, *sections, ("samples", "Samples"), ("training", "Training"), *training, *LAST]

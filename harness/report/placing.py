@@ -11,6 +11,7 @@ from harness.measure.statistics import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
 
 # offsets in points with the alignment that goes with them, in order of preference
 PLACES = tuple(
@@ -36,10 +37,11 @@ class Label(NamedTuple):
     colour: str
 
 
-def place(axes: Axes, labels: Sequence[Label], *, size: float = 7.0, taken: Sequence[tuple[float, float]] = ()) -> None:
+def place(axes: Axes, labels: Sequence[Label], *, size: float = 7.0, taken: Sequence[tuple[float, float]] = ()) -> list[Annotation]:
     """Write each label beside its point where it hides least of the points, of ``taken`` (data coordinates) and of other labels."""
     if not labels:
-        return
+        return []
+    written = []
     scale = 72 / axes.figure.dpi
     window = scale * np.asarray(axes.get_window_extent().extents)
     points = scale * axes.transData.transform([*((label.x, label.y) for label in labels), *taken])
@@ -52,7 +54,8 @@ def place(axes: Axes, labels: Sequence[Label], *, size: float = 7.0, taken: Sequ
         far = abs(x) + abs(y) > 12
         line = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2} if far else None
         where: Any = {"ha": horizontal, "va": vertical, "fontsize": size, "color": label.colour, "arrowprops": line}
-        axes.annotate(label.text, (label.x, label.y), (x, y), textcoords="offset points", **where)
+        written.append(axes.annotate(label.text, (label.x, label.y), (x, y), textcoords="offset points", **where))
+    return written
 
 
 def _boxes(anchor: Array, text: str, size: float) -> Array:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.report import page
+from harness.report.points import load, points
 from harness.store import temperatures
 from harness.store.records import CellWriter, write_json
 
@@ -275,6 +277,13 @@ def study(root: Path, names: Sequence[str] = tuple(KNOBS), *, seeds: int = 1, se
     if failed:
         cell(root, "kto", 2, seeds, status="diverged", **flags)
     return root
+
+
+def undrawn(root: Path) -> str:
+    """The page of a study without its figures, which take most of the time."""
+    study = load(root)
+    figures = [page.figure(None, name, root / "report", "") for name in page.LEFT_OUT]
+    return page.render(study, points(study), figures)
 
 
 def strip(folder: Path, slices: Sequence[str]) -> None:

@@ -38,7 +38,7 @@ def drawings(study: Path) -> Iterator[Drawing]:
         for _, drawn in page._drawings(loaded, points(loaded)):
             if drawn is not None:
                 yield drawn
-        for make in page.SECTIONS:
+        for make in (*page.SECTIONS, *page.TRAINING):
             section = make(loaded, points(loaded), looks([(point.algorithm, point.control) for point in points(loaded)]))
             yield from section.figures if section else ()
 

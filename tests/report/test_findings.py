@@ -203,7 +203,7 @@ def test_examples_show_the_same_prompts_for_all(tmp_path: Path) -> None:
     found = examples(points(made(tmp_path, "dpo", "kto", "ppo", settings=2)))
     assert len(found) == 3
     for example in found:
-        assert [text.source.split()[0] for text in example.texts] == ["data", "SFT", "dpo", "kto", "ppo"]
+        assert [text.source.split()[0] for text in example.texts] == ["SFT", "data", "dpo", "kto", "ppo"]
         assert len(example.others) == 3
 
 
@@ -229,7 +229,7 @@ def test_every_table_of_intervals_says_what_they_are(tmp_path: Path, seeds: int)
     found = points(study)
     shown = looks([(point.algorithm, False) for point in found])
     with drawing.style():
-        rooms = [made for make in page.SECTIONS if (made := make(study, found, shown)) is not None]
+        rooms = [made for make in (*page.SECTIONS, *page.TRAINING) if (made := make(study, found, shown)) is not None]
     for room in rooms:
         for table in room.tables:
             cells = " ".join(cell for row in table.rows for cell in row)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import re
 import subprocess
 import sys
@@ -13,10 +15,11 @@ import pytest
 import synthetic
 
 from harness.report import page, tables
+from harness.report.escape import source
 from harness.store.records import read
 
 FIGURES = ("frontier", "safety", "compute", "logps", "proxy")
-HOSTILE = "<script>alert(1)</script> \x1b[31mred \u202eevil & 'quoted'"
+HOSTILE = "<script>alert(1)</script> \x1b[31mred \u202eevil & 'quoted' \\input{evil}"
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +82,10 @@ def test_the_page_is_one_wellformed_file_that_fetches_nothing(study: Path) -> No
 
 def test_model_text_cannot_act_on_a_browser_or_a_terminal(study: Path) -> None:
     text = (study / "report" / "index.html").read_text()
-    assert "<script" not in text
+    assert text.count("<script") == 1  # the page's own
+    assert f"<script>{source('page.js')}</script>" in text
     assert "&lt;script&gt;" in text
+    assert r"\input{evil}" in text
     assert r"\x1b[31mred \u202eevil" in text
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
 
@@ -102,6 +107,17 @@ def test_hostile_names_are_escaped_in_every_place(tmp_path: Path, monkeypatch: p
         assert "\u202e" not in shown
     assert "<b>" not in text
     assert "<i>k" not in text
+
+
+def test_a_browser_runs_no_script_but_the_pages_own_and_fetches_nothing(study: Path) -> None:
+    """The policy names the script by its hash: SHA-256 of its text in base64, as Content Security Policy Level 3, section 2.3.1 has it."""
+    text = (study / "report" / "index.html").read_text()
+    digest = base64.b64encode(hashlib.sha256(source("page.js").encode()).digest()).decode()
+    policy = re.search('http-equiv="Content-Security-Policy" content="(.*?)"', text)
+    assert policy is not None
+    assert policy[1] == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    outside = re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)  # names, not addresses
+    assert not re.search(r"""(src|href|data|action)\s*=\s*["']?(https?:)?//|url\(\s*["']?(https?:)?//|@import""", outside)
 
 
 def test_what_was_run_is_said_at_the_top(study: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import synthetic
 
-from harness.report import page
+from harness.report import page, provenance
 from harness.report.points import load, points
 from harness.report.section import Section
 from harness.report.section_reward_model import NO_PROBES, section
@@ -64,7 +64,9 @@ def test_an_accuracy_recorded_without_bounds_gets_those_of_its_pairs(tmp_path: P
     assert room is not None
     assert room.tables[0].rows[0][4:6] == ["0.703 [0.644, 0.756], n=256", "0.550 [no bounds], n=256"]
     loaded = load(tmp_path)
-    shown = {row[3]: row[4] for row in page._diagnostics(points(loaded))}
+    told = provenance.diagnostics(loaded, points(loaded))
+    assert told is not None
+    shown = {row[3]: row[4] for row in told.rows}
     assert "reward accuracy" not in shown  # the room has it
     assert (shown["reward confidence"], shown["reward heldout pairs"]) == ("0.730 [no bounds], n=256", "256")
 
