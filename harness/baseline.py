@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from harness.experiment import Experiment, study_key
 from harness.facts import checkpoint, judge_facts, model_facts, run_times, task_facts
 from harness.measure.evaluate import Yardstick, measure
+from harness.models import threads
 from harness.proposals import reference_rows
 from harness.stages import Report, Shared, shared
 from harness.store import failing, records
@@ -29,15 +29,11 @@ def prepare(experiment: Experiment, seed: int, report: Report) -> str:
 
     Nothing else of the seed can run meanwhile, so this job has threads of its own number, part of the experiment like those of cells.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(experiment.stage_threads)
-    try:
+    with threads.using(experiment.stage_threads):
         if seed in experiment.seeds:  # a seed of trials alone is measured on no evaluation prompt
             scene(experiment, seed, Ledger(math.inf), report)
         if tunes(experiment) and seed == trial_seed(experiment):
             scene(experiment, seed, Ledger(math.inf), report, trial=True)
-    finally:
-        torch.set_num_threads(before)
     return "finished"
 
 

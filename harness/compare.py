@@ -150,7 +150,8 @@ def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], f
         first = f"reference-seed{seed}"  # before the frontier as well: only here have the shared stages the threads that they are keyed by
         yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
         yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
-        yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), (first, *(name for name, *_ in left)))
+        before = (first, *(name for name, *_ in left))
+        yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), before, threads=experiment.stage_threads)
 
 
 Call = tuple[str, Callable[..., str], tuple[object, ...]]

@@ -20,7 +20,7 @@ from harness import kept
 from harness.experiment import Experiment, fingerprint, study_key
 from harness.facts import judge_facts, run_times, task_facts
 from harness.measure.evaluate import Yardstick, generator_for
-from harness.models import storage
+from harness.models import storage, threads
 from harness.models.metered import Metered
 from harness.proposals import DECIMALS, Drawn, draw, frontier_key, grouped, judged, reference_samples
 from harness.stages import Report, Shared, shared
@@ -89,8 +89,8 @@ def _measured(
         return {"skipped": "this task has no gold reward, or no samples of the reference are asked for"}, []
     if not chosen:
         return {"skipped": NO_POLICY}, []
-    with torch.no_grad(), ledger.phase("evaluation"):
-        own = reference_samples(experiment, both, yard)
+    own = reference_samples(experiment, both, yard)  # known, or drawn as the job that measures the reference would
+    with torch.no_grad(), ledger.phase("evaluation"), threads.using(experiment.stage_threads):
         policies = [kept.load(each.folder, ledger) for each in chosen]
         drawn = []
         for index, (each, policy) in enumerate(zip(chosen, policies, strict=True)):

@@ -32,7 +32,7 @@ from harness.training.reward import RewardModel, fit_reward_model, heldout_quali
 from harness.types import Group, Task, TokenPair, Update
 
 OLDER = 0.5  # share of its steps after which the SFT reference is the older policy
-REWARD_VERSION = 3  # of how a reward model is fitted; raised when that moves a number, so that no cache holds a judge of the old way
+REWARD_VERSION = 4  # of how a reward model is fitted; raised when that moves a number, so that no cache holds a judge of the old way
 Report = Callable[[str, float, float | None], None]
 
 
@@ -115,7 +115,7 @@ def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
         values["kernels"] = kernels.in_use()  # one choice for all that a seed shares, and for the policies scored against it
     if experiment.task_options:
         values["task_options"] = dict(experiment.task_options)
-    return {"stage": "sft", "version": 2, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
+    return {"stage": "sft", "version": 3, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
 
 
 def pair_models(experiment: Experiment, task: Task, reference: Metered, seed: int, report: Report) -> Models:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness import baseline, compare, mixture
 from harness.budget import Budget
 from harness.experiment import Experiment, resolve
+from harness.models import threads
 from harness.report import tables
 from harness.store import failing, records
 from harness.training.ledger import Ledger
@@ -118,4 +120,12 @@ def test_shared_stages_come_first_even_where_only_a_frontier_is_left(experiment:
     left = list(compare._jobs(experiment, tmp_path, spending, False))
     assert [job.name for job in left] == ["reference-seed0", "frontier-seed0", "reference-seed1", "frontier-seed1"]
     assert [job.after for job in left] == [(), ("reference-seed0",), (), ("reference-seed1",)]
-    assert left[0].threads == experiment.stage_threads
+    assert [job.threads for job in left] == [experiment.stage_threads] * 4  # both run alone
+
+
+def test_shared_stages_share_the_work_among_threads_of_one_of_torchs_each(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(baseline, "scene", lambda *_, **__: seen.append((threads.count(cpu), torch.get_num_threads())))
+    assert baseline.prepare(experiment, 0, quiet) == "finished"
+    assert seen == [(experiment.stage_threads, 1)] and threads.count(cpu) == 1

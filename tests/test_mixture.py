@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from harness import kept, mixture, registry
 from harness.experiment import Experiment, resolve
 from harness.mixture import NO_POLICY, measure_mixture, proposals
+from harness.models import threads
 from harness.models.metered import Metered
 from harness.proposals import reference_samples
 from harness.stages import shared
@@ -54,7 +56,7 @@ def test_the_best_of_each_third_of_kl_proposes(tmp_path: Path) -> None:
 def experiment() -> Experiment:
     task = registry.load("tasks", "tldr").task(None)
     sizes = {"evaluation_prompts": 6, "mark_prompts": 6, "tuning_prompts": 6, "probe_prompts": 4, "frontier_samples": 5}
-    flags = {"task": "tldr", "model": "tiny-64", "sft_steps": 20, "pairs": 16, "stage_threads": 1, **sizes}
+    flags = {"task": "tldr", "model": "tiny-64", "sft_steps": 20, "pairs": 16, "stage_threads": 2, **sizes}
     return resolve(flags, None, task.defaults, task_version=task.version)
 
 
@@ -101,8 +103,14 @@ def joined(tmp_path: Path, experiment: Experiment, folder: Path) -> None:
     kept.keep(both.reference(Ledger(math.inf)), both.tokens.tokenizer, folder)
     asked = Metered.logps
     sizes: list[int] = []
+
+    def heard(self: Metered, groups: Sequence[Group]) -> torch.Tensor:
+        assert threads.count(self.device) == experiment.stage_threads  # this job runs alone
+        sizes.append(sum(len(g.responses) for g in groups))
+        return asked(self, groups)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Metered, "logps", lambda self, groups: (sizes.append(sum(len(g.responses) for g in groups)), asked(self, groups))[1])
+        patch.setattr(Metered, "logps", heard)
         assert measure_mixture(experiment, 0, tmp_path, quiet) == "finished"
     assert sorted(sizes) == [
         6 * 5,

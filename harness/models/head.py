@@ -61,8 +61,9 @@ class OutputHead:
     def mask(self, logits: Tensor) -> Tensor:
         """(vocabulary,): 0, and a large negative number at the masked token."""
         if self._mask is None or self._mask.dtype != logits.dtype or self._mask.device != logits.device:
-            self._mask = logits.new_zeros(logits.shape[-1])
-            self._mask[self.masked] = MASKED_LOGIT
+            mask = logits.new_zeros(logits.shape[-1])
+            mask[self.masked] = MASKED_LOGIT
+            self._mask = mask  # whole, for another thread may be reading it
         return self._mask
 
 

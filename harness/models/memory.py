@@ -17,9 +17,9 @@ ACTIVATION_BYTES = 2_500_000_000
 SAMPLING_BYTES = 500_000_000
 
 
-def slices(groups: Sequence[Group], layers: int, hidden: int) -> list[slice]:
-    """How to cut a batch so that each forward and backward fits in memory; one slice wherever the whole batch fits."""
-    limit, found, start, held = _token_limit(layers, hidden), [], 0, 0
+def slices(groups: Sequence[Group], layers: int, hidden: int, *, beside: int = 1) -> list[slice]:
+    """How to cut a batch so that each forward and backward fits in memory, ``beside`` of them at a time; one slice where all of it fits."""
+    limit, found, start, held = _token_limit(layers, hidden * beside), [], 0, 0
     for index, group in enumerate(groups):
         tokens = len(group.prompt) + sum(map(len, group.responses))
         if index > start and held + tokens > limit:

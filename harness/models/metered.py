@@ -6,21 +6,23 @@ Policy, reference, reward model and critic are all Metered: an algorithm cannot 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from harness.models import kernels, memory, sampling
+from harness.models import kernels, memory, sampling, shards, threads
 from harness.models.bodies import Body, Whole, body
 from harness.models.head import OutputHead
 from harness.models.optimiser import Optimiser, StepStats
 from harness.models.packing import Packed, pack
-from harness.models.readings import Divergence, TokenReadings, TokenValues, scalar_head, shape_of
+from harness.models.readings import Cost, Divergence, TokenReadings, TokenValues, scalar_head, shape_of
 from harness.training.ledger import CHARGED, Ledger, Shape
 from harness.training.schedule import schedule
 from harness.types import Group, Sample
+
+R = TypeVar("R")
 
 
 class Metered:
@@ -29,6 +31,7 @@ class Metered:
     def __init__(self, model: Any, *, eos: int, pad: int, ledger: Ledger, head: nn.Linear | None = None) -> None:
         self.model, self.eos, self.pad, self.ledger, self.head = model, eos, pad, ledger, head
         self.shape = shape_of(model)
+        self.twins: list[Self] = []
         self._pending = [0.0, 0.0]
         self._optimiser: Optimiser | None = None
         self._output = OutputHead(model, None if pad == eos else pad)
@@ -58,49 +61,42 @@ class Metered:
 
     def token_logps_and_entropies(self, groups: Sequence[Group], *, entropies: bool = True) -> tuple[TokenValues, TokenValues]:
         """Log-probs and entropies from one forward; entropies are detached, and zeros where not asked for."""
-        columns: tuple[list[Tensor], ...] = ([], [], [])
-        for packed in self._packs(groups):
-            logps, spreads = self._output.chosen(self._body.run(packed, packed.sources), packed.targets, entropies)
-            for column, value in zip(columns, (logps, spreads, packed.lengths), strict=True):
-                column.append(value)
-        values, spread, lengths = (torch.cat(column) for column in columns)
+
+        def read(packed: Packed) -> tuple[Tensor, ...]:
+            return (*self._output.chosen(self._body.run(packed, packed.sources), packed.targets, entropies), packed.lengths)
+
+        values, spread, lengths = self._over(groups, read)
         return TokenValues(values, lengths), TokenValues(spread, lengths)
 
     def token_readings(self, groups: Sequence[Group], *, entropies: bool = True) -> TokenReadings:
         """Log-probs, entropies and the scalar head's values from one forward of a policy that has a head (``attach_head``)."""
-        assert self.head is not None, "this model has no scalar head"
-        columns: tuple[list[Tensor], ...] = ([], [], [], [])
-        for packed in self._packs(groups, self.shape.valued()):
+
+        def read(packed: Packed) -> tuple[Tensor, ...]:
             states = self._body.run(packed, packed.sources)
-            logps, spreads = self._output.chosen(states, packed.targets, entropies)
-            values = self.head(states).squeeze(-1).float()
-            for column, value in zip(columns, (logps, spreads, values, packed.lengths), strict=True):
-                column.append(value)
-        *found, lengths = (torch.cat(column) for column in columns)
+            return (*self._output.chosen(states, packed.targets, entropies), self._scalar(states), packed.lengths)
+
+        *found, lengths = self._over(groups, read, self.shape.valued())
         return TokenReadings(*(TokenValues(values, lengths) for values in found))
 
     def scalars(self, groups: Sequence[Group], *, at: str) -> TokenValues:
         """The scalar head at every response token (``at="token"``, rewards) or where it is predicted (``at="state"``, values)."""
-        assert self.head is not None, "this model has no scalar head"
-        values, lengths = [], []
-        for packed in self._packs(groups, self.shape.scalar()):
-            places = packed.own if at == "token" else packed.sources
-            values.append(self.head(self._body.run(packed, places)).squeeze(-1).float())
-            lengths.append(packed.lengths)
-        return TokenValues(torch.cat(values), torch.cat(lengths))
 
+        def read(packed: Packed) -> tuple[Tensor, ...]:
+            return self._scalar(self._body.run(packed, packed.own if at == "token" else packed.sources)), packed.lengths
+
+        return TokenValues(*self._over(groups, read, self.shape.scalar()))
+
+    @torch.no_grad()
     def divergence(self, other: Metered, groups: Sequence[Group]) -> Divergence:
         """Rao-Blackwellised KL(self || other) on given samples (Amini et al. 2025, arXiv 2504.10637), k1 and entropy; no gradients."""
-        columns: list[list[Tensor]] = [[], [], []]
-        with torch.no_grad():
-            for packed in self._packs(groups):
-                mine, theirs = self._log_probs(packed), other._log_probs(packed)
-                other._charge(packed, other.shape)
-                probs, target = mine.exp(), packed.targets.unsqueeze(1)
-                tokens = ((probs * (mine - theirs)).sum(-1), (mine - theirs).gather(1, target).squeeze(1), -(probs * mine).sum(-1))
-                for column, value in zip(columns, tokens, strict=True):
-                    column.append(TokenValues(value, packed.lengths).sums())
-        return Divergence(*(torch.cat(column) for column in columns))
+
+        def read(packed: Packed) -> tuple[Tensor, ...]:
+            mine, theirs = self._log_probs(packed), other._log_probs(packed)
+            probs, target = mine.exp(), packed.targets.unsqueeze(1)
+            tokens = ((probs * (mine - theirs)).sum(-1), (mine - theirs).gather(1, target).squeeze(1), -(probs * mine).sum(-1))
+            return tuple(TokenValues(value, packed.lengths).sums() for value in tokens)
+
+        return Divergence(*self._over(groups, read, self.shape, other))
 
     # -- sampling -----------------------------------------------------------------------------------------------------------------
 
@@ -156,11 +152,8 @@ class Metered:
 
     def fork(self, *, scalar_head: bool = False) -> Self:
         """An independent trainable copy charging the same ledger, with a scalar head if asked for (``attach_head``)."""
-        model = copy.deepcopy(self.model)
-        model.requires_grad_(True)
-        twin = type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=copy.deepcopy(self.head))
-        if self._spared is not None:
-            twin.recompute()
+        twin = self._copied({})
+        twin.model.requires_grad_(True)
         if scalar_head:
             twin.attach_head()
         return twin
@@ -169,6 +162,19 @@ class Metered:
         """Give this very model a fresh scalar head unless it has one; only ``scalars`` and ``token_readings`` read it."""
         if self.head is None:
             self.head = scalar_head(self.model.config.hidden_size, self.device, next(self.model.parameters()).dtype)
+
+    def twin(self) -> Self:
+        """The model once more on the same weights, with gradients of its own: for a thread of its own (``in_parts``)."""
+        modules = [self.model] if self.head is None else [self.model, self.head]
+        return self._copied({id(p): nn.Parameter(p.detach(), p.requires_grad) for m in modules for p in m.parameters()})
+
+    def _copied(self, known: dict[int, Any]) -> Self:
+        """A copy of the modules, but for what is ``known``, by identity, to be something else."""
+        model, head = copy.deepcopy((self.model, self.head), known)
+        twin = type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=head)
+        if self._spared is not None:
+            twin.recompute()
+        return twin
 
     def frozen(self) -> Self:
         """An independent copy without gradients, charging the same ledger."""
@@ -184,22 +190,35 @@ class Metered:
 
     def micro(self, groups: Sequence[Group]) -> list[slice]:
         """How to cut a batch so that each forward and backward fits in memory; one slice wherever the whole batch fits."""
-        return memory.slices(groups, self.shape.layers, self.model.config.hidden_size)
+        return memory.slices(groups, self.shape.layers, self.model.config.hidden_size, beside=threads.count(self.device))
+
+    def in_parts(self, groups: Sequence[Group], function: Callable[[Self, slice], R]) -> list[R]:
+        """What ``function`` gives of the model and each part of a batch; gradients that it adds add up, whatever thread does it."""
+        return shards.in_parts(self, groups, function)
 
     # -- inside -------------------------------------------------------------------------------------------------------------------
 
-    def _packs(self, groups: Sequence[Group], shape: Shape | None = None) -> Iterator[Packed]:
-        """The groups packed, in pieces where no gradient is kept, each charged by ``shape``; remembers what a backward will cost."""
-        remember = torch.is_grad_enabled()
-        for piece in [slice(0, len(groups))] if remember else self.micro(groups):
-            if piece.stop == piece.start:
-                continue
-            packed = pack(groups[piece], self.device)
-            canonical, executed = self._charge(packed, shape or self.shape, groups[piece])
-            if remember:
-                self._pending[0] += canonical
-                self._pending[1] += executed + self._again(packed, shape or self.shape) / 2
-            yield packed
+    def _over(
+        self, groups: Sequence[Group], read: Callable[[Packed], tuple[Tensor, ...]], shape: Shape | None = None, *beside: Metered
+    ) -> list[Tensor]:
+        """What ``read`` gives of the groups packed, column by column; in pieces, and in threads, where no gradient is kept.
+
+        Charges each piece by ``shape``, to models ``beside`` by their own; remembers what a backward will cost.
+        """
+        remember, shape = torch.is_grad_enabled(), shape or self.shape
+        pieces = [groups] if remember else [groups[part] for row in shards.parts(self, groups) for part in row]
+
+        def one(piece: Sequence[Group]) -> tuple[tuple[Tensor, ...], list[Cost]]:
+            packed = pack(piece, self.device)
+            return read(packed), [self._cost(packed, shape, piece), *(other._cost(packed, other.shape) for other in beside)]
+
+        found = threads.together(one, [piece for piece in pieces if piece], self.device)
+        for _, costs in found:
+            for model, cost in zip((self, *beside), costs, strict=True):
+                model.ledger.charge(cost.canonical, cost.executed)
+                if remember:
+                    model._pending = [model._pending[0] + cost.canonical, model._pending[1] + cost.executed + cost.again / 2]
+        return [torch.cat(column) for column in zip(*(columns for columns, _ in found), strict=True)]
 
     def _again(self, packed: Packed, shape: Shape) -> float:
         """FLOPs of what a backward computes a second time: layers that kept no activations, logits that were not held."""
@@ -210,13 +229,15 @@ class Metered:
             found += 2.0 * self.shape.head * outputs
         return found
 
-    def _charge(self, packed: Packed, shape: Shape, groups: Sequence[Group] = ()) -> tuple[float, float]:
+    def _cost(self, packed: Packed, shape: Shape, groups: Sequence[Group] = ()) -> Cost:
         tokens, outputs = packed.ids.numel(), kernels.rounded(len(packed.targets))
         full = shape.forward(tokens, packed.attended, outputs)
         canonical = shape.scoring(groups) if groups else full
-        executed = full - self._body.skipped(tokens, outputs)
-        self.ledger.charge(canonical, executed)
-        return canonical, executed
+        return Cost(canonical, full - self._body.skipped(tokens, outputs), self._again(packed, shape))
+
+    def _scalar(self, states: Tensor) -> Tensor:
+        assert self.head is not None, "this model has no scalar head"
+        return self.head(states).squeeze(-1).float()  # type: ignore[no-any-return]
 
     def _log_probs(self, packed: Packed) -> Tensor:
         return self._output.logits(self._body.run(packed, packed.sources)).log_softmax(-1)

@@ -44,6 +44,14 @@ class TokenReadings(NamedTuple):
     values: TokenValues
 
 
+class Cost(NamedTuple):
+    """FLOPs of a forward, canonical and executed, and of what its backward will compute a second time."""
+
+    canonical: float
+    executed: float
+    again: float
+
+
 def chosen(log_probs: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
     """The log-prob of each target and the entropy of its distribution, (tokens,); the latter detached, zeros where not asked for."""
     logps, detached = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1), log_probs.detach()

@@ -37,9 +37,10 @@ def fit_reference(
 
 def _accumulate(model: Metered, groups: list[Group]) -> float:
     total = sum(len(r) for g in groups for r in g.responses)
-    value = 0.0
-    for piece in model.micro(groups):
+
+    def part(model: Metered, piece: slice) -> float:
         loss = -model.token_logps(groups[piece]).values.sum() / total
         model.backward(loss)
-        value += float(loss.detach())
-    return value
+        return float(loss.detach())
+
+    return sum(model.in_parts(groups, part))

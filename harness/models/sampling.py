@@ -6,12 +6,14 @@ on the generator and on its place among the prompts alone: not on how prompts ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from harness.models import threads
 from harness.models.bodies import Body, read
 from harness.models.decoding import Decoding, decoding
 from harness.types import Sample
@@ -51,21 +53,26 @@ def sample(
     Raises FloatingPointError where the model's probabilities are no numbers.
     """
     uniform = torch.rand(len(prompts), samples, max_tokens, dtype=torch.float64, generator=generator)
-    found: list[list[Sample]] = [[] for _ in prompts]
-    for chunk in chunks(prompts, fitting):
+
+    def speak(chunk: list[int]) -> list[list[Sample]]:
         lengths, last, kept = read(speaker.body, [prompts[i] for i in chunk], speaker.device)
         cache = decoding(kept, lengths, samples, max_tokens)
         said = decode(speaker, last, cache, lengths, uniform[chunk].flatten(0, 1).to(speaker.device), temperature)
-        for place, rows in zip(chunk, _samples(said, speaker.eos, samples), strict=True):
+        return _samples(said, speaker.eos, samples)
+
+    places = chunks(prompts, fitting, threads.count(speaker.device))
+    found: list[list[Sample]] = [[] for _ in prompts]
+    for chunk, spoken in zip(places, threads.together(speak, places, speaker.device), strict=True):
+        for place, rows in zip(chunk, spoken, strict=True):
             found[place] = rows
     return found
 
 
-def chunks(prompts: Sequence[Prompt], fitting: Callable[[int], int]) -> list[list[int]]:
-    """The prompts' places, the longest prompts first, in chunks that fit in memory (one prompt at least) and hold little padding."""
-    order, found = sorted(range(len(prompts)), key=lambda i: -len(prompts[i])), []
+def chunks(prompts: Sequence[Prompt], fitting: Callable[[int], int], beside: int = 1) -> list[list[int]]:
+    """The prompts' places, the longest first, in chunks that fit in memory (one prompt at least), ``beside`` at a time, and pad little."""
+    order, found, most = sorted(range(len(prompts)), key=lambda i: -len(prompts[i])), [], math.ceil(len(prompts) / beside)
     while order:
-        size = max(1, fitting(len(prompts[order[0]])))
+        size = max(1, min(most, fitting(len(prompts[order[0]])) // beside))
         found.append(order[:size])
         order = order[size:]
     return found

@@ -162,12 +162,14 @@ def _step(model: Metered, batch: Sequence[TokenPair], pooling: Pooling, progress
     """One optimiser step on the mean loss of the batch, in slices that fit memory; loss in nats, accuracy a share."""
     groups = [pair_group(pair) for pair in batch]
     weights = torch.tensor([pair.weight for pair in batch])
-    losses, wins = 0.0, 0.0
-    for part in model.micro(groups):
+
+    def one(model: Metered, part: slice) -> tuple[float, float]:
         gap = margins(pooled(model.scalars(groups[part], at="token"), pooling))
         loss = -(logsigmoid(gap) * weights[part].to(gap)).sum() / len(batch)
         model.backward(loss)
-        losses, wins = losses + float(loss.detach()), wins + float((gap.detach() > 0).sum())
+        return float(loss.detach()), float((gap.detach() > 0).sum())
+
+    losses, wins = (sum(column) for column in zip(*model.in_parts(groups, one), strict=True))
     stats = model.step(progress())
     return {"loss": losses, "accuracy": wins / len(batch), "gradient_norm": stats.gradient_norm, "learning_rate": stats.learning_rate}
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from harness.models import decoding, layers, memory
+from harness.models import decoding, layers, memory, threads
 from harness.models.head import MASKED_LOGIT
-from harness.models.sampling import draw
+from harness.models.sampling import chunks, draw
 from harness.types import Group, Sample
 from tests.models.toys import LAYOUTS, metered, plain_model
 
@@ -109,6 +109,25 @@ def test_an_answer_depends_neither_on_chunks_nor_on_rows_that_were_dropped(sampl
     assert same(together, drawn_by("llama", samples))
     monkeypatch.setattr(memory, "SAMPLING_BYTES", 1)
     assert same(together, drawn_by("llama", samples))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("samples", [1, 3])
+def test_an_answer_does_not_depend_on_the_number_of_threads(layout: str, samples: int) -> None:
+    alone = drawn_by(layout, samples)
+    for number in (2, 3):
+        with threads.using(number):
+            assert same(alone, drawn_by(layout, samples))
+
+
+def test_prompts_are_cut_into_as_many_chunks_as_threads_share_the_memory() -> None:
+    def fitting(longest: int) -> int:
+        return 10
+
+    sizes = {beside: [len(chunk) for chunk in chunks(MANY, fitting, beside)] for beside in (1, 2, 4)}
+    assert sizes == {1: [10, 6], 2: [5, 5, 5, 1], 4: [2] * 8}
+    assert [len(chunk) for chunk in chunks(MANY, lambda longest: 100, 3)] == [6, 6, 4]
+    assert sorted(place for chunk in chunks(MANY, fitting, 2) for place in chunk) == list(range(len(MANY)))
 
 
 def test_dropping_leaves_fewer_rows_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""Threads of one process: results in order of the items, the caller's grad mode, the first error, one of torch's own threads in each."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from harness.models import threads
+
+CPU = torch.device("cpu")
+
+
+def test_results_come_in_order_of_the_items_and_from_several_threads() -> None:
+    """The first two items wait for each other, so both must be at work at once; the first then ends last."""
+    gate, names = threading.Barrier(2, timeout=20), set()
+
+    def work(item: int) -> int:
+        names.add(threading.current_thread().name)
+        if item < 2:
+            gate.wait()
+        time.sleep(0.05 if item == 0 else 0)
+        return item * item
+
+    with threads.using(2):
+        assert threads.together(work, range(5), CPU) == [0, 1, 4, 9, 16]
+    assert len(names) == 2 and threading.current_thread().name not in names
+
+
+def test_one_thread_or_one_item_is_the_callers_own_thread() -> None:
+    def name(_: int) -> str:
+        return threading.current_thread().name
+
+    own = threading.current_thread().name
+    assert threads.together(name, range(3), CPU) == [own] * 3
+    with threads.using(1):
+        assert threads.together(name, range(3), CPU) == [own] * 3
+    with threads.using(2):
+        assert threads.together(name, [1], CPU) == [own]
+        assert threads.together(name, range(3), torch.device("meta")) == [own] * 3  # an accelerator has queues of its own
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_threads_work_in_the_callers_grad_mode_with_one_of_torchs_own(mode: bool) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads.using(2), torch.set_grad_enabled(mode):
+            assert threads.count(CPU) == 2 and torch.get_num_threads() == 1
+            found = threads.together(lambda _: (torch.is_grad_enabled(), torch.get_num_threads(), threads.count(CPU)), range(4), CPU)
+            assert found == [(mode, 1, 1)] * 4
+        assert threads.count(CPU) == 1 and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_first_error_is_raised_once_nothing_works_any_more() -> None:
+    begun, ended = [], []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item == 1:
+            raise ValueError("the second")
+        time.sleep(0.1)
+        ended.append(item)
+
+    with threads.using(2):
+        with pytest.raises(ValueError, match="the second"):
+            threads.together(work, range(50), CPU)
+        assert sorted(ended) == sorted(set(begun) - {1})
+        assert len(begun) < 50
+        assert threads.together(lambda item: item, range(3), CPU) == [0, 1, 2]  # the threads live on
