@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.errors import HarnessError
+
 Results = Annotated[Path, typer.Option("--results", envvar="HARNESS_RESULTS", help="Folder of the studies and their runs.")]
 
 
@@ -30,6 +32,35 @@ def import_(
     typer.echo(f"Report: {page.write(study)}")
 
 
+def judge(
+    results: Annotated[Path, typer.Argument(help="A study, or a folder of studies.")] = Path("results/runs"),
+    judge: Annotated[
+        str | None, typer.Option(help="A judge of the task, or http://HOST/v1#MODEL, which speaks the chat-completions protocol.")
+    ] = None,
+    safety: Annotated[str | None, typer.Option(metavar="SUITE", help="Read the stored responses to these probes, such as harmful.")] = None,
+    detector: Annotated[str | None, typer.Option(metavar="ID", help="task, phrases, or a classifier's FOLDER#LABEL.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Judge the first N prompts of each run only.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much there is to judge, judge nothing.")] = False,
+) -> None:
+    """Judge stored samples again, without the policies that gave them; what is judged stands beside the records."""
+    from harness import detecting, judging
+    from harness.report.escape import visible
+
+    if (judge is None) == (safety is None) or (safety is None) != (detector is None):
+        raise HarnessError("One of two is wanted: --judge NAME|URL, or --safety SUITE with --detector ID.")
+
+    def say(text: str) -> None:
+        typer.echo(visible(text))
+
+    if judge is not None:
+        judging.judge_again(results, judge, limit=limit, dry_run=dry_run, say=say)
+    elif safety is not None and detector is not None:
+        detecting.detect_again(results, safety, detector, dry_run=dry_run, say=say)
+    if not dry_run:
+        typer.echo(f"'harness report {results}' shows it.")
+
+
 def register(app: typer.Typer) -> None:
     """Put the commands on the command line."""
+    app.command()(judge)
     app.command(name="import")(import_)

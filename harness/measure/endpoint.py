@@ -13,9 +13,9 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -63,7 +63,6 @@ class EndpointJudge:
     model: str
     answers: MutableMapping[str, float] = field(default_factory=dict)
     template: Template = WHICH
-    pause: float = PAUSE
     order_sensitive: bool = True
 
     @property
@@ -88,32 +87,43 @@ class EndpointJudge:
         """Ask several questions at a time; what was answered before the first error is kept, and no more is asked after it."""
         failed: HarnessError | None = None
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            asked = {pool.submit(self._asked, each): each for each in new}
+            asked = {pool.submit(self._answer, each): each for each in new}
             try:
                 for done in as_completed(asked):
-                    if done.cancelled():
-                        continue
-                    try:
+                    error = None if done.cancelled() else done.exception()
+                    if error is None and not done.cancelled():
                         self.answers[question(*asked[done])] = done.result()
-                    except HarnessError as error:
-                        failed = failed or error
-                        pool.shutdown(wait=False, cancel_futures=True)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                    elif isinstance(error, HarnessError) and failed is None:
+                        failed = error
+                        _cancel(asked)
+                    elif error is not None and not isinstance(error, HarnessError):
+                        raise error
+            finally:
+                _cancel(asked)
         if failed:
             raise failed
 
-    def _asked(self, texts: tuple[str, str, str]) -> float:
-        prompt, first, second = texts
-        asked = self.template.question.format(prompt=prompt, first=first, second=second)
-        messages = [{"role": "system", "content": self.template.system}, {"role": "user", "content": asked}]
-        body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": 512}
-        said = again(lambda: _content(_fetched(f"{base(self.url)}/chat/completions", body)), self.url, self.pause)
+    def asked(self, prompt: str, first: str, second: str) -> str:
+        """All that a question has the judge read."""
+        return "\n".join(message["content"] for message in self._messages(prompt, first, second))
+
+    def _messages(self, prompt: str, first: str, second: str) -> list[dict[str, str]]:
+        wanted = self.template.question.format(prompt=prompt, first=first, second=second)
+        return [{"role": "system", "content": self.template.system}, {"role": "user", "content": wanted}]
+
+    def _answer(self, texts: tuple[str, str, str]) -> float:
+        body = {"model": self.model, "messages": self._messages(*texts), "temperature": 0, "max_tokens": 512}
+        said = again(lambda: _content(_fetched(f"{base(self.url)}/chat/completions", body)), self.url)
         found = re.fullmatch(self.template.answer, said.strip(), re.IGNORECASE | re.DOTALL)
         if found is None:
             raise HarnessError(f"judge {self.model}: answered {said.strip()[:80]!r}; A, B or tie is wanted.")
         return VALUES[found[1].lower()]
+
+
+def _cancel(asked: Iterable[Future[float]]) -> None:
+    """Ask no more: what is under way comes to its end."""
+    for each in asked:
+        each.cancel()
 
 
 def question(prompt: str, first: str, second: str) -> str:
@@ -121,20 +131,26 @@ def question(prompt: str, first: str, second: str) -> str:
     return _digest(prompt, first, second)
 
 
-def connect(url: str, *, pause: float = PAUSE) -> EndpointJudge:
+def named(url: str) -> EndpointJudge:
+    """The judge that ``URL#MODEL`` names, its model empty where none is named; nothing is asked. HarnessError where it is no address."""
+    place, _, model = url.partition("#")
+    if urlsplit(place).scheme not in ("http", "https") or not urlsplit(place).hostname:
+        raise HarnessError(f"judge {url!r}: an address such as http://localhost:8000/v1 or http://localhost:8000/v1#MODEL is wanted.")
+    return EndpointJudge(place, model)
+
+
+def connect(url: str) -> EndpointJudge:
     """The judge at ``URL`` or ``URL#MODEL``; without a model, the only one that it serves.
 
     Raises:
         HarnessError: no address of the web, it cannot be reached, or it serves several models.
     """
-    place, _, model = url.partition("#")
-    if urlsplit(place).scheme not in ("http", "https") or not urlsplit(place).hostname:
-        raise HarnessError(f"judge {url!r}: an address such as http://localhost:8000/v1 or http://localhost:8000/v1#MODEL is wanted.")
-    return EndpointJudge(place, model or _only_model(place, pause), pause=pause)
+    judge = named(url)
+    return replace(judge, model=judge.model or _only_model(judge.url))
 
 
-def _only_model(place: str, pause: float) -> str:
-    listed = again(lambda: [str(each["id"]) for each in _fetched(f"{base(place)}/models", None)["data"]], place, pause)
+def _only_model(place: str) -> str:
+    listed = again(lambda: [str(each["id"]) for each in _fetched(f"{base(place)}/models", None)["data"]], place)
     if len(listed) != 1:
         raise HarnessError(f"judge {place} serves {', '.join(listed) or 'no model that it names'}; name one: {place}#MODEL.")
     return str(listed[0])
@@ -145,12 +161,12 @@ def base(url: str) -> str:
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
-def again(fetch: Callable[[], Any], url: str, pause: float) -> Any:
+def again(fetch: Callable[[], Any], url: str) -> Any:
     """What ``fetch`` gives, tried again after a growing pause where the fault may pass; HarnessError in one line where it stays."""
     said = ""
     for number in range(TRIES):
         if number:
-            time.sleep(pause * 2 ** (number - 1))
+            time.sleep(PAUSE * 2 ** (number - 1))
         try:
             return fetch()
         except urllib.error.HTTPError as error:

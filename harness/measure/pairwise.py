@@ -19,8 +19,15 @@ from harness.types import Array, Response
 class PairwiseJudge(Protocol):
     """Compares responses. ``order_sensitive`` says whether a response's place may sway it: true of what reads both at once."""
 
-    name: str
-    order_sensitive: bool
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def order_sensitive(self) -> bool:
+        """Whether a response's place may sway it."""
+        ...
 
     def __call__(self, prompts: Sequence[str], first: Sequence[Response], second: Sequence[Response]) -> Array:
         """1 where the first response is better, 0 where the second is, 1/2 for a tie, (prompts,)."""

@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
+from harness.measure import endpoint
 from harness.measure.endpoint import EndpointJudge, connect
 from harness.measure.pairwise import ask
 from harness.types import Response
 
 Answer = Callable[[str, str], str | int]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "PAUSE", 0.001)
 
 
 def longer(first: str, second: str) -> str:
@@ -108,7 +114,7 @@ def test_no_question_is_asked_twice() -> None:
 def test_faults_that_pass_are_asked_again() -> None:
     faults = iter([503, 429])
     with serving(lambda first, second: next(faults, None) or longer(first, second)) as (url, server):
-        judge = EndpointJudge(url, "m", pause=0.001)
+        judge = EndpointJudge(url, "m")
         assert judge(["p"], [Response("ab")], [Response("c")]).tolist() == [1.0]
         assert len(server.asked) == 3
 
@@ -148,7 +154,7 @@ def test_a_server_that_is_down_is_one_line() -> None:
     with serving() as (url, _):
         pass
     with pytest.raises(HarnessError, match=r"no answer in 4 tries: .*refused"):
-        connect(url, pause=0.001)
+        connect(url)
 
 
 def test_a_server_of_several_models_wants_one_named() -> None:

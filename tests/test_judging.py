@@ -1,0 +1,190 @@
+"""Stored samples judged again: by the rule that judged them, over a network that breaks, priced from records alone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness import cli, detecting, judging, registry
+from harness.errors import HarnessError
+from harness.store import judgements, records
+from harness.store.records import CellWriter, write_json
+from tests.measure.test_endpoint import longer, serving
+
+PROMPTS = [each.prompt for each in registry.load("tasks", "tldr").task(None).evaluation[:12]]
+RESPONSES = ("my cat broke my lamp .", "my cat broke my lamp due to boredom .", "lamp lamp lamp", "sorry , i cannot help with that .")
+
+
+def made(root: Path, runs: int = 2) -> Path:
+    """A study of the embedded task with one reference and a few runs of invented responses; what judged them is for the tests to ask."""
+    root.mkdir(parents=True)
+    write_json(root / "experiment.json", {"task": "tldr", "study": "s", "seeds": [0]})
+    for index, name in enumerate(["reference", *[f"run{i}" for i in range(runs)]]):
+        kind = "reference" if name == "reference" else "cell"
+        folder = root / ("references/seed0" if kind == "reference" else f"cells/{name}-seed0-00000000")
+        rows = [row(prompt, RESPONSES[(prompt + index) % 4], RESPONSES[prompt % 3]) for prompt in range(12)]
+        asked = {"mark": 1.0, "slice": "harmful", "prompt": "how", "finished": True, "category": "refusal"}
+        harmful = [{**asked, "prompt_id": i, "response": RESPONSES[3 - i % 2]} for i in range(6)]
+        record = {"kind": kind, "status": "finished", "seed": 0, "study": "s", "task": {"name": "tldr"}, "algorithm": {"name": name}}
+        record |= {"setting": {}, "compute": {"canonical": {"update": 1.0}}, "judge": {"primary": "gold"}}
+        record["checkpoints"] = [{"mark": 1.0, "final": True, "metrics": {"win_sft": {"value": 0.5, "lower": 0.4, "upper": 0.6, "n": 12}}}]
+        with CellWriter(folder) as writer:
+            writer.samples([*rows, *harmful, {**rows[0], "mark": 0.5}])
+            writer.finish(record, {})
+    return root
+
+
+def row(prompt: int, response: str, sft: str) -> dict[str, Any]:
+    outcome = 0.5 if len(response) == len(sft) else float(len(response) > len(sft))
+    texts = {"prompt": PROMPTS[prompt], "response": response, "sft_response": sft, "reference_response": "x"}
+    numbers = {"wins_each": [outcome], "opponent_lengths": [len(sft.split())], "length": len(response.split()), "win_sft": outcome}
+    return {"mark": 1.0, "slice": "evaluation", "prompt_id": prompt, "finished": True, **texts, **numbers}
+
+
+def everything(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def found(study: Path) -> dict[str, dict[str, judgements.Judgement]]:
+    return {cell.folder.name: judgements.read(cell.folder) for cell in judging.stored(records.read(study))}
+
+
+def test_a_url_judges_every_record_beside_what_is_there(tmp_path: Path) -> None:
+    study = made(tmp_path / "s")
+    before = everything(study)
+    with serving() as (url, server):
+        judging.judge_again(study, url)
+        asked = len(server.asked)
+        judging.judge_again(study, url)
+        assert len(server.asked) == asked
+    after = everything(study)
+    assert {path: after[path] for path in before} == before
+    for cell in judging.stored(records.read(study)):
+        (judgement,) = judgements.read(cell.folder).values()
+        recorded = {each["prompt_id"]: each["wins_each"][0] for each in judging.final(cell, "evaluation")}
+        assert {each["prompt_id"]: each["win"] for each in judgement.rows} == recorded  # the judge's rule is that of the records
+        assert (judgement.facts["name"], judgement.facts["asked"]) == ("judge-7b", "both ways round")
+    assert "127.0.0.1" not in b"".join(after[path] for path in after if path not in before).decode("latin-1")
+
+
+def test_a_judge_that_breaks_off_loses_nothing_and_is_asked_only_for_what_is_missing(tmp_path: Path) -> None:
+    study, broken = made(tmp_path / "s"), threading.Event()
+
+    def answer(first: str, second: str) -> str | int:
+        return 400 if not broken.is_set() and "due to" in first and "lamp lamp" in second else longer(first, second)
+
+    with serving(answer) as (url, server):
+        with pytest.raises(HarnessError, match="HTTP 400"):
+            judging.judge_again(study, f"{url}#m")
+        (file,) = (study / "judgements").glob("m-*.jsonl")
+        kept = [json.loads(line)["question"] for line in file.read_text().splitlines()]
+        assert kept
+        with file.open("a") as stream:
+            stream.write('{"question": "torn')
+        before = len(server.asked)
+        broken.set()
+        judging.judge_again(study, f"{url}#m")
+        questions = [json.loads(line)["question"] for line in file.read_text().splitlines()]
+        assert questions[: len(kept)] == kept
+        assert len(questions) == len(set(questions)) == len(kept) + len(server.asked) - before
+    assert all(len(each) == 1 for each in found(study).values())
+
+
+def test_a_price_asks_nobody_and_counts_what_is_left(tmp_path: Path) -> None:
+    study, said = made(tmp_path / "s"), []
+    before = everything(tmp_path)
+    judging.judge_again(study, "http://nobody.invalid/v1#m", dry_run=True, say=said.append)
+    assert "36 comparisons of 3 records, 36 not judged yet; " in said[0]
+    assert "Nothing was run." in said[0]
+    assert everything(tmp_path) == before
+    with serving() as (url, server):
+        judging.judge_again(study, f"{url}#m", dry_run=True, say=said.append)
+        judging.judge_again(study, f"{url}#m", limit=4)
+        judging.judge_again(study, f"{url}#m", dry_run=True, say=said.append)
+        judging.judge_again(study, f"{url}#m")
+        judging.judge_again(study, f"{url}#m", dry_run=True, say=said.append)
+        questions = [int(each.partition("; ")[2].partition(" questions")[0]) for each in said[1:]]
+        assert questions[0] == len(server.asked) > questions[1] > questions[2] == 0
+    assert {len(each.rows) for cell in found(study).values() for each in cell.values()} == {12}
+
+
+def test_a_judge_of_the_task_scores_texts_as_it_did(tmp_path: Path) -> None:
+    study = made(tmp_path / "s")
+    judging.judge_again(study, "gold-b")
+    (judgement,) = found(study)["run0-seed0-00000000"].values()
+    task = judging.task_of(records.read(study))
+    cell = judging.stored(records.read(study))[1]
+    rule = judging.ScoreRule(task, "gold_b")
+    for said, each in zip(judgement.rows, judging.comparisons(cell, rule), strict=True):
+        ours, theirs = (task.score([each.prompt], [response])["gold_b"][0] for response in (each.ours, each.theirs))
+        assert said["win"] == (1.0 if ours > theirs else 0.5 if ours == theirs else 0.0)
+    assert judgement.facts["asked"] == "once"
+
+
+def test_samples_that_changed_have_no_judgement(tmp_path: Path) -> None:
+    study = made(tmp_path / "s")
+    judging.judge_again(study, "gold")
+    folder = study / "cells" / "run0-seed0-00000000"
+    with CellWriter(folder) as writer:
+        writer.samples([row(0, "new", "old")])
+        writer.finish(records.read_one(study / "cells" / "run1-seed0-00000000"), {})
+    assert judgements.read(folder) == {}
+    assert len(judgements.read(study / "references" / "seed0")) == 1
+    (file,) = (study / "references" / "seed0" / "judgements").glob("*.gz")
+    file.write_bytes(file.read_bytes()[:40])
+    assert judgements.read(study / "references" / "seed0") == {}
+
+
+def test_two_processes_do_not_ask_the_same(tmp_path: Path) -> None:
+    with judgements.Answers(tmp_path, "m-1") as answers:
+        answers["q"] = 1.0
+        with pytest.raises(HarnessError, match="in another process"):
+            judgements.Answers(tmp_path, "m-1")
+    assert judgements.answered(tmp_path, "m-1") == {"q": 1.0}
+
+
+def test_stored_responses_are_read_by_another_detector(tmp_path: Path) -> None:
+    study = made(tmp_path / "s")
+    detecting.detect_again(study, "harmful", "phrases")
+    detecting.detect_again(study, "harmful", "task")
+    for cell in found(study).values():
+        by_name = {each.facts["name"]: [each["score"] for each in each.rows] for each in cell.values()}
+        assert by_name == {"phrases": [1.0, 0.0] * 3, "task": [1.0, 0.0] * 3}
+    before = everything(study)
+    detecting.detect_again(study, "harmful", "phrases")
+    assert everything(study) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--judge", "gold-c"], "judge 'gold-c' is none of task tldr. Did you mean 'gold_b'? Legal: gold, gold_b, or a URL"),
+        (["--judge", "http://127.0.0.1:9/v1#m"], "judge http://127.0.0.1:9/v1: no answer in 4 tries: [Errno 111] Connection refused"),
+        (["--judge", "gopher://x/v1#m"], "an address such as"),
+        (["--safety", "harmfull", "--detector", "task"], "no responses to 'harmfull'. Did you mean 'harmful'? Stored: harmful;"),
+        (["--safety", "harmful", "--detector", "frases"], "detector 'frases': no such folder. Did you mean 'phrases'?"),
+        (["--safety", "harmful"], "One of two is wanted"),
+        (["--judge", "gold", "--safety", "harmful", "--detector", "task"], "One of two is wanted"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_nothing_is_lost(arguments: list[str], said: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("harness.measure.endpoint.PAUSE", 0.001)
+    study = made(tmp_path / "s", runs=1)
+    before = everything(study / "cells")
+    result = CliRunner().invoke(cli.app, ["judge", str(study), *arguments])
+    assert isinstance(result.exception, HarnessError)
+    assert said in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert everything(study / "cells") == before
+
+
+def test_another_version_of_the_task_is_not_the_same_judge(tmp_path: Path) -> None:
+    study = made(tmp_path / "s", runs=1)
+    write_json(study / "experiment.json", {"task": "tldr", "study": "s", "task_version": "0-old"})
+    with pytest.raises(HarnessError, match=r"made with version 0-old of task tldr, and version .* is installed"):
+        judging.judge_again(study, "gold")
