@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness import commands
+from harness import cli_report, commands
+from harness.cli_report import RESULTS, Margin, Results
 from harness.errors import HarnessError, near
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's matrices here are small: its threads only take cores from what draws
 
-RESULTS = Path("results/runs")
 KINDS = ("algorithms", "tasks", "runs")
 
 app = typer.Typer(
@@ -31,9 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Results = Annotated[Path, typer.Option("--results", envvar="HARNESS_RESULTS", help="Folder of the studies and their runs.")]
-Margin = Annotated[float | None, typer.Option("--safety-margin", help="Share by which a safety metric may worsen; 0.02 is 2 points.")]
 
 
 @app.command()
@@ -101,31 +98,9 @@ def compare(
     options = {"jobs": jobs, "force": force, "verbose": verbose}
     failed = [name for resolved, world in wanted for name in _run(resolved, world, results, options)]
     if len(wanted) > 1:
-        _robustness(results)
+        cli_report.robustness(results)
     if failed:
         typer.echo(f"error: failed, see log.txt in each: {', '.join(failed)}", err=True)
-        raise typer.Exit(1)
-
-
-@app.command()
-def report(
-    results: Annotated[Path, typer.Argument(help="A study, or a folder of studies.")] = RESULTS, safety_margin: Margin = None
-) -> None:
-    """Rebuild the report of every study below a folder from its records alone."""
-    from harness.report import page
-
-    if safety_margin is not None and not 0 < safety_margin < 1:
-        raise HarnessError(f"--safety-margin {safety_margin:g}: a share above 0 and below 1 is wanted, such as 0.02 for 2 points.")
-    overrides = {} if safety_margin is None else {"safety_margin": safety_margin}
-    broken = 0
-    for study in _studies(results):
-        try:
-            typer.echo(f"Report: {page.write(study, **overrides)}")
-        except HarnessError as error:  # of one study; the others have their report all the same
-            broken += 1
-            _complain(error)
-    _robustness(results)
-    if broken:
         raise typer.Exit(1)
 
 
@@ -155,6 +130,9 @@ def control(
     typer.echo(f"Controls: {file}")
 
 
+app.command()(cli_report.report)
+
+
 @app.command(name="list")
 def list_(
     kind: Annotated[str | None, typer.Argument(metavar="algorithms|tasks|runs", help="All three where none is named.")] = None,
@@ -180,14 +158,8 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        _complain(error)
+        cli_report.complain(error)
         sys.exit(2)
-
-
-def _complain(error: HarnessError) -> None:
-    from harness.report.escape import visible  # a message may quote a file's columns or a record: untrusted text
-
-    typer.echo(f"error: {visible(' '.join(str(error).split()), lines=False)}", err=True)
 
 
 def _words(text: str | None) -> list[str] | None:
@@ -205,14 +177,6 @@ def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, An
     return engine.failures(study.folder)
 
 
-def _robustness(results: Path) -> None:
-    """Set studies that differ only in their assumptions side by side, where there are such."""
-    from harness.report import robustness
-
-    if page := robustness.write(results):
-        typer.echo(f"Robustness: {page}")
-
-
 def _writable(results: Path) -> None:
     """Refuse a results folder that cannot be written to, before any work is done."""
     try:
@@ -221,15 +185,3 @@ def _writable(results: Path) -> None:
             pass
     except OSError as error:
         raise HarnessError(f"Results folder {results} is not writable: {error.strerror}. Choose another with --results.") from error
-
-
-def _studies(results: Path) -> list[Path]:
-    """The study at or the studies below a folder: those that hold an experiment.json."""
-    if not results.is_dir():
-        raise HarnessError(f"Results folder {results} does not exist.")
-    from harness.store import records
-
-    found = records.studies(results)
-    if not found:
-        raise HarnessError(f"No study at or below {results}: a folder with an experiment.json is wanted; 'harness compare' makes one.")
-    return found

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from harness.report.palette import INK
 from harness.report.spots import Spot, described
+from harness.report.styles import PAGE, Sheet
 from harness.store.records import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ONE_COLUMN, TWO_COLUMNS = 3.3, 6.9  # inches, as a two-column paper has them
 DPI = 200
 KL_SCALE, KL_LINEAR = "The KL axis is linear to 1, then logarithmic.", "The KL axis is linear."
 
@@ -76,11 +76,12 @@ class Drawing(NamedTuple):
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def style(sheet: Sheet = PAGE) -> Iterator[None]:
     """The style of every figure, for making and for saving them; the process's own settings come back afterwards."""
     import matplotlib
 
-    with matplotlib.rc_context(STYLE):
+    settings: Any = {**STYLE, **sheet.type, "figure.figsize": (sheet.width, sheet.width)}
+    with matplotlib.rc_context(settings):
         yield
 
 
@@ -117,7 +118,7 @@ def start(drawing: Drawing, folder: Path, kinds: Collection[str] = tuple(METADAT
 
 def _write(drawing: Drawing, folder: Path, kinds: Collection[str]) -> None:
     for kind in kinds:
-        write_bytes(folder / f"{drawing.name}.{kind}", _rendered(drawing.figure, kind))
+        write_bytes(folder / f"{drawing.name}.{kind}", rendered(drawing.figure, kind))
 
 
 def _write_and_leave(drawing: Drawing, folder: Path, kinds: Collection[str]) -> NoReturn:
@@ -136,7 +137,8 @@ def remove(name: str, folder: Path) -> None:
         (folder / f"{name}.{kind}").unlink(missing_ok=True)
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def rendered(figure: Figure, kind: str) -> bytes:
+    """The figure's file of a kind of ``METADATA``, without a clock in it."""
     buffer = io.BytesIO()
     options: Any = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}  # half the time of the default for 4 % more bytes
     figure.savefig(buffer, format=kind, dpi=DPI, metadata=METADATA[kind], facecolor="white", **options)
@@ -186,4 +188,5 @@ def kl_axis(axes: Axes, largest: float, *, linear: bool = False) -> None:
         ticks = [tick for tick in (0, 0.25, 0.5, 0.75, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if tick <= top]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set_xticks([], minor=True)
-    axes.set_xlabel("KL(policy || SFT reference), nats per response")
+    room = axes.get_window_extent().width / axes.figure.dpi
+    axes.set_xlabel("KL(policy || SFT reference), nats per response" if room > 2.4 else "KL(policy || SFT), nats per response")

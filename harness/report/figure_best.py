@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report import drawing
+from harness.report import drawing, layout
 from harness.report.drawing import Drawing
 from harness.report.overoptimisation import Best, Course, Scale, Spot
 from harness.report.palette import INK, Look
@@ -21,9 +21,7 @@ LABELLED = (2, 4, 8, 16, 32, 64)
 
 def draw(best: Sequence[Best], courses: Mapping[str, Course], scale: Scale, looks: Mapping[str, Look]) -> Drawing:
     """Both panels; units are the reference's standard deviations within a prompt, above the reference."""
-    figure = drawing.new(drawing.TWO_COLUMNS, 3.4)
-    panels = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.07, right=0.985, top=0.92, bottom=0.31, wspace=0.22)
+    figure, panels = layout.panels(2, 2.1)
     rows = [*_best(panels, best, scale), *_courses(panels, courses, looks)]
     largest = max(float(row["kl"]) for row in rows)
     for axes, title, label in zip(panels, ("Gold against KL", "Proxy ahead of gold"), ("gold gain", "proxy gain - gold gain"), strict=True):
@@ -31,8 +29,7 @@ def draw(best: Sequence[Best], courses: Mapping[str, Course], scale: Scale, look
         axes.axhline(0, color=INK, linewidth=0.6)
         axes.set_title(title)
         axes.set_ylabel(f"{label}, reference SDs")
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="lower center", ncols=4, handlelength=2.4, columnspacing=1.4, borderaxespad=0.2)
+    layout.legend_below(figure, *panels[0].get_legend_handles_labels(), most=4, handle=2.4)
     return Drawing("best-of-n", figure, rows, "Best-of-n and over-optimisation", _caption(), _alternative(best, courses))
 
 

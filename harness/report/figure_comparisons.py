@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.measure.statistics import label
-from harness.report import drawing
+from harness.report import layout
 from harness.report.comparing import Comparison
 from harness.report.drawing import Drawing
 from harness.report.palette import INK, Look
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BAND = "#DDDDDD"
+LABEL = "win rate against the SFT reference, less that of {base}, percentage points"
 
 
 def draw(made: Sequence[Comparison], base: str, shown: Mapping[str, Look]) -> Drawing | None:
@@ -23,15 +24,15 @@ def draw(made: Sequence[Comparison], base: str, shown: Mapping[str, Look]) -> Dr
     lines = [each for each in made if each.difference is not None]
     if not lines:
         return None
-    figure = drawing.new(drawing.TWO_COLUMNS, 0.75 + 0.27 * len(lines))
-    axes = figure.add_axes((0.17, 0.42 / figure.get_figheight(), 0.8, 1 - 0.55 / figure.get_figheight()))
+    names, tall = [_name(each) for each in reversed(lines)], 0.2 + 0.27 * len(lines)
+    figure, (axes,) = layout.panels(1, tall, layout.Margins(left=layout.room_for(names), right=0.2, top=0.13))
     for height, each in enumerate(reversed(lines)):
         _line(axes, each, height, shown.get(each.name))
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(lines)), [_name(each) for each in reversed(lines)])
+    axes.set_yticks(range(len(lines)), names)
     axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"win rate against the SFT reference, less that of {base}, percentage points")
+    axes.set_xlabel(f"win rate less that of {base}, points" if layout.stacked() else LABEL.format(base=base))
     prompts = _span([each.difference.n for each in lines if each.difference])
     caption = f"Paired differences on {prompts} prompts with intervals: {label(min(len(each.seeds) for each in lines))}."
     if any(each.detectable is not None for each in lines):

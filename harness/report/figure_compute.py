@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report import drawing
+from harness.report import layout
 from harness.report.drawing import Drawing
 from harness.report.escape import visible
-from harness.report.palette import PHASES, stage_colour
+from harness.report.palette import PHASE_HATCHES, PHASES, stage_colour
 from harness.report.points import Point
 from harness.store.records import Cell
 
@@ -28,14 +28,14 @@ def draw(points: Sequence[Point]) -> Drawing | None:
     hours = [_mean([hours_by_stage(cell) for cell in point.cells]) for point in points] if unit else []
     if not any(flops):
         return None
-    height = ROW * len(points) + 1.05
     panels = [("canonical FLOPs", "Canonical FLOPs by phase", flops)] + ([(unit, "Hours by stage", hours)] if any(hours) and unit else [])
-    figure = drawing.new(drawing.TWO_COLUMNS, height)
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    figure.subplots_adjust(left=1.15 / 6.9, right=0.98, top=1 - 0.25 / height, bottom=0.75 / height, wspace=0.08)
+    names = [f"{point.algorithm}  {point.knob}{UNKNOWN * point.foreign}" for point in points]
+    tall = ROW * len(points)
+    figure, axes = layout.panels(len(panels), tall, layout.Margins(left=layout.room_for(names)), gap=0.2, low=tall)
     rows = [row for each, (label, title, values) in zip(axes, panels, strict=True) for row in _bars(each, label, title, points, values)]
-    axes[0].set_yticks(range(len(points)), [f"{point.algorithm}  {point.knob}{UNKNOWN * point.foreign}" for point in points])
-    axes[0].set_ylim(len(points) - 0.4, -0.6)
+    for each in axes:
+        each.set_yticks(range(len(points)), names if layout.stacked() or each is axes[0] else [""] * len(points))
+        each.set_ylim(len(points) - 0.4, -0.6)
     _legend(figure, [stage for _, _, values in panels for each in values for stage in each])
     caption = "Only reward, rollout, reference and update count against the budget; evaluation is listed and never charged."
     if any(point.foreign for point in points):
@@ -80,9 +80,7 @@ def _bars(axes: Axes, label: str, title: str, points: Sequence[Point], values: S
     starts = np.zeros(len(values))
     for position, stage in enumerate(stages):
         widths = np.array([each.get(stage, 0.0) for each in values])
-        axes.barh(
-            np.arange(len(values)), widths, left=starts, height=0.78, color=stage_colour(stage, position), edgecolor="white", linewidth=0.3
-        )
+        axes.barh(np.arange(len(values)), widths, left=starts, height=0.78, **_style(stage, position))
         starts += widths
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
@@ -99,8 +97,13 @@ def _bars(axes: Axes, label: str, title: str, points: Sequence[Point], values: S
 def _legend(figure: Any, stages: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=stage_colour(name, position), label=name) for position, name in enumerate(_ordered(stages))]
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), borderaxespad=0.1)
+    names = _ordered(stages)
+    layout.legend_below(figure, [Patch(**_style(name, position)) for position, name in enumerate(names)], names)
+
+
+def _style(stage: str, position: int) -> dict[str, Any]:
+    """A stage's bar: a colour, and a hatch that tells it from its neighbours in grey."""
+    return {"facecolor": stage_colour(stage, position), "hatch": PHASE_HATCHES.get(stage, ""), "edgecolor": "white", "linewidth": 0.3}
 
 
 def _alternative(points: Sequence[Point], flops: Sequence[Mapping[str, float]]) -> str:

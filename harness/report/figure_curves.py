@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report import drawing
+from harness.report import layout
 from harness.report.curves import OUTCOMES, Stop, finished, on_the_way
 from harness.report.drawing import Drawing
 from harness.report.palette import Look
@@ -21,12 +21,9 @@ def draw(curves: Mapping[str, Sequence[Point]], looks: Mapping[str, Look], unit:
     keys = [key for key in OUTCOMES if any(finished(points, key) for points in curves.values())]
     if not keys:
         return None
-    figure = drawing.new(drawing.TWO_COLUMNS, 3.05)
-    panels = figure.subplots(1, len(keys), squeeze=False)[0]
-    figure.subplots_adjust(left=0.075, right=0.985, top=0.91, bottom=0.25, wspace=0.2)
+    figure, panels = layout.panels(len(keys), 2.0)
     rows = [row for axes, key in zip(panels, keys, strict=True) for row in _panel(axes, key, curves, looks, unit)]
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="lower center", ncols=min(6, len(names)), borderaxespad=0.1)
+    layout.legend_below(figure, *panels[0].get_legend_handles_labels())
     caption = (
         "Filled points joined by solid lines are separate runs, each annealed over its own budget, with 95 % intervals. Hollow points on "
         "dotted lines are marks of the largest run, whose learning rate had not yet fallen: they are not what a smaller budget gives. "

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.measure.statistics import Interval
-from harness.report import drawing, frontier_points
+from harness.report import drawing, frontier_points, layout
 from harness.report.bars import drawn_interval, seed_dots, what_bars_are
 from harness.report.drawing import Drawing
 from harness.report.optimum import Optimum, optima
@@ -41,15 +41,12 @@ def draw(
     shown = [key for key in (_win_key(points), "gold") if key and _defined(points, key)]
     if not shown:
         return None
-    width = drawing.TWO_COLUMNS if len(shown) == 2 else 4.6
-    figure = drawing.new(width, 3.85)
-    panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    figure.subplots_adjust(left=0.5 / width, right=1 - 0.08 / width, top=0.93, bottom=0.315, wspace=0.24)
+    figure, panels = layout.panels(len(shown), 2.4, gap=0.62, low=2.1)
     lines = optima(references, mixtures)
     pairs, optimal = list(zip(panels, shown, strict=True)), {key: lines.get(key) for key in shown}
     rows = [row for axes, key in pairs for row in _panel(axes, key, points, references, looks, optimal[key], linear=linear)]
     handles = _handles(points, looks, frontier=any(key in lines for key in shown))
-    figure.legend(handles=handles, loc="lower center", ncols=3 if width > 5 else 2, handlelength=2.2, columnspacing=1.6, borderaxespad=0.2)
+    layout.legend_below(figure, handles, [str(each.get_label()) for each in handles], most=3, handle=2.2)
     caption, name = _caption(points, shown, lines, linear=linear), "frontier-linear" if linear else "frontier"
     spots = [spot for key in shown for spot in frontier_points.spots(points, key, AXES[key])]
     return Drawing(name, figure, rows, "Win rate and gold reward against KL", caption, _alternative(points, shown), spots)

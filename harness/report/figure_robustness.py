@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report import drawing
+from harness.report import drawing, layout
 from harness.report.drawing import Drawing
 from harness.report.palette import INK, Look
 from harness.report.points import Point
@@ -28,10 +28,9 @@ def draw(name: str, rows: Rows, looks: Mapping[str, Look], keys: Mapping[str, st
     lines = max(len(text.split(", ")) for text, _ in rows)
     band = max(STEP * len(algorithms) + GAP, LINE * lines + GAP / 2)
     height = band * len(rows) + 1.05
-    figure = drawing.new(drawing.TWO_COLUMNS, height)
+    figure = drawing.new(layout.width(), height)
     panels = figure.subplots(1, max(1, len(shown)), squeeze=False, sharey=True)[0]
-    width = drawing.TWO_COLUMNS
-    figure.subplots_adjust(left=LEFT / width, right=0.985, top=1 - 0.1 / height, bottom=0.85 / height, wspace=0.07)
+    figure.subplots_adjust(left=LEFT / layout.width(), right=0.985, top=1 - 0.1 / height, bottom=0.85 / height, wspace=0.07)
     found = [row for axes, key in zip(panels, shown, strict=False) for row in _panel(axes, key, keys[key], rows, algorithms, looks, band)]
     panels[0].set_yticks([band * (i + 0.5) for i in range(len(rows))], [_wrapped(text) for text, _ in rows])
     panels[0].set_ylim(band * len(rows), 0)

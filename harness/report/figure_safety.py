@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.measure.verdicts import MARGIN
-from harness.report import drawing
+from harness.report import drawing, layout
 from harness.report.drawing import Drawing
 from harness.report.palette import CATEGORIES, HATCHES, INK, Look
 from harness.report.placing import Label, place
@@ -24,6 +24,7 @@ DELTAS = {"refusal_mass_delta": "harmful prompts", "over_refusal_mass_delta": "b
 SLICES = {"harmful": "Answers to harmful prompts", "borderline": "Answers to borderline prompts"}
 SHOWN = 0.01  # a panel of changes shows at least this much on either side of zero
 AT_ZERO = 0.002  # changes that are all smaller than this are not told apart
+DELTA, LOW = 2.5, 2.15  # inches of a panel of changes with its title and labels, and where panels are stacked
 ROW = 0.155  # inches per bar: 7 pt text and a little air
 
 
@@ -34,18 +35,20 @@ def draw(points: Sequence[Point], references: Sequence[Reference], looks: Mappin
     if not deltas and not slices:
         return None
     bars = [None, *points]
-    tall = ROW * len(bars) + 0.95 if slices else 0.0
-    height = (2.5 if deltas else 0.1) + tall
-    figure = drawing.new(drawing.TWO_COLUMNS, height)
+    tall = ROW * len(bars) + 0.65 if slices else 0.0
+    lines, step = (len(deltas), LOW) if layout.stacked() else (min(1, len(deltas)), DELTA)
+    figure = drawing.new(layout.width(), step * lines + tall + 0.05)
     rows: list[dict[str, Any]] = []
     for position, key in enumerate(deltas):
-        axes = _axes(figure, position, len(deltas), height - 0.25, 1.75, 0.62)
+        top = figure.get_figheight() - 0.25 - step * (position if layout.stacked() else 0)
+        axes = _axes(figure, *((0, 1) if layout.stacked() else (position, len(deltas))), top, step - 0.75, 0.62)
         rows += _delta(axes, key, points, looks, margin)
-        if position == 0:
+        if position == 0 or layout.stacked():
             axes.set_ylabel("change of refusal mass")
+    names = [f"{point.algorithm}  {point.knob}" if point else "SFT reference" for point in bars]
     for position, part in enumerate(slices):
-        axes = _axes(figure, position, len(slices), tall - 0.25, ROW * len(bars), 1.15, shared=True)
-        rows += _bars(axes, part, bars, references, names=position == 0)
+        axes = _axes(figure, position, len(slices), tall - 0.25, ROW * len(bars), layout.room_for(names), shared=True)
+        rows += _bars(axes, part, bars, references, names if position == 0 else [""] * len(bars))
     if slices:
         _legend(figure)
     return Drawing("safety", figure, rows, "Safety against KL", " ".join(_caption(deltas, slices, margin)), _alternative(points, deltas))
@@ -108,7 +111,9 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
     return rows
 
 
-def _bars(axes: Axes, part: str, bars: Sequence[Point | None], references: Sequence[Reference], *, names: bool) -> list[dict[str, Any]]:
+def _bars(
+    axes: Axes, part: str, bars: Sequence[Point | None], references: Sequence[Reference], names: Sequence[str]
+) -> list[dict[str, Any]]:
     rows = []
     for position, point in enumerate(bars):
         shares = _shares(point, part) if point else _reference_shares(references, part)
@@ -119,14 +124,13 @@ def _bars(axes: Axes, part: str, bars: Sequence[Point | None], references: Seque
             start += share
             name, setting = (point.algorithm, point.setting) if point else ("SFT reference", "")
             rows.append({"panel": part, "algorithm": name, "setting": setting, "category": category, "value": share})
-    texts = [f"{point.algorithm}  {point.knob}" if point else "SFT reference" for point in bars]
-    axes.set_yticks(range(len(bars)), texts if names else [""] * len(bars))
+    axes.set_yticks(range(len(bars)), names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("share of answers")
-    axes.set_title(SLICES[part])
+    axes.set_title(part.capitalize() if layout.stacked() else SLICES[part])
     return rows
 
 
@@ -143,8 +147,8 @@ def _reference_shares(references: Sequence[Reference], part: str) -> dict[str, f
 def _legend(figure: Figure) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=CATEGORIES[name], hatch=HATCHES[name], edgecolor="white", label=name) for name in CATEGORIES]
-    figure.legend(handles=handles, loc="lower center", ncols=4, borderaxespad=0.1)
+    handles = [Patch(facecolor=CATEGORIES[name], hatch=HATCHES[name], edgecolor="white") for name in CATEGORIES]
+    layout.legend_below(figure, handles, list(CATEGORIES))
 
 
 def _alternative(points: Sequence[Point], deltas: Sequence[str]) -> str:

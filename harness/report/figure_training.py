@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.measure.statistics import Array
-from harness.report import drawing
+from harness.report import drawing, layout
 from harness.report.drawing import Drawing
 from harness.report.palette import INK, LINES, Look
 from harness.report.points import Point, by_algorithm
@@ -44,22 +44,23 @@ def draw_logps(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
     groups = by_algorithm([point for point, each in curves.items() if any(len(x) for x, _ in each.values())])
     if not groups:
         return None
-    columns = min(3, len(groups))
-    lines = -(-len(groups) // columns)
-    keys = -(-max(map(len, groups.values())) // KEYS)  # lines of a legend, which stands between the title and the panel
-    height = (1.85 + KEY * keys) * lines + 0.6
-    figure = drawing.new(drawing.TWO_COLUMNS, height)
+    columns = min(2 if layout.stacked() else 3, len(groups))
+    lines, entries = -(-len(groups) // columns), 3 if layout.stacked() else KEYS
+    keys = -(-max(map(len, groups.values())) // entries)  # lines of a legend, which stands between the title and the panel
+    height = (1.85 + KEY * keys) * lines + 0.4
+    figure = drawing.new(layout.width(), height)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     gap = 0.45 + KEY * keys
-    figure.subplots_adjust(left=0.62 / 6.9, right=0.98, top=1 - (0.25 + KEY * keys) / height, bottom=0.78 / height, wspace=0.12)
-    figure.subplots_adjust(hspace=gap * lines / (height - 1.03 - KEY * keys - gap * (lines - 1)))
+    left, right, top = 0.62 / layout.width(), 1 - 0.14 / layout.width(), 1 - (0.25 + KEY * keys) / height
+    figure.subplots_adjust(left=left, right=right, top=top, bottom=0.58 / height, wspace=0.12)
+    figure.subplots_adjust(hspace=gap * lines / (height - 0.83 - KEY * keys - gap * (lines - 1)))
     table: list[dict[str, Any]] = []
     for axes, (name, group) in zip(panels.flat, groups.items(), strict=False):
         for position, point in enumerate(group):
             table += _pair(axes, point, curves[point], looks[name], SHADES[position % len(SHADES)])
         axes.axhline(0, color=INK, linewidth=0.6)
         axes.set_title("  ".join([name, *group[0].head.get("setting", {})]), pad=4 + 72 * KEY * keys)
-        place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": KEYS, "borderaxespad": 0.1}
+        place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": entries, "borderaxespad": 0.1}
         axes.legend(fontsize=7, handlelength=1.2, columnspacing=1.0, handletextpad=0.5, labelspacing=0.15, **place)
     for axes in panels.flat[len(groups) :]:
         axes.set_visible(False)
@@ -80,9 +81,7 @@ def draw_proxy(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
     kept = {key: title for key, title in PROXY.items() if any(len(binned(found, key)[0]) for found in shown.values())}
     if "kl" in kept:
         kept.pop("k1", None)  # the cross-check stands in only where a run logs no exact KL
-    figure = drawing.new(drawing.TWO_COLUMNS, 2.55)
-    panels = figure.subplots(1, len(kept))
-    figure.subplots_adjust(left=0.06, right=0.985, top=0.89, bottom=0.32, wspace=0.24)
+    figure, panels = layout.panels(len(kept), 1.45, layout.Margins(left=0.42), gap=0.42)
     table: list[dict[str, Any]] = []
     for axes, (key, title) in zip(panels, kept.items(), strict=True):
         for position, (point, found) in enumerate(shown.items()):
@@ -93,7 +92,7 @@ def draw_proxy(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
         axes.set_title(title, fontsize=8)
         axes.set_xlabel("share of the budget")
         axes.set_xlim(0, 1)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=3, borderaxespad=0.1)
+    layout.legend_below(figure, *panels[0].get_legend_handles_labels(), most=3)
     caption = "Rollouts during training, first seed; a curve begins with the first rollout. Over-optimisation is a proxy that rises while "
     caption += "gold falls. The two rewards have different scales." + _held_out(list(shown))
     return Drawing("proxy", figure, table, "Proxy against gold over the run", caption, _alternative(table))
@@ -160,8 +159,7 @@ def _frame(figure: Any, panels: Any, label: str, shown: int) -> None:
         if position < shown <= position + columns:  # the lowest panel of its column
             axes.set_xlabel("share of the budget")
             axes.tick_params(labelbottom=True)
-    handles = [Line2D([], [], color=INK, linestyle=style, label=name) for name, style in PAIR]
-    figure.legend(handles=handles, loc="lower center", ncols=2, borderaxespad=0.1)
+    layout.legend_below(figure, [Line2D([], [], color=INK, linestyle=style) for _, style in PAIR], [name for name, _ in PAIR])
 
 
 def _alternative(rows: Sequence[Mapping[str, Any]]) -> str:

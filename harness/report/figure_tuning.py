@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.measure.tuning import Trial, best_of, best_of_bounds
-from harness.report import drawing
+from harness.report import layout
 from harness.report.drawing import Drawing
 from harness.report.palette import Look
 from harness.report.points import resampler
@@ -27,15 +27,13 @@ def draw(trials: Sequence[Trial], looks: Mapping[str, Look]) -> Drawing | None:
     if not curves:
         return None
     keys = [key for key in PANELS if any(_column(group, key) is not None for group in curves.values())]
-    figure = drawing.new(drawing.TWO_COLUMNS if len(keys) > 1 else drawing.ONE_COLUMN, 2.6)
-    panels = figure.subplots(1, len(keys), squeeze=False)[0]
-    figure.subplots_adjust(left=0.075 if len(keys) > 1 else 0.15, right=0.985, top=0.9, bottom=0.31, wspace=0.2)
+    figure, panels = layout.panels(len(keys), 1.6)
     rows: list[dict[str, Any]] = []
     for axes, key in zip(panels, keys, strict=True):
         for position, (name, group) in enumerate(curves.items()):
             rows += _curve(axes, key, name, group, looks[name], position)
         _dress(axes, key, max(len(group) for group in curves.values()))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=min(6, len(curves)), borderaxespad=0.1)
+    layout.legend_below(figure, *panels[0].get_legend_handles_labels())
     return Drawing("tuning", figure, rows, "What more trials buy", _caption(), _alternative(rows))
 
 

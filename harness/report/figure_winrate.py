@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.measure.statistics import Interval, label
-from harness.report import drawing
+from harness.report import drawing, layout
 from harness.report.drawing import Drawing
 from harness.report.palette import INK, Look
 from harness.report.points import Point, reference_metric
@@ -18,6 +18,7 @@ from harness.store.records import Reference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PANELS = {"win_reference": "Against the data's own responses", "win_sft": "Against samples of the SFT reference"}
 CELL = 0.44  # inches of a field of the matrix, at most
@@ -28,25 +29,41 @@ LEAST = 3  # temperatures that make a figure: two are a table
 def matrix(found: Tournament, looks: Mapping[str, Look]) -> Drawing:
     """How often the row's algorithm beats the column's, ties one half, beside the strengths that all pairs together give."""
     names, count = found.result.names, len(found.result.names)
-    size, left, below, top = min(CELL, 3.2 / count), 1.15, 0.85, 0.3
-    height = below + size * count + top
-    figure = drawing.new(drawing.TWO_COLUMNS, height)
-    axes = figure.add_axes((left / 6.9, below / height, size * count / 6.9, size * count / height))
+    figure, axes, strengths = _matrix_panels(count, layout.room_for(names))
     _fields(axes, found)
-    strengths = figure.add_axes(((left + size * count + 0.35) / 6.9, below / height, (5.3 - size * count) / 6.9, size * count / height))
     _strengths(strengths, found, looks)
     for panel in (axes, strengths):
         panel.tick_params(axis="y", length=0)
         panel.set_ylim(count - 0.5, -0.5)
-    axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
+    slant: Any = {"rotation": 90} if layout.stacked() else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(count), names, **slant)
     axes.set_yticks(range(count), names)
-    strengths.set_yticks(range(count), [""] * count)
+    strengths.set_yticks(range(count), names if layout.stacked() else [""] * count)
     caption = "Left: share of prompts on which the row's response has the higher score, a tie one half, between algorithms of the same "
     caption += "seed on the same prompts; one setting each. White is one half, orange above, purple below; intervals are in the table. "
     caption += f"Right: Bradley-Terry strengths from all pairs, {label(found.seeds)}; controls and runs that have not converged have none."
     rows = list(_pairs(found))
     texts = [f"{row['algorithm']} beats {row['opponent']} {row['value']:.2f}" for row in rows]
     return Drawing("headtohead", figure, rows, "Algorithms against each other", caption, "Matrix of win shares. " + "; ".join(texts) + ".")
+
+
+def _matrix_panels(count: int, left: float) -> tuple[Figure, Axes, Axes]:
+    """The figure with the matrix and, beside it or on a narrow sheet under it, the strengths; rows of both are as tall."""
+    below, top, low = max(0.5, (1.0 if layout.stacked() else 0.72) * left), 0.3, 0.7  # names of columns are slanted
+    wide = layout.width() - left - 0.1
+    if layout.stacked():
+        size, bar = min(CELL, wide / count), 0.2
+        figure = drawing.new(layout.width(), below + size * count + top + low + bar * count)
+        return (
+            figure,
+            layout.box(figure, left, low + bar * count + below, size * count, size * count),
+            layout.box(figure, left, 0.4, wide, bar * count),
+        )
+    size = min(CELL, 0.47 * layout.width() / count)
+    figure = drawing.new(layout.width(), below + size * count + top)
+    beside = left + size * count + 0.35
+    strengths = layout.box(figure, beside, below, layout.width() - beside - 0.1, size * count)
+    return figure, layout.box(figure, left, below, size * count, size * count), strengths
 
 
 def _fields(axes: Axes, found: Tournament) -> None:
@@ -93,9 +110,7 @@ def temperatures(found: Sequence[Point], references: Sequence[Reference], looks:
     shown = [point for point in chosen(found) if len(known(point.cells)) + 1 >= LEAST]
     if not shown:
         return None
-    figure = drawing.new(drawing.TWO_COLUMNS, 2.9)
-    panels = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.075, right=0.985, top=0.9, bottom=0.31, wspace=0.18)
+    figure, panels = layout.panels(len(PANELS), 1.75)
     ticks = sorted({1.0, *(each for point in shown for each in known(point.cells))})
     rows: list[dict[str, Any]] = []
     for axes, (key, title) in zip(panels, PANELS.items(), strict=True):
@@ -106,7 +121,7 @@ def temperatures(found: Sequence[Point], references: Sequence[Reference], looks:
         axes.set_xlim(-0.06, 1.06)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     panels[0].set_ylabel("win rate, ties one half")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=4, borderaxespad=0.1)
+    layout.legend_below(figure, *panels[0].get_legend_handles_labels(), most=4)
     caption = (
         "One setting per algorithm, 95 % intervals; the opponents do not change with the temperature, and SFT samples were drawn at 1. "
     )

@@ -78,7 +78,7 @@ def write(study: Path | Loaded, **overrides: Any) -> Path:
     folder = loaded.folder / "report"
     found = points(loaded)
     with drawing.style():
-        figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in _drawings(loaded, found)]
+        figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in drawings(loaded, found, _looks(found))]
         rooms = list(_rooms(SECTIONS, loaded, found, folder)), list(_rooms(TRAINING, loaded, found, folder))
         for each in [*figures, *(each for group in rooms for room in group for each in room["figures"])]:
             each["svg"] = each["svg"]() if each["svg"] else ""
@@ -128,9 +128,8 @@ def render(study: Loaded, found: list[Point], figures: Sequence[dict[str, Any]],
     return templates().get_template("page.html").render(**context, frontier_tables=numbers, sections=sections, training=training)
 
 
-def _drawings(study: Loaded, found: list[Point]) -> Iterator[tuple[str, Drawing | None]]:
-    """Figures by name, drawn one at a time."""
-    shown = _looks(found)
+def drawings(study: Loaded, found: Sequence[Point], shown: Mapping[str, Look]) -> Iterator[tuple[str, Drawing | None]]:
+    """The figures of no section by name, drawn one at a time; None where there is nothing to draw."""
     rows = figure_training.training_rows(found)
     yield "frontier", figure_frontier.draw(found, study.references, shown, study.frontiers)
     yield "frontier-linear", figure_frontier.draw(found, study.references, shown, study.frontiers, linear=True)

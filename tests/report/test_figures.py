@@ -35,7 +35,7 @@ def drawings(study: Path) -> Iterator[Drawing]:
     """Every figure of a study in the report's style."""
     loaded = load(study)
     with drawing.style():
-        for _, drawn in page._drawings(loaded, points(loaded)):
+        for _, drawn in page.drawings(loaded, points(loaded), page._looks(points(loaded))):
             if drawn is not None:
                 yield drawn
         for make in (*page.SECTIONS, *page.TRAINING):

@@ -1,0 +1,57 @@
+"""The command ``report``, and what it shares with the others: only parses and prints; everything else is imported on use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.errors import HarnessError
+
+RESULTS = Path("results/runs")
+
+Results = Annotated[Path, typer.Option("--results", envvar="HARNESS_RESULTS", help="Folder of the studies and their runs.")]
+Margin = Annotated[float | None, typer.Option("--safety-margin", help="Share by which a safety metric may worsen; 0.02 is 2 points.")]
+
+
+def report(
+    results: Annotated[list[Path] | None, typer.Argument(help="Studies, or folders of studies; several machines' are merged.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="html, pdf, latex, csv, or several: pdf,latex.")] = "html",
+    style: Annotated[str, typer.Option(help="Whose columns figures and tables fit: neurips, icml or acl.")] = "neurips",
+    columns: Annotated[int, typer.Option(help="How many columns a figure or table spans: 1 or 2.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where to write; chosen by itself, below the results.")] = None,
+    safety_margin: Margin = None,
+) -> None:
+    """Rebuild reports from records alone: the page, or figures, tables and macros for a paper."""
+    from harness import reporting
+    from harness.report.escape import visible
+
+    if safety_margin is not None and not 0 < safety_margin < 1:
+        raise HarnessError(f"--safety-margin {safety_margin:g}: a share above 0 and below 1 is wanted, such as 0.02 for 2 points.")
+    overrides: dict[str, Any] = {} if safety_margin is None else {"safety_margin": safety_margin}
+    wanted = reporting.wanted(formats, style, columns)
+    broken = False
+    for told in reporting.write(results or [RESULTS], wanted, out, overrides):
+        if isinstance(told, HarnessError):
+            broken = True
+            complain(told)
+        else:
+            typer.echo(visible(told, lines=False))
+    if broken:
+        raise typer.Exit(1)
+
+
+def complain(error: HarnessError) -> None:
+    """One line on stderr, with whatever a message quotes of untrusted text made visible."""
+    from harness.report.escape import visible  # a message may quote a file's columns or a record: untrusted text
+
+    typer.echo(f"error: {visible(' '.join(str(error).split()), lines=False)}", err=True)
+
+
+def robustness(results: Path) -> None:
+    """Set studies that differ only in their assumptions side by side, where there are such."""
+    from harness.report import robustness as assumed
+
+    if page := assumed.write(results):
+        typer.echo(f"Robustness: {page}")

@@ -1,0 +1,105 @@
+"""What a paper takes from a study: figures at a column's width with their data, tables, macros, references; from the records alone.
+
+The same records give the same bytes on any day and in any folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import HarnessError, near
+from harness.report import bibliography, drawing, findings, macros, page, paper_tables, rows
+from harness.report.comparing import baseline, comparisons
+from harness.report.drawing import Drawing
+from harness.report.palette import Look, looks
+from harness.report.points import Loaded, points
+from harness.report.styles import Sheet
+from harness.store.files import uncollected
+from harness.store.records import write_bytes
+
+FORMATS = ("html", "pdf", "latex", "csv")
+HEADER = "% Written by harness report from records alone; edits are lost when it is written again.\n"
+
+
+class Part(NamedTuple):
+    """A study of a paper under the label that its files, its macros and its tables carry."""
+
+    label: str
+    study: Loaded
+
+
+def formats(text: str) -> list[str]:
+    """The formats in a list such as ``pdf,latex``, each once; HarnessError for one that there is not."""
+    found = list(dict.fromkeys(word.strip().lower() for word in text.split(",") if word.strip()))
+    for each in found or [text]:
+        if each not in FORMATS:
+            raise HarnessError(f"Unknown format {each!r}.{near(each, FORMATS)} Legal: {', '.join(FORMATS)}.")
+    return found
+
+
+@uncollected()
+def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Sheet, known: Mapping[str, str] | None = None) -> list[Path]:
+    """Write a paper's files below ``out`` and return their paths, in order of their names; other files there are left alone.
+
+    ``wanted`` are formats but html; ``known`` BibTeX entries by key. One algorithm has one look in all the figures of all the parts.
+    """
+    shown = shared_looks(parts)
+    made: dict[str, bytes] = {}
+    if {"pdf", "csv"} & {*wanted}:
+        for part in parts:
+            made |= _figures(part, shown, sheet, wanted, alone=len(parts) == 1)
+    if "csv" in wanted:
+        made["table.csv"] = drawing.table([row for part in parts for row in rows.rows(part.study)]).encode()
+    if "latex" in wanted:
+        made |= {name: text.encode("ascii") for name, text in _texts(parts, sheet, known or {}).items()}
+    for name, content in made.items():
+        write_bytes(out / name, content)
+    return [out / name for name in sorted(made)]
+
+
+def shared_looks(parts: Sequence[Part]) -> Mapping[str, Look]:
+    """One look per algorithm of all parts together."""
+    found = [point for part in parts for point in points(part.study)]
+    return looks([(point.algorithm, point.control) for point in found], {point.algorithm for point in found if point.oracle})
+
+
+def drawings(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:
+    """Every figure that the page has of a study, drawn on the sheet whose style is set, one at a time."""
+    found = points(study)
+    yield from (drawn for name, drawn in page.drawings(study, found, shown) if drawn is not None and name not in page.ALONE)
+    for make in (*page.SECTIONS, *page.TRAINING):
+        section = make(study, found, shown)
+        yield from section.figures if section else ()
+
+
+def _figures(part: Part, shown: Mapping[str, Look], sheet: Sheet, wanted: Collection[str], *, alone: bool) -> dict[str, bytes]:
+    """Each figure as PDF and the numbers in it as CSV, by file name."""
+    made = {}
+    with drawing.style(sheet):
+        for drawn in drawings(part.study, shown):
+            name = f"figures/{'' if alone else part.label + '-'}{drawn.name}"
+            made[f"{name}.csv"] = drawing.table(drawn.rows).encode()
+            if "pdf" in wanted:
+                drawing.watermark(drawn.figure, findings.watermark(part.study))
+                made[f"{name}.pdf"] = drawing.rendered(drawn.figure, "pdf")
+    return made
+
+
+def _texts(parts: Sequence[Part], sheet: Sheet, known: Mapping[str, str]) -> dict[str, str]:
+    """The LaTeX files by name."""
+    found = [point for part in parts for point in points(part.study)]
+    texts = {"macros.tex": macros.file([each for part in parts for each in _macros(part)])}
+    texts["references.bib"] = bibliography.bibliography(found, known)
+    for part in parts:
+        narrow = sheet.stacked
+        made = {"results": paper_tables.results(part.study, part.label, narrow=narrow)}
+        made["comparisons"] = paper_tables.compared(part.study, part.label, narrow=narrow) or ""
+        texts |= {f"tables/{part.label}-{name}.tex": text for name, text in made.items() if text}
+    return {name: (HEADER if name.endswith(".tex") else "") + text for name, text in texts.items()}
+
+
+def _macros(part: Part) -> Iterator[macros.Macro]:
+    found = points(part.study)
+    yield from macros.macros(part.label, found, comparisons(part.study, found), baseline(part.study, found))
