@@ -51,7 +51,7 @@ def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Shee
         for part in parts:
             made |= _figures(part, shown, sheet, wanted, alone=len(parts) == 1)
     if "csv" in wanted:
-        made["table.csv"] = drawing.table([row for part in parts for row in rows.rows(part.study)]).encode()
+        made["table.csv"] = drawing.table([row | {"study": part.label} for part in parts for row in rows.rows(part.study)]).encode()
     if "latex" in wanted:
         made |= {name: text.encode("ascii") for name, text in _texts(parts, sheet, known or {}).items()}
     for name, content in made.items():
