@@ -23,6 +23,7 @@ from harness.report import (
     section_judges,
     section_matched,
     section_overoptimisation,
+    section_rejudged,
     section_reward_model,
     section_safety,
     section_tuning,
@@ -53,6 +54,7 @@ SECTIONS: tuple[Make, ...] = (
     section_matched.section,
     section_tuning.section,
     section_judges.section,
+    section_rejudged.section,
 )
 TRAINING: tuple[Make, ...] = (section_reward_model.section,)  # those after Training
 FIRST = (("frontier", "Win rate and gold reward against KL"), ("results", "Results"))
