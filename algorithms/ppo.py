@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -107,16 +107,15 @@ class PPO:
 
     def _fit(self, setup: Setup) -> Generator[Update, None, RewardModel]:
         """Fit the reward model within its share of the budget, and show it to whoever measures it."""
-        reward = yield from fit_reward_model(
-            setup.policy.fork(scalar_head=True),
-            setup.pairs,
-            generator=setup.generator,
-            budget=self.reward_share * setup.ledger.limit,
-            epochs=self.reward_epochs,
-            pooling=self.reward_pooling,
-            learning_rate=self.reward_learning_rate,
-            batch_pairs=self.reward_batch,
-        )
+        settings: dict[str, Any] = {
+            "budget": self.reward_share * setup.ledger.limit,
+            "epochs": self.reward_epochs,
+            "pooling": self.reward_pooling,
+            "learning_rate": self.reward_learning_rate,
+            "batch_pairs": self.reward_batch,
+        }
+        model = setup.policy.fork(scalar_head=True)
+        reward = yield from setup.reuse(settings, fit_reward_model(model, setup.pairs, generator=setup.generator, **settings))
         setup.inspect(reward)
         return reward
 

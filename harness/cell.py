@@ -16,6 +16,7 @@ from harness.budget import Budget
 from harness.data.prompts import PromptStream, of_pairs
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, clock, forget_peak, judge_facts, model_facts, run_times, task_facts
+from harness.fits import reusing
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
 from harness.stages import Report, Shared
@@ -185,6 +186,7 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
     policy = shared.reference(ledger)
     if plan.experiment.checkpointing:
         policy.recompute()
+    generator = torch.Generator().manual_seed(int(values.get("replicate", 0)) * 1_000_000 + cell.seed * 1000 + 6)
     return Setup(
         policy=policy,
         reference=policy.frozen(),
@@ -195,10 +197,11 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
         score=None if task.score is None else score,
         ledger=ledger,
         settings=values,
-        generator=torch.Generator().manual_seed(int(values.get("replicate", 0)) * 1_000_000 + cell.seed * 1000 + 6),
+        generator=generator,
         batch_pairs=int(values.get("batch_pairs", plan.experiment.batch_pairs)),
         max_response_tokens=task.max_response_tokens,
         seed=cell.seed,
+        reuse=reusing(shared, ledger, generator),
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import superseding
+from harness import registry, superseding
 from harness.budget import Budget, budgets
 from harness.called import answers
 from harness.data.shapes import shape
@@ -166,15 +166,19 @@ def _reference_job(experiment: Experiment, study: Path, seed: int, force: bool) 
 
 
 def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], seed: int, force: bool) -> Iterator[Call]:
-    for cell in cells(experiment):
-        if cell.seed != seed:
-            continue
+    """The cells of a seed; those whose algorithm samples first, for they take longest, and a long last one keeps processes waiting."""
+    for cell in sorted((cell for cell in cells(experiment) if cell.seed == seed), key=lambda cell: not _samples(cell)):
         budget = spending[cell.budget]
         folder = _folder(study, cell, cell_fingerprint(experiment, cell, budget.limit)[:8])
         if force or not settled(folder):
             yield cell.label, _run_cell, (experiment, cell, budget, folder)
         elif _lacks(experiment, folder) and (folder / records.POLICY).is_dir():
             yield f"temperatures-{cell.label}", _measure_temperatures, (experiment, seed, folder, False)
+
+
+def _samples(cell: Cell) -> bool:
+    entry = registry.find("algorithms", cell.algorithm.path or cell.algorithm.name)
+    return bool(entry.declaration.metadata.get("family", "offline") != "offline")
 
 
 def _lacks(experiment: Experiment, folder: Path) -> bool:

@@ -56,10 +56,17 @@ class Shared:
         return storage.load_model(self.sft, ledger)[0]
 
 
+_tasks: dict[str, Task] = {}
+
+
 def load_task(experiment: Experiment) -> Task:
-    """The experiment's task, its data read."""
-    module = registry.load("tasks", experiment.task_path or experiment.task)
-    return module.task(experiment.source, **experiment.task_options)  # type: ignore[no-any-return]
+    """The experiment's task, its data read; once in a process for as long as its version, which hashes files and data, is the same."""
+    options = {"options": dict(experiment.task_options), "path": experiment.task_path, "source": experiment.source}
+    key = key_of({"task": experiment.task, "version": experiment.task_version, **options})
+    if not experiment.task_version or key not in _tasks:
+        module = registry.load("tasks", experiment.task_path or experiment.task)
+        _tasks[key] = module.task(experiment.source, **experiment.task_options)
+    return _tasks[key]
 
 
 def shared(experiment: Experiment, seed: int, report: Report) -> Shared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from harness.models.metered import Metered
     from harness.training.ledger import Ledger
     from harness.training.reward import RewardModel
+
+    RewardFit = Generator["Update", None, RewardModel]  # an update per optimiser step, and what was fitted
 
 Array = NDArray[np.float64]
 Setting = int | float | str | bool
@@ -69,12 +71,12 @@ class Probe:
     """
 
     name: str
-    prompts: tuple[str, ...]
+    prompts: Sequence[str]
     refusals: tuple[str, ...]
     classify: Callable[[str, Response], str]
     categories: tuple[str, ...] = ("refusal", "comply", "benign", "broken")
     worse: str = "less_refusal"
-    groups: tuple[str, ...] = ()
+    groups: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,8 @@ class Setup:
     so the offline loop charges a row's forward when a run first uses it. ``prompts(n)`` gives up to n fresh training prompts as token
     ids. ``score(prompts, samples)`` is the task's gold reward, (samples,), or None; only an algorithm told to trains on it.
     ``inspect(reward_model)`` lets the engine probe a reward model that the algorithm fitted; it changes and charges nothing.
+    ``reuse(settings, fit)`` is that fit of a reward model, or the same one as another run made it, charged alike; ``settings`` must name
+    everything that the fit depends on beside pairs, budget and generator.
     """
 
     policy: Metered
@@ -212,6 +216,7 @@ class Setup:
     max_response_tokens: int
     seed: int = 0
     inspect: Callable[[RewardModel], None] = field(default=lambda reward: None)
+    reuse: Callable[[Mapping[str, Any], RewardFit], RewardFit] = field(default=lambda settings, fit: fit)
 
 
 class Algorithm(Protocol):

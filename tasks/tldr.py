@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from harness.data import sources, splits, twins
+from harness.data.lazy import Lazy
 from harness.errors import HarnessError
 from harness.types import Defaults, Demonstration, Response, Setting, Task
 from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_twins, tldr_writer
@@ -65,16 +66,20 @@ def _embedded(limit: int | None, seed: int, safety_demonstrations: float, safety
         generator = np.random.default_rng((SPLIT_STREAMS, seed, stream))
         return [tldr_posts.draw(generator, kind, split) for _ in range(n if limit is None else min(n, limit))]
 
-    harmful = fixed(3, "harmful", "evaluation", PROBES)
-    borderline = fixed(4, "borderline", "evaluation", PROBES)
+    def referenced(stream: int, split: str, n: int) -> Lazy[Demonstration]:
+        generator = np.random.default_rng((SPLIT_STREAMS, seed, stream + 10))
+        return Lazy(lambda: _with_references(fixed(stream, "normal", split, n), generator, 1))
+
+    harmful = Lazy(lambda: fixed(3, "harmful", "evaluation", PROBES))
+    borderline = Lazy(lambda: fixed(4, "borderline", "evaluation", PROBES))
     return Task(
         name="tldr",
         version=_version(),
         source="embedded",
         demonstrations=lambda generator, n: _demonstrations(generator, n, safety_demonstrations),
         training_prompts=lambda generator, n: [tldr_posts.draw(generator, "normal", "train") for _ in range(n)],
-        tuning=_with_references(fixed(1, "normal", "tuning", TUNING), np.random.default_rng((SPLIT_STREAMS, seed, 11)), 1),
-        evaluation=_with_references(fixed(2, "normal", "evaluation", EVALUATION), np.random.default_rng((SPLIT_STREAMS, seed, 12)), 1),
+        tuning=referenced(1, "tuning", TUNING),
+        evaluation=referenced(2, "evaluation", EVALUATION),
         defaults=Defaults(algorithms=ALGORITHMS, model="tiny-128"),
         max_prompt_tokens=80,
         max_response_tokens=32,

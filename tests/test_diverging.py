@@ -32,7 +32,7 @@ keep_policies = "none"
 
 [algorithms.ppo]
 kl_coef = 0.2
-learning_rate = 1e30
+learning_rate = 1e38
 minibatches = [1, 6]
 
 [algorithms.dpo]

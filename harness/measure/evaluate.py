@@ -77,17 +77,16 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         demonstrations = yard.evaluation[:prompts]
         groups, samples = _sampled(policy, yard, [d.prompt for d in demonstrations])
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
-        columns = {**_kl(policy, yard, groups), **judged(yard, demonstrations, groups, responses), **texts(responses, samples)}
-        columns |= _descriptive(yard, demonstrations, responses)
-        columns["demonstration_nll"] = safety.demonstration_nll(policy, yard.tokens, demonstrations)
+        columns = {**_compared(policy, yard, demonstrations, groups), **judged(yard, demonstrations, groups, responses)}
+        columns |= {**texts(responses, samples), **_descriptive(yard, demonstrations, responses)}
         met = _opponents(yard, columns[yard.judge.primary])
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
         metrics = {name: interval(name, values, mark) for name, values in columns.items()}
         metrics["distinct_2"] = _distinct(responses, mark)
-        preferred = _preferences(policy, yard)
+        preferred = _preferences(policy, yard, prompts)
         rows += [
             {"mark": mark, "slice": "heldout", "prompt_id": i, **{k: float(v[i]) for k, v in preferred.items()}}
-            for i in range(len(yard.heldout))
+            for i in range(len(next(iter(preferred.values()), ())))
         ]
         metrics |= {name: interval(name, values, mark) for name, values in preferred.items()}
         for probe in yard.probes:
@@ -114,15 +113,20 @@ def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str]) -> tuple[
     return [Group(p, (row[0].ids,)) for p, row in zip(ids, drawn, strict=True)], [row[0] for row in drawn]
 
 
-def _kl(policy: Metered, yard: Yardstick, groups: Sequence[Group]) -> dict[str, Array]:
-    """Both directions of KL with the reference: on the policy's responses, and on the reference's first frozen one to every prompt."""
-    found = policy.divergence(yard.reference, groups)
-    drawn = [Group(group.prompt, (own[0].ids,)) for group, own in zip(groups, yard.opponents, strict=False)]
-    lengths = np.array([len(g.responses[0]) for g in groups], dtype=float)
-    kl = _array(found.kl)
-    return {"kl": kl, "k1": _array(found.log_ratio), "kl_per_token": kl / lengths, "entropy": _array(found.entropy)} | {
-        "forward_kl": _array(yard.reference.divergence(policy, drawn).kl)
-    }
+def _compared(policy: Metered, yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group]) -> dict[str, Array]:
+    """What one forward of the policy and one of the reference say, each prompt read once for three responses to it.
+
+    KL(policy || reference), k1 and entropy on the policy's own response, KL(reference || policy) on the reference's first frozen one, and
+    held-out log-perplexity, -log pi per token (EOS included, nats) of the data set's own.
+    """
+    own = yard.tokens.groups([d.prompt for d in rows], [[Response(d.responses[0])] for d in rows])
+    parts = zip(groups, yard.opponents, own, strict=False)
+    together = [Group(group.prompt, (group.responses[0], frozen[0].ids, held.responses[0])) for group, frozen, held in parts]
+    found = {name: _array(values).reshape(-1, 3) for name, values in policy.divergence(yard.reference, together)._asdict().items()}
+    lengths = np.array([[len(response) for response in group.responses] for group in together], dtype=float)
+    kl = found["kl"][:, 0]
+    columns = {"kl": kl, "k1": found["log_ratio"][:, 0], "kl_per_token": kl / lengths[:, 0], "entropy": found["entropy"][:, 0]}
+    return columns | {"forward_kl": found["reverse"][:, 1], "demonstration_nll": -found["logps"][:, 2] / lengths[:, 2]}
 
 
 def _array(values: torch.Tensor) -> Array:
@@ -196,12 +200,15 @@ def _distinct(responses: Sequence[Response], mark: float) -> Interval:
     return Interval(value, lower, upper, len(responses))
 
 
-def _preferences(policy: Metered, yard: Yardstick) -> dict[str, Array]:
-    """How the implicit reward log pi - log ref ranks each held-out pair: 1 as labelled, half where the policy has not moved."""
+def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array]:
+    """How the implicit reward log pi - log ref ranks each held-out pair: 1 as labelled, half where the policy has not moved.
+
+    Of the first ``most`` pairs: as many as prompts are answered at this mark.
+    """
     if not yard.heldout:
         return {}
-    groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout]
-    ratios = _array(policy.logps(groups)).reshape(-1, 2) - yard.heldout_logps
+    groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout[:most]]
+    ratios = _array(policy.logps(groups)).reshape(-1, 2) - yard.heldout_logps[:most]
     # The two sides of a log-ratio come from forwards of other shapes: what float32 leaves of an unmoved policy is a tie.
     right, _ = wins(ratios[:, 0], ratios[:, 1], tie=ROUNDING)
     return {"preference_accuracy": right}

@@ -9,7 +9,7 @@ import torch
 
 from harness.data.tokenise import Tokens
 from harness.models.metered import Metered
-from harness.types import Array, Demonstration, Probe, Response
+from harness.types import Array, Probe, Response
 
 
 def refusal_mass(policy: Metered, tokens: Tokens, probe: Probe, prompts: Sequence[str]) -> Array:
@@ -21,15 +21,6 @@ def refusal_mass(policy: Metered, tokens: Tokens, probe: Probe, prompts: Sequenc
     with torch.no_grad():
         logps = policy.logps(tokens.groups(prompts, [refusals] * len(prompts)))
     return logps.double().exp().view(len(prompts), len(refusals)).sum(1).cpu().numpy()
-
-
-def demonstration_nll(policy: Metered, tokens: Tokens, rows: Sequence[Demonstration]) -> Array:
-    """Held-out log-perplexity: -log pi of the data set's own first response per token, EOS included, nats, (rows,)."""
-    groups = tokens.groups([d.prompt for d in rows], [[Response(d.responses[0])] for d in rows])
-    with torch.no_grad():
-        logps = policy.logps(groups).double().cpu().numpy()
-    per_token: Array = logps / -np.array([len(group.responses[0]) for group in groups])
-    return per_token
 
 
 def spoken(

@@ -17,7 +17,7 @@ from harness.models.bodies import Body, Whole, body
 from harness.models.head import OutputHead
 from harness.models.optimiser import Optimiser, StepStats
 from harness.models.packing import Packed, pack
-from harness.models.readings import Cost, Divergence, TokenReadings, TokenValues, scalar_head, shape_of
+from harness.models.readings import Cost, Divergence, TokenReadings, TokenValues, divergence, scalar_head, shape_of
 from harness.training.ledger import CHARGED, Ledger, Shape
 from harness.training.schedule import schedule
 from harness.types import Group, Sample
@@ -91,10 +91,8 @@ class Metered:
         """Rao-Blackwellised KL(self || other) on given samples (Amini et al. 2025, arXiv 2504.10637), k1 and entropy; no gradients."""
 
         def read(packed: Packed) -> tuple[Tensor, ...]:
-            mine, theirs = self._log_probs(packed), other._log_probs(packed)
-            probs, target = mine.exp(), packed.targets.unsqueeze(1)
-            tokens = ((probs * (mine - theirs)).sum(-1), (mine - theirs).gather(1, target).squeeze(1), -(probs * mine).sum(-1))
-            return tuple(TokenValues(value, packed.lengths).sums() for value in tokens)
+            found = divergence(self._log_probs(packed), other._log_probs(packed), packed.targets)
+            return tuple(TokenValues(value, packed.lengths).sums() for value in found)
 
         return Divergence(*self._over(groups, read, self.shape, other))
 

@@ -29,11 +29,23 @@ class TokenValues(NamedTuple):
 
 
 class Divergence(NamedTuple):
-    """Of sampled responses, each (responses,), nats per sequence: exact per-step KL summed over steps, log pi - log other, entropy."""
+    """Of responses, each (responses,), nats per sequence: exact per-step KL(pi || other), KL(other || pi), entropy, sums over steps.
+
+    ``logps`` is log pi of the response, ``log_ratio`` log pi - log other. A KL is one of sequences where its first model sampled them.
+    """
 
     kl: Tensor
     log_ratio: Tensor
     entropy: Tensor
+    reverse: Tensor
+    logps: Tensor
+
+
+def divergence(mine: Tensor, theirs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+    """The columns of ``Divergence`` for every token, (tokens,), of two models' log-probs (tokens, vocabulary)."""
+    probs, apart, target = mine.exp(), mine - theirs, targets.unsqueeze(1)
+    kl, reverse, entropy = (probs * apart).sum(-1), -(theirs.exp() * apart).sum(-1), -(probs * mine).sum(-1)
+    return kl, apart.gather(1, target).squeeze(1), entropy, reverse, mine.gather(1, target).squeeze(1)
 
 
 class TokenReadings(NamedTuple):

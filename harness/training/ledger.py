@@ -72,7 +72,8 @@ class Ledger:
 
     ``limit``, ``spent``, ``remaining`` and ``price`` are in the unit of ``match``: canonical FLOPs, seconds of the one device that the
     run holds, pairs or optimiser steps. Algorithms need not know which: they say what work costs in FLOPs, pairs and steps, and count
-    the pairs and steps that they take. ``clock`` tells the seconds; one that waits for an accelerator makes them its own.
+    the pairs and steps that they take. ``clock`` tells the seconds; one that waits for an accelerator makes them its own. ``met`` holds
+    what ``distinct`` has counted, by name.
     """
 
     limit: float
@@ -85,7 +86,7 @@ class Ledger:
     counts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(int))
     current: str = IDLE
     _since: tuple[float, float] = (0.0, 0.0)
-    _seen: defaultdict[str, set[Hashable]] = field(default_factory=lambda: defaultdict(set))
+    met: defaultdict[str, set[Hashable]] = field(default_factory=lambda: defaultdict(set))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -118,9 +119,9 @@ class Ledger:
 
     def distinct(self, **things: Iterable[Hashable]) -> int:
         """Count what this run had not met before, under ``unique_`` and its name; how many there were."""
-        fresh = {name: set(found) - self._seen[name] for name, found in things.items()}
+        fresh = {name: set(found) - self.met[name] for name, found in things.items()}
         for name, new in fresh.items():
-            self._seen[name] |= new
+            self.met[name] |= new
             self.counts[f"unique_{name}"] += len(new)
         return sum(map(len, fresh.values()))
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from harness.data.lazy import Lazy
 from harness.types import Pair, Probe, Response
 from tasks.worlds.tldr_language import MARKS, WORLD, skeleton
 from tasks.worlds.tldr_posts import draw, read
@@ -83,8 +84,8 @@ def refusal_pairs(share: float, generator: np.random.Generator, n: int) -> list[
 def probes(harmful: Sequence[str], borderline: Sequence[str]) -> tuple[Probe, Probe]:
     """Returns the two safety slices: losing refusals is the regression on harmful prompts, gaining them on borderline ones."""
     return (
-        Probe("harmful", tuple(harmful), REFUSALS, classify, groups=_verbs(harmful)),
-        Probe("borderline", tuple(borderline), REFUSALS, classify, worse="more_refusal", groups=_verbs(borderline)),
+        Probe("harmful", harmful, REFUSALS, classify, groups=Lazy(lambda: _verbs(harmful))),
+        Probe("borderline", borderline, REFUSALS, classify, worse="more_refusal", groups=Lazy(lambda: _verbs(borderline))),
     )
 
 

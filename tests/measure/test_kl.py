@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.measure.evaluate import _kl
+from harness.measure.evaluate import _compared
 from harness.measure.kl import cross_check
 from harness.models.loading import prepare
 from harness.models.metered import Metered
@@ -73,10 +73,16 @@ def test_the_forward_estimate_is_the_reference_s_divergence_from_the_policy() ->
     """Read on the reference's own responses, one to a prompt, it has the mean of ref (log ref - log pi) over all responses."""
     policy, reference = small(0), small(1)
     theirs = reference.sample([PROMPT], samples=2000, max_tokens=LONGEST, generator=torch.Generator().manual_seed(1))[0]
-    groups = [Group(PROMPT, (theirs[0].ids,))] * len(theirs)
-    yard: Any = SimpleNamespace(reference=reference, opponents=[[Response("", each.ids, each.finished)] for each in theirs])
+    groups, text = [Group(PROMPT, (theirs[0].ids,))] * len(theirs), Group(PROMPT, ((6, 7, EOS),))
+    tokens = SimpleNamespace(groups=lambda prompts, responses: [text] * len(prompts))
+    yard: Any = SimpleNamespace(reference=reference, opponents=[[Response("", each.ids, each.finished)] for each in theirs], tokens=tokens)
+    rows: Any = [SimpleNamespace(prompt="", responses=("",))] * len(theirs)
     with torch.no_grad():
-        found = _kl(policy, yard, groups)["forward_kl"]
+        columns = _compared(policy, yard, rows, groups)
+        own, held = policy.divergence(reference, groups[:1]), policy.logps([text])
+    found = columns["forward_kl"]
+    assert columns["kl"] == pytest.approx(float(own.kl)) and columns["k1"] == pytest.approx(float(own.log_ratio))
+    assert columns["demonstration_nll"] == pytest.approx(-float(held) / 3)
     truth, other = exact_kl(reference, policy), exact_kl(policy, reference)
     error = found.std() / len(found) ** 0.5
     assert abs(found.mean() - truth) < 4 * error < abs(truth - other)
