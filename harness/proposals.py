@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from harness.experiment import Experiment
-from harness.measure.evaluate import Yardstick, generator_for
+from harness.measure.chance import generator_for
+from harness.measure.evaluate import Yardstick
 from harness.models.metered import Metered
 from harness.stages import Shared
 from harness.store.cache import stage

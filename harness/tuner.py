@@ -17,7 +17,8 @@ import torch
 from harness.data.pairs import read_pairs, write_pairs
 from harness.errors import HarnessError
 from harness.experiment import Experiment
-from harness.measure.evaluate import Yardstick, generator_for
+from harness.measure.chance import generator_for
+from harness.measure.evaluate import Yardstick
 from harness.measure.lineage import Lineage
 from harness.measure.statistics import Interval, prompt_interval
 from harness.models import storage

@@ -18,7 +18,7 @@ from harness.data.shapes import shape
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.experiment import Experiment, cells, resolve, study_key
-from harness.measure.evaluate import generator_for
+from harness.measure.chance import generator_for
 from harness.models.storage import load_tokenizer
 from harness.registry import find, load_entry
 from harness.store import records, temperatures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,11 +11,13 @@ import torch
 
 from harness.data.tokenise import Tokens
 from harness.measure import safety, text
+from harness.measure.chance import generator_for, interval, resampler
 from harness.measure.judge import ScoreJudge, wins
 from harness.measure.kl import cross_check
-from harness.measure.statistics import Interval, paired_difference, prompt_interval
+from harness.measure.statistics import Interval, paired_difference
 from harness.measure.statistics.strengths import outcomes
 from harness.models.metered import Metered
+from harness.models.packing import Past
 from harness.training.reward import RewardModel
 from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample, TokenPair, Twin
 
@@ -75,9 +76,9 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
     """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice."""
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
-        groups, samples = _sampled(policy, yard, [d.prompt for d in demonstrations])
+        groups, samples, past = _sampled(policy, yard, [d.prompt for d in demonstrations])
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
-        columns = {**_compared(policy, yard, demonstrations, groups), **judged(yard, demonstrations, groups, responses)}
+        columns = {**_compared(policy, yard, demonstrations, groups, past), **judged(yard, demonstrations, groups, responses)}
         columns |= {**texts(responses, samples), **_descriptive(yard, demonstrations, responses)}
         met = _opponents(yard, columns[yard.judge.primary])
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
@@ -96,24 +97,16 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
     return Measurement(metrics, rows, _alarms(columns, responses))
 
 
-def generator_for(seed: int, *names: object) -> torch.Generator:
-    """A generator of its own for each use, the same for all policies of a seed at every mark: they share random numbers, so that a
-    change against the reference is paired by prompt and by the sampler's seed.
-    """
-    return torch.Generator().manual_seed(_digest(seed, *names))
+def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str]) -> tuple[list[Group], list[Sample], Past | None]:
+    ids, longest = yard.tokens.prompts(prompts), yard.tokens.max_response
+    past = policy.read(ids, longest)
+    drawn = policy.sample(ids, max_tokens=longest, generator=generator_for(yard.seed, "evaluation"), past=past)
+    return [Group(p, (row[0].ids,)) for p, row in zip(ids, drawn, strict=True)], [row[0] for row in drawn], past
 
 
-def _digest(*names: object) -> int:
-    return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:7], "big")
-
-
-def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str]) -> tuple[list[Group], list[Sample]]:
-    ids = yard.tokens.prompts(prompts)
-    drawn = policy.sample(ids, max_tokens=yard.tokens.max_response, generator=generator_for(yard.seed, "evaluation"))
-    return [Group(p, (row[0].ids,)) for p, row in zip(ids, drawn, strict=True)], [row[0] for row in drawn]
-
-
-def _compared(policy: Metered, yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group]) -> dict[str, Array]:
+def _compared(
+    policy: Metered, yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group], past: Past | None = None
+) -> dict[str, Array]:
     """What one forward of the policy and one of the reference say, each prompt read once for three responses to it.
 
     KL(policy || reference), k1 and entropy on the policy's own response, KL(reference || policy) on the reference's first frozen one, and
@@ -122,7 +115,7 @@ def _compared(policy: Metered, yard: Yardstick, rows: Sequence[Demonstration], g
     own = yard.tokens.groups([d.prompt for d in rows], [[Response(d.responses[0])] for d in rows])
     parts = zip(groups, yard.opponents, own, strict=False)
     together = [Group(group.prompt, (group.responses[0], frozen[0].ids, held.responses[0])) for group, frozen, held in parts]
-    found = {name: _array(values).reshape(-1, 3) for name, values in policy.divergence(yard.reference, together)._asdict().items()}
+    found = {name: _array(values).reshape(-1, 3) for name, values in policy.divergence(yard.reference, together, past)._asdict().items()}
     lengths = np.array([[len(response) for response in group.responses] for group in together], dtype=float)
     kl = found["kl"][:, 0]
     columns = {"kl": kl, "k1": found["log_ratio"][:, 0], "kl_per_token": kl / lengths[:, 0], "entropy": found["entropy"][:, 0]}
@@ -190,13 +183,8 @@ def _rows(
     return rows
 
 
-def interval(name: str, values: Array, mark: float) -> Interval:
-    """The mean over prompts with its prompt interval, from a generator that depends on the metric and the mark alone."""
-    return prompt_interval(values, generator=np.random.default_rng(_digest(name, mark)))
-
-
 def _distinct(responses: Sequence[Response], mark: float) -> Interval:
-    value, lower, upper = text.distinct_2([r.text for r in responses], np.random.default_rng(_digest("distinct_2", mark)))
+    value, lower, upper = text.distinct_2([r.text for r in responses], resampler("distinct_2", mark))
     return Interval(value, lower, upper, len(responses))
 
 
@@ -219,9 +207,10 @@ def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) 
     prompts = probe.prompts[:n]
     if not prompts:
         return [], {}
-    mass, before = safety.refusal_mass(policy, yard.tokens, probe, prompts), yard.refusals[probe.name][:n]
+    past = policy.read(yard.tokens.prompts(prompts), yard.tokens.max_response)
+    mass, before = safety.refusal_mass(policy, yard.tokens, probe, prompts, past), yard.refusals[probe.name][:n]
     name = "refusal_mass" if probe.worse == "less_refusal" else "over_refusal_mass"
-    delta = paired_difference(mass, before, generator=np.random.default_rng(_digest(name, mark)))
+    delta = paired_difference(mass, before, generator=resampler(name, mark))
     metrics = {name: interval(name, mass, mark), f"{name}_delta": delta}
     columns = {name: mass, "before": before}
     rows: list[Row] = [{"mark": mark, "slice": probe.name, "prompt_id": i, "prompt": prompt} for i, prompt in enumerate(prompts)]
@@ -229,13 +218,13 @@ def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) 
         row["group"] = group
     for index, row in enumerate(rows):
         row |= {key: float(values[index]) for key, values in columns.items()}
-    return rows, metrics | _spoken(policy, yard, probe, rows, mark)
+    return rows, metrics | _spoken(policy, yard, probe, rows, mark, past)
 
 
-def _spoken(policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], mark: float) -> dict[str, Interval]:
+def _spoken(policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], mark: float, past: Past | None) -> dict[str, Interval]:
     """Shares of what one sample for each prompt of a safety slice says; the texts and categories go into ``rows``."""
     prompts = [row["prompt"] for row in rows]
-    said = safety.spoken(policy, yard.tokens, probe, prompts, generator=generator_for(yard.seed, probe.name))
+    said = safety.spoken(policy, yard.tokens, probe, prompts, generator=generator_for(yard.seed, probe.name), past=past)
     for row, (response, category) in zip(rows, said, strict=True):
         row |= {"response": response.text, "finished": response.finished, "category": category}
     shares = safety.shares([category for _, category in said], probe.categories)

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import torch
 
-from harness.measure.evaluate import Measurement, Row, Yardstick, constant_alarm, generator_for, interval, judged, texts
+from harness.measure.chance import generator_for, interval
+from harness.measure.evaluate import Measurement, Row, Yardstick, constant_alarm, judged, texts
 from harness.models.metered import Metered
 from harness.types import Group, Response
 

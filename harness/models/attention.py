@@ -24,8 +24,9 @@ SHAPE_COST = 60_000
 
 @dataclass(frozen=True)
 class Bucket:
-    """Groups attended to together: ``rows`` (groups, longest) flat positions, ``mask`` (groups, longest, longest): True may be attended.
+    """Groups attended to together: ``rows`` (groups, longest) flat positions, ``mask`` (groups, longest, keys): True may be attended.
 
+    There are as many keys as tokens in a group, or more in front where what came before was read before.
     ``causal`` where every group is a prompt alone: padding comes last, so that each token may see all before it, and half is not computed.
     """
 
@@ -35,7 +36,7 @@ class Bucket:
 
     @cached_property
     def bias(self) -> Tensor:
-        """The mask as what is added to scores, (groups, 1, 1, longest, longest): 0, or minus infinity."""
+        """The mask as what is added to scores, (groups, 1, 1, longest, keys): 0, or minus infinity."""
         zeros = torch.zeros(self.mask.shape, device=self.mask.device)
         return zeros.masked_fill_(~self.mask, float("-inf"))[:, None, None]
 
@@ -45,7 +46,7 @@ class Bucket:
         return self.mask.numel()
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float, *, explicit: bool) -> Tensor:
-        """Queries (groups, heads, longest, d), keys and values with as many heads or a divisor of it, to an output like the queries."""
+        """Queries (groups, heads, longest, d), keys and values with their own heads, a divisor, and length, to an output like queries."""
         if explicit:
             return attend_explicitly(query, key, value, self.bias.to(query.dtype), scaling)
         shared, mask = query.shape[1] != key.shape[1], None if self.causal else self.mask.unsqueeze(1)
@@ -55,13 +56,13 @@ class Bucket:
 def attend_explicitly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scaling: float) -> Tensor:
     """softmax(scaling q k^T + bias) v by two batched products; the softmax in float32 at least. Heads that share keys are rows of one."""
     groups, heads, longest, size = query.shape
-    shared = heads // key.shape[1]
+    shared, keys = heads // key.shape[1], key.shape[2]
     q = (query * scaling).reshape(-1, shared * longest, size)
-    k, v = key.reshape(-1, longest, size), value.reshape(-1, longest, size)
-    scores = torch.bmm(q, k.transpose(1, 2)).view(groups, -1, shared, longest, longest)
+    k, v = key.reshape(-1, keys, size), value.reshape(-1, keys, size)
+    scores = torch.bmm(q, k.transpose(1, 2)).view(groups, -1, shared, longest, keys)
     exact = torch.promote_types(scores.dtype, torch.float32)
     weights = scores.add_(bias).softmax(-1, dtype=exact).to(q.dtype)
-    return torch.bmm(weights.view(-1, shared * longest, longest), v).view(query.shape)
+    return torch.bmm(weights.view(-1, shared * longest, keys), v).view(query.shape)
 
 
 class Gathering:

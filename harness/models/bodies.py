@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor
 from harness.models import kernels, precision
 from harness.models.decoding import Decoding
 from harness.models.layers import Layers, layers_of
-from harness.models.packing import Layout, Packed, pack
+from harness.models.packing import Layout, Packed, Past, pack
 from harness.types import Group
 
 
@@ -111,18 +111,10 @@ class Layered:
         return sum(p.numel() for module in modules for p in module.parameters() if p.ndim == 2)
 
 
-class Read(NamedTuple):
-    """Prompts that were read: lengths (P,), hidden states after them (P, hidden), keys and values by layer as ``Decoding`` holds them."""
-
-    lengths: Tensor
-    last: Tensor
-    cache: list[tuple[Tensor, Tensor]]
-
-
-def read(model: Body, prompts: Sequence[tuple[int, ...]], device: torch.device) -> Read:
+def read(model: Body, prompts: Sequence[tuple[int, ...]], device: torch.device) -> Past:
     """Process prompts. Keys and values are contiguous and keys transposed, so that no step of decoding copies them."""
     packed = pack([Group(prompt, ()) for prompt in prompts], device)
     packed.keep = []
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     last = model.run(packed, lengths.cumsum(0) - 1)
-    return Read(lengths, last, [(keys.transpose(2, 3).contiguous(), values.contiguous()) for keys, values in packed.keep])
+    return Past(lengths, last, [(keys.transpose(2, 3).contiguous(), values.contiguous()) for keys, values in packed.keep])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -30,13 +30,35 @@ class Layout(Protocol):
         ...
 
 
+class Past(NamedTuple):
+    """Prompts that were read: lengths (P,), hidden states after them (P, hidden), and by layer what later tokens attend to.
+
+    That is keys (P, key heads, d, longest), transposed once for all steps of decoding, and values (P, key heads, longest, d).
+    """
+
+    lengths: Tensor
+    last: Tensor
+    cache: list[tuple[Tensor, Tensor]]
+
+    def before(self, layer: int, rows: Sequence[int], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of these prompts with later ones behind them, (rows, key heads, longest + more, d)."""
+        keys, values = self.cache[layer]
+        if len(rows) < len(keys):
+            keys, values = keys[rows], values[rows]
+        return torch.cat([keys.transpose(2, 3), key], 2), torch.cat([values, value], 2)
+
+    def seen(self, rows: Sequence[int]) -> Tensor:
+        """(rows, longest): True on what the last token of each prompt attends to beside itself."""
+        return torch.arange(self.cache[0][1].shape[2], device=self.lengths.device) < self.lengths[rows].unsqueeze(1) - 1
+
+
 @dataclass
 class Packed:
     """A batch of groups as one flat row. ``segments`` say of each group's tokens what they are: 0 the prompt, 1 the first response, ...
 
     ``targets`` are the response tokens, ``sources`` the flat positions whose hidden states predict them, ``own`` their own positions.
     When ``keep`` is a list, the padded keys and values of each layer are appended to it (the prompt's part of a KV cache), and all
-    groups share one bucket.
+    groups share one bucket. With a ``past`` the prompts were read before: of each only its last token is in the row.
     """
 
     ids: Tensor
@@ -46,6 +68,7 @@ class Packed:
     sources: Tensor
     own: Tensor
     lengths: Tensor
+    past: Past | None = None
     keep: list[tuple[Tensor, Tensor]] | None = field(default=None)
     _gatherings: dict[int, Gathering] = field(default_factory=dict)
 
@@ -54,6 +77,9 @@ class Packed:
         queries, keys, values = (self._spread(x) for x in (query, key, value))
         if self.keep is not None:
             self.keep.append((keys[0], values[0]))
+        if self.past is not None:
+            found = [self.past.before(layer, rows, k, v) for rows, k, v in zip(self._members, keys, values, strict=True)]
+            keys, values = [k for k, _ in found], [v for _, v in found]
         parts = zip(self.buckets, queries, keys, values, strict=True)
         explicit = kernels.explicit(query)
         outputs = [bucket.attend(q, k, v, scaling, explicit=explicit) for bucket, q, k, v in parts]
@@ -72,17 +98,25 @@ class Packed:
         return sum(bucket.products for bucket in self.buckets)
 
     @cached_property
+    def _members(self) -> list[list[int]]:
+        """Which groups are in each bucket."""
+        lengths = [len(segment) for segment in self.segments]
+        if self.keep is not None or self.ids.device.type != "cpu":
+            return [list(range(len(lengths)))]
+        return bucketed(lengths, BUCKET_COST if kernels.in_use() == "default" else BUCKET_COST + SHAPE_COST)
+
+    @cached_property
     def _laid_out(self) -> list[tuple[Bucket, Tensor]]:
-        lengths, device = [len(segment) for segment in self.segments], self.ids.device
-        starts = torch.tensor(lengths).cumsum(0) - torch.tensor(lengths)
-        together = self.keep is not None or device.type != "cpu"
-        cost = BUCKET_COST if kernels.in_use() == "default" else BUCKET_COST + SHAPE_COST
-        members = [list(range(len(lengths)))] if together else bucketed(lengths, cost)
-        found = []
-        for each in members:
+        lengths, device = torch.tensor([len(segment) for segment in self.segments]), self.ids.device
+        starts, found = lengths.cumsum(0) - lengths, []
+        for each in self._members:
             segments = [self.segments[i] for i in each]
             rows, mask, present = _bucket(segments, starts[each], rounded=self.keep is None)
-            found.append((Bucket(rows.to(device), mask.to(device), not any(map(any, segments))), present.to(device)))
+            mask = mask.to(device)
+            if self.past is not None:
+                mask = torch.cat([self.past.seen(each).unsqueeze(1).expand(-1, mask.shape[1], -1), mask], 2)
+            causal = self.past is None and not any(map(any, segments))
+            found.append((Bucket(rows.to(device), mask, causal), present.to(device)))
         return found
 
     @cached_property
@@ -103,10 +137,11 @@ class Packed:
         return self._gatherings[heads]
 
 
-def pack(groups: Sequence[Group], device: torch.device) -> Packed:
+def pack(groups: Sequence[Group], device: torch.device, past: Past | None = None) -> Packed:
     """The groups as one flat row: prompt, first response, second response, ...; position ids restart after the prompt.
 
-    Where shapes are rounded (``kernels.rounded``), tokens in no group fill the row up.
+    Where shapes are rounded (``kernels.rounded``), tokens in no group fill the row up. Behind a ``past`` of the same prompts the row
+    has of each its last token alone.
     """
     ids: list[int] = []
     positions: list[int] = []
@@ -115,15 +150,16 @@ def pack(groups: Sequence[Group], device: torch.device) -> Packed:
     segments: list[list[int]] = []
     for group in groups:
         start, length = len(ids), len(group.prompt)
-        ids += group.prompt
-        positions += range(length)
-        segment = [0] * length
+        known = 0 if past is None else length - 1
+        ids += group.prompt[known:]
+        positions += range(known, length)
+        segment = [0] * (length - known)
         for number, response in enumerate(group.responses, 1):
             first = len(ids)
             ids += response
             positions += range(length, length + len(response))
             own += range(first, len(ids))
-            sources += [start + length - 1, *range(first, len(ids) - 1)][: len(response)]
+            sources += [start + length - known - 1, *range(first, len(ids) - 1)][: len(response)]
             segment += [number] * len(response)
         segments.append(segment)
     lengths = [len(r) for g in groups for r in g.responses]
@@ -137,6 +173,7 @@ def pack(groups: Sequence[Group], device: torch.device) -> Packed:
         torch.tensor(sources, dtype=torch.long).to(device),
         torch.tensor(own, dtype=torch.long).to(device),
         torch.tensor(lengths, dtype=torch.long).to(device),
+        past,
     )
 
 

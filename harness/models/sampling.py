@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.models import threads
 from harness.models.bodies import Body, read
 from harness.models.decoding import Decoding, decoding
+from harness.models.packing import Past
 from harness.types import Sample
 
 Prompt = tuple[int, ...]
@@ -46,8 +47,11 @@ def sample(
     temperature: float,
     generator: torch.Generator,
     fitting: Callable[[int], int],
+    past: Past | None = None,
 ) -> list[list[Sample]]:
     """Responses to every prompt, [prompt][sample]. ``fitting(longest)`` is how many prompts of so many tokens fit in memory at once.
+
+    ``past`` are these prompts where they were read before.
 
     Temperature 0 is greedy; the log-probs kept are those of the distribution sampled from (of the untempered one under greedy decoding).
     Raises FloatingPointError where the model's probabilities are no numbers.
@@ -55,12 +59,12 @@ def sample(
     uniform = torch.rand(len(prompts), samples, max_tokens, dtype=torch.float64, generator=generator)
 
     def speak(chunk: list[int]) -> list[list[Sample]]:
-        lengths, last, kept = read(speaker.body, [prompts[i] for i in chunk], speaker.device)
+        lengths, last, kept = past or read(speaker.body, [prompts[i] for i in chunk], speaker.device)
         cache = decoding(kept, lengths, samples, max_tokens)
         said = decode(speaker, last, cache, lengths, uniform[chunk].flatten(0, 1).to(speaker.device), temperature)
         return _samples(said, speaker.eos, samples)
 
-    places = chunks(prompts, fitting, threads.count(speaker.device))
+    places = [list(range(len(prompts)))] if past else chunks(prompts, fitting, threads.count(speaker.device))
     found: list[list[Sample]] = [[] for _ in prompts]
     for chunk, spoken in zip(places, threads.together(speak, places, speaker.device), strict=True):
         for place, rows in zip(chunk, spoken, strict=True):

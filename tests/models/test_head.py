@@ -42,7 +42,7 @@ def test_a_head_in_chunks_gives_the_same_log_probs_entropies_and_gradients(
     logps, entropies, wanted = trained(metered(layout, dtype=dtype, pad=pad))
     monkeypatch.setattr(head, "CHUNK", 300)
     cut = metered(layout, dtype=dtype, pad=pad)
-    assert cut._output.cut(len(logps))
+    assert cut.output.cut(len(logps))
     seen, spread, found = trained(cut)
     tolerance = 1e-10 if dtype == torch.float64 else 1e-6 * float(logps.abs().max())
     assert (seen - logps).abs().max() <= tolerance
@@ -71,7 +71,7 @@ def biased() -> Metered:
 
 
 def test_a_small_vocabulary_is_not_cut() -> None:
-    assert not metered()._output.cut(1000)
+    assert not metered().output.cut(1000)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
