@@ -49,8 +49,8 @@ class Tokens:
         return (*body[start:], self.eos) if finished else tuple(body[start:])
 
     def _without_eos(self, ids: Sequence[int]) -> list[int]:
-        ids = list(ids)
-        while ids and ids[-1] == self.eos:
+        ids, eos = list(ids), self.eos
+        while ids and ids[-1] == eos:
             ids.pop()
         return ids
 

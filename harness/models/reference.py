@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.data.tokenise import Tokens
+from harness.models import threads
 from harness.models.metered import Metered
 from harness.types import Group, Task, Update
 
@@ -26,8 +27,8 @@ def fit_reference(
     Demonstrations with several references share their prompt's forward. Nothing here is charged to any algorithm.
     """
     model.optimise(learning_rate=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, clip=1.0)
-    for step in range(steps):
-        groups = tokens.demonstrations(task.demonstrations(generator, batch))
+    batches = (tokens.demonstrations(task.demonstrations(generator, batch)) for _ in range(steps))
+    for step, groups in enumerate(threads.ahead(batches)):
         if not groups:
             continue
         loss = _accumulate(model, groups)

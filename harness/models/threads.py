@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 
@@ -26,6 +26,7 @@ class _Team(NamedTuple):
 
 _team: _Team | None = None
 _here = threading.local()
+_END: Any = object()
 
 
 @contextmanager
@@ -69,6 +70,21 @@ def together(function: Callable[[T], R], items: Sequence[T], device: torch.devic
         future.cancel()
     wait(futures)
     return [future.result() for future in futures]
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items in order; where several threads are used, each is made while the caller works on the one before.
+
+    A caller who stops early has had one made too many.
+    """
+    if _team is None or _team.number == 1:
+        yield from items
+        return
+    with ThreadPoolExecutor(1, initializer=_begin) as maker:
+        due = maker.submit(next, items, _END)
+        while (item := due.result()) is not _END:
+            due = maker.submit(next, items, _END)
+            yield cast(T, item)
 
 
 def _begin() -> None:

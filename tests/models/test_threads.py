@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -72,3 +73,41 @@ def test_the_first_error_is_raised_once_nothing_works_any_more() -> None:
         assert sorted(ended) == sorted(set(begun) - {1})
         assert len(begun) < 50
         assert threads.together(lambda item: item, range(3), CPU) == [0, 1, 2]  # the threads live on
+
+
+def test_the_next_item_is_made_while_the_caller_works_on_this_one() -> None:
+    """What the caller waits for is done by whoever makes the second item, which is asked for only after that."""
+    made: list[int] = []
+    second = threading.Event()
+
+    def items() -> Iterator[int]:
+        for item in range(4):
+            if item == 1:
+                second.set()
+            made.append(item)
+            yield item
+
+    with threads.using(2):
+        found = threads.ahead(items())
+        assert next(found) == 0 and second.wait(timeout=20)
+        assert [*found] == [1, 2, 3] and made == [0, 1, 2, 3]
+    made.clear()
+    assert next(threads.ahead(items())) == 0 and made == [0]  # one thread: nothing before it is asked for
+
+
+def test_whoever_stops_early_leaves_nobody_at_work_and_errors_come_where_they_belong() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        time.sleep(0.05)
+        raise ValueError("no second")
+
+    with threads.using(2):
+        before = threading.active_count()
+        stopped = threads.ahead(items())
+        next(stopped)
+        stopped.close()  # waits
+        assert threading.active_count() == before
+        found = threads.ahead(items())
+        assert next(found) == 0
+        with pytest.raises(ValueError, match="no second"):
+            next(found)
