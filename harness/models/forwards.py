@@ -41,8 +41,9 @@ def over(
     def one(piece: Sequence[Group]) -> tuple[Columns, list[Cost]]:
         packed = pack(piece, model.device, known)
         rows = [packed if known is None else pack(piece, other.device) for other in beside]
+        columns = read(packed, *rows)  # before the price: a row knows then which attention it took
         costs = [cost(other, row, other.shape) for other, row in zip(beside, rows, strict=True)]
-        return read(packed, *rows), [cost(model, packed, priced, piece), *costs]
+        return columns, [cost(model, packed, priced, piece), *costs]
 
     found = threads.together(one, [piece for piece in pieces if piece], model.device)
     for _, costs in found:

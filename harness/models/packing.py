@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from harness.models import kernels
+from harness.models import kernels, varlen
 from harness.models.attention import BUCKET_COST, SHAPE_COST, Bucket, Gathering, bucketed
 from harness.types import Group
 
@@ -71,9 +71,12 @@ class Packed:
     past: Past | None = None
     keep: list[tuple[Tensor, Tensor]] | None = field(default=None)
     _gatherings: dict[int, Gathering] = field(default_factory=dict)
+    _flash: bool = False
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention inside each group, (1, N, heads, d)."""
+        if self._by_sequence(query):
+            return self._sequences.attend(query, key, value, scaling)
         queries, keys, values = (self._spread(x) for x in (query, key, value))
         if self.keep is not None:
             self.keep.append((keys[0], values[0]))
@@ -92,10 +95,18 @@ class Packed:
         """The groups by similar length, each bucket one padded computation."""
         return [bucket for bucket, _ in self._laid_out]
 
+    def _by_sequence(self, query: Tensor) -> bool:
+        self._flash = self.keep is None and self.past is None and varlen.usable(query)
+        return self._flash
+
+    @cached_property
+    def _sequences(self) -> varlen.Sequences:
+        return varlen.sequences(self.segments, self.ids.device)
+
     @property
     def attended(self) -> int:
-        """Query-key products per head that the kernels really compute."""
-        return sum(bucket.products for bucket in self.buckets)
+        """Query-key products per head that the kernels really compute, once the row was run."""
+        return self._sequences.products if self._flash else sum(bucket.products for bucket in self.buckets)
 
     @cached_property
     def _members(self) -> list[list[int]]:
