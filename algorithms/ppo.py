@@ -36,7 +36,7 @@ from harness.types import Group, Sample, Setup, Update
 
 ALIASES = ("ppo_rlhf",)
 COUNTS = ("iterations", "samples_per_prompt", "epochs", "minibatches", "reward_batch")
-KL_GROUPS = 64  # groups of a rollout on which ``kl`` is measured: 256 samples by default
+KL_GROUPS = 32  # groups of a rollout on which ``kl`` is measured: 128 samples by default
 grid = {"kl_coef": (1.0, 0.2, 0.08)}  # KL 0.50, 1.61 and 2.44 on tuning prompts of seed 0
 search = {
     "learning_rate": (2.5e-4, 4e-3, "log", "a factor 4 around the default, at which the embedded model trains"),

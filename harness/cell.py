@@ -16,7 +16,7 @@ from harness.budget import Budget
 from harness.data.prompts import PromptStream, of_pairs
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, clock, forget_peak, judge_facts, model_facts, run_times, task_facts
-from harness.fits import reusing
+from harness.fits import once, reusing
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
 from harness.stages import Report, Shared
@@ -111,7 +111,8 @@ class _Run:
         return "finished", None
 
     def _inspect(self, reward: RewardModel) -> None:
-        self.inspected = inspect(reward, self.yard)
+        key = {"study": study_key(self.experiment), "seed": self.plan.cell.seed}
+        self.inspected = once(reward, key, lambda: inspect(reward, self.yard))
 
     def _log(self, update: Update) -> None:
         self.step += 1
@@ -125,7 +126,7 @@ class _Run:
         experiment, name = self.experiment, mark if named is None else named
         self.report("evaluation", self.ledger.share, None)
         prompts = experiment.evaluation_prompts if final else experiment.mark_prompts
-        probes = experiment.probe_prompts if final else min(experiment.mark_prompts, experiment.probe_prompts)
+        probes = experiment.probe_prompts if final else min(experiment.mark_prompts // 2, experiment.probe_prompts)
         found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes)
         self.writer.samples({**row, "mark": name} for row in found.rows)
         if self.keeper is not None and named is None and self.started:

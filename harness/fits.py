@@ -6,6 +6,7 @@ draws afterwards is the same either way; its seconds are those of the fit, whene
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ import torch
 
 from harness.models import storage
 from harness.stages import REWARD_VERSION, Shared
-from harness.store.cache import cache_root, key_of
+from harness.store.cache import cache_root, key_of, stage
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel
 from harness.types import Update
@@ -25,7 +26,7 @@ from harness.types import Update
 if TYPE_CHECKING:
     from harness.types import RewardFit
 
-PHASE, FACTS, STATE = "reward", "fit.json", "generator.safetensors"
+PHASE, FACTS, STATE, FOUND = "reward", "fit.json", "generator.safetensors", "found.json"
 BOOKS = ("canonical", "executed", "wall_seconds", "cpu_seconds")
 
 
@@ -91,6 +92,20 @@ def _again(folder: Path, shared: Shared, ledger: Ledger, generator: torch.Genera
     for module in (reward.model.model, reward.model.head):
         module.requires_grad_(True)  # as after a fit: a value function may start from a copy
     return reward
+
+
+def once(reward: RewardModel, key: Mapping[str, Any], look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``look`` finds of a reward model, kept for every run that has the very same one; ``key`` is what else decides it."""
+    assert reward.model.head is not None
+    digest = hashlib.sha256(f"{reward.pooling} {reward.offset!r}".encode())
+    for tensor in (*reward.model.model.state_dict().values(), *reward.model.head.state_dict().values()):
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    folder = stage("probes", {**key, "reward": digest.hexdigest()}, lambda path: _write(path, look()))
+    return json.loads((folder / FOUND).read_text())  # type: ignore[no-any-return]
+
+
+def _write(folder: Path, found: Mapping[str, Any]) -> None:
+    (folder / FOUND).write_text(json.dumps(found))
 
 
 def _books(ledger: Ledger) -> dict[str, float]:

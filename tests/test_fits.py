@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from algorithms.ppo import PPO
-from harness.fits import reusing
+from harness.fits import once, reusing
 from harness.models.tiny import SPECIAL, tiny_tokenizer
 from harness.training import reward
 from harness.types import Setup, Update
@@ -72,3 +72,21 @@ def test_a_budget_in_seconds_buys_its_own_fit() -> None:
     stages: Any = SimpleNamespace(pair_folder=Path("pairs"))
     fit: Any = iter(())
     assert reusing(stages, given.ledger, given.generator)({}, fit) is fit
+
+
+def test_what_was_seen_of_a_reward_model_is_kept_for_the_very_same_one(cache: Path) -> None:
+    from harness.training.reward import RewardModel
+
+    policy = setup(LIMIT).policy
+    model, looks = RewardModel(policy.fork(scalar_head=True), "sum"), []
+
+    def look() -> dict[str, Any]:
+        looks.append(1)
+        return {"accuracy": {"value": 0.5}}
+
+    for fitted, key, n in ((model, {}, 1), (model, {}, 1), (replace(model, offset=0.1), {}, 2), (model, {"seed": 1}, 3)):
+        assert once(fitted, key, look) == {"accuracy": {"value": 0.5}} and len(looks) == n
+    with torch.no_grad():
+        next(iter(model.model.parameters())).add_(1.0)
+    once(model, {}, look)
+    assert len(looks) == 4
