@@ -10,6 +10,7 @@ import torch
 from harness import registry
 from harness.models.loading import meter, prepare
 from harness.models.metered import Metered
+from harness.models.precision import store
 from harness.training.ledger import Ledger
 from harness.types import Group, Setup, TokenPair, Update
 from tests.bench import workloads
@@ -17,12 +18,12 @@ from tests.bench.speed import clock
 from tests.bench.workloads import Workload
 
 PLENTY = 1e18  # FLOPs: no benchmark comes near, so no batch is shrunk
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": "float32", "amp": "mixed", "bf16": "bfloat16"}  # as an experiment names them
 
 
 def policy(workload: Workload, precision: str) -> Metered:
     """The workload's model in this precision, metered; ``amp`` keeps float32 weights."""
-    model = workloads.plain_model(workload, dtype=PRECISIONS.get(precision, torch.float32))
+    model = store(workloads.plain_model(workload, dtype=torch.float32), PRECISIONS[precision], torch.device("cpu"))
     return meter(prepare(model), workloads.tokenizer(workload), Ledger(PLENTY))
 
 
@@ -40,16 +41,8 @@ def setup(model: Metered, pairs: Sequence[TokenPair], batch: int, **settings: An
 def updates(workload: Workload, pairs: Sequence[TokenPair], precision: str, algorithm: str = "dpo") -> Iterator[Update]:
     """The updates of a preference loss, metrics and all, for as long as they are asked for."""
     given = setup(policy(workload, precision), pairs, workload.batch, beta=0.1, learning_rate=1e-6)
-    steps = registry.load("algorithms", algorithm).algorithm.updates(given)
-    return autocast(steps) if precision == "amp" else steps
-
-
-def autocast(steps: Iterator[Update]) -> Iterator[Update]:
-    """The same updates under bfloat16 autocast."""
-    while True:
-        with torch.autocast("cpu", torch.bfloat16):
-            update = next(steps)
-        yield update
+    found: Iterator[Update] = registry.load("algorithms", algorithm).algorithm.updates(given)
+    return found
 
 
 def sample(model: Metered, prompts: Sequence[tuple[int, ...]], new_tokens: int, *, temperature: float = 1.0) -> list[tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from harness.models.precision import STORED
 from tests.bench import engine, peer, speed, workloads
 from tests.bench.workloads import Workload
 
@@ -18,7 +19,7 @@ class Contest:
         self.workload, self.tokenizer = workload, workloads.tokenizer(workload)
         self.prompts = [p.prompt for p in workloads.token_pairs(workloads.texts(workload, workload.prompts), self.tokenizer)]
         self.ours = engine.policy(workload, precision)
-        self.plain = workloads.plain_model(workload, dtype=engine.PRECISIONS[precision])
+        self.plain = workloads.plain_model(workload, dtype=STORED[engine.PRECISIONS[precision]])
 
     def same_tokens(self, decoding: peer.Decoding) -> bool:
         """Whether both say the same under greedy decoding."""
