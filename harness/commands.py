@@ -60,7 +60,29 @@ def judge(
         typer.echo(f"'harness report {results}' shows it.")
 
 
+def evaluate(
+    model: Annotated[Path, typer.Option(help="A transformers folder with safetensors weights and the reference's tokenizer.")],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="What to call it on pages.")],
+    task: Annotated[str, typer.Option(help="A task's name or file, such as tldr.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="The seed whose reference, opponents and judge it meets; the first.")] = None,
+    flops: Annotated[str, typer.Option(help="What its training cost, in FLOPs.")] = "unknown",
+    device_hours: Annotated[str, typer.Option(help="What its training cost, in device-hours.")] = "unknown",
+    device: Annotated[str, typer.Option(help="The device of those hours, as a page names it.")] = "",
+    results: Results = Path("results/runs"),
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries below speak.")] = False,
+) -> None:
+    """Measure a checkpoint trained elsewhere against a study's own reference, prompts and judge, and show it beside the others."""
+    from harness import elsewhere
+    from harness.report import page, tables
+
+    declared = elsewhere.Declared(elsewhere.amount(flops, "--flops"), elsewhere.amount(device_hours, "--device-hours"), device)
+    study = elsewhere.evaluate(model, name, task, results, seed=seed, declared=declared, verbose=verbose)
+    typer.echo(tables.summary(study))
+    typer.echo(f"Report: {page.write(study)}")
+
+
 def register(app: typer.Typer) -> None:
     """Put the commands on the command line."""
     app.command()(judge)
+    app.command()(evaluate)
     app.command(name="import")(import_)

@@ -63,7 +63,7 @@ def carry_out(
     experiment = _tuned(experiment, study, _trial_budget(spending), workers, verbose=verbose, force=force)
     todo = list(_jobs(experiment, study, spending, force))
     if todo:
-        _execute(experiment, todo, workers, verbose)
+        execute(experiment, todo, workers, verbose)
     if unkept := _unkept(experiment, study):
         print(unkept)
     return study
@@ -112,7 +112,7 @@ def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *,
         folders = [_folder(study, cell, mark) for cell, mark in zip(wanted, marks, strict=True)]
         left = {folder: cell for folder, cell in zip(folders, wanted, strict=True) if (force and folder not in done) or not settled(folder)}
         if left:
-            _execute(experiment, list(_trial_jobs(experiment, budget, left, prepared=bool(ran))), workers, verbose)
+            execute(experiment, list(_trial_jobs(experiment, budget, left, prepared=bool(ran))), workers, verbose)
             ran.update(left)
         for folder, cell in zip(folders, wanted, strict=True):
             if folder not in done:
@@ -135,7 +135,8 @@ def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell
         yield Job(f"trial-{cell.label}", _run_cell, (experiment, cell, budget, folder), () if prepared else (first,))
 
 
-def _execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
+def execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
+    """Run jobs in processes of this machine and show how far they are; an error in one is raised here."""
     with GridView(len(todo)) as view:
         threads, prepare = experiment.threads, partial(choose, experiment.kernels, shape(experiment.model, 1).width)
         run_jobs(todo, workers=workers, threads=threads, prepare=prepare, verbose=verbose, heard=view.update, done=view.finish)
@@ -152,6 +153,14 @@ def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], f
         yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
         before = (first, *(name for name, *_ in left))
         yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), before, threads=experiment.stage_threads)
+
+
+def reference_jobs(experiment: Experiment, study: Path, seed: int) -> Iterator[Job]:
+    """The shared stages of a seed, which come first, and the measurement of its reference where that is not settled."""
+    first = Job(f"reference-seed{seed}", _prepare, (experiment, seed), threads=experiment.stage_threads)
+    yield first
+    for name, function, arguments in _reference_job(experiment, study, seed, force=False):
+        yield Job(name, function, arguments, (first.name,))
 
 
 Call = tuple[str, Callable[..., str], tuple[object, ...]]

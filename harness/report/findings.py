@@ -19,7 +19,10 @@ KL_CAVEAT = (
     "when comparing different methods"
 )
 UNTUNED = "Untuned: knobs and learning rates are declared defaults, not found with equal effort; a tuned comparison may come out otherwise."
-FOREIGN = "Trained elsewhere: {}. Effort, data and compute are as declared, if at all; nothing here checked them."
+FOREIGN = (
+    "Trained elsewhere: {}. What it cost, on which data, and whether it trained on what judges it is as declared, if at all; nothing here "
+    "checked it."
+)
 KL_SOURCE = "Gao, Schulman and Hilton 2022, the authors' summary of arXiv 2210.10760"
 
 
