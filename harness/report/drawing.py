@@ -56,6 +56,9 @@ STYLE: Any = {  # its type in matplotlib's stubs is a list of every key
 }
 # Where in an SVG a coordinate of six decimals stands; a hundredth of a point is a page's finest, and half of its bytes are digits.
 DIGITS, LONG = re.compile(r' (?:d|x|y)="[^"]*\.[^"]*"'), re.compile(r"(\.\d\d)\d+")
+SPARE = re.compile(
+    r"<!--.*?-->|(?<=\n) +|(?<=<g) id=\"[\w-]*-[a-z0-9.]+_\d+\"", re.DOTALL
+)  # comments, indents, names that nothing refers to
 METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -155,7 +158,7 @@ def inline(svg: str, name: str, alternative: str, spots: Sequence[Spot] = ()) ->
     body = svg[svg.index("<svg") :]
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
     body = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", body, count=2)
-    body = DIGITS.sub(lambda path: LONG.sub(r"\1", path[0]), body)
+    body = DIGITS.sub(lambda path: LONG.sub(r"\1", path[0]), SPARE.sub("", body))
     role = "group" if spots else "img"
     return described(body, name, spots).replace("<svg", f'<svg role="{role}" aria-label="{escape(alternative)}"', 1)
 

@@ -6,7 +6,6 @@ escapes such as ``\x1b`` and ``\u202e``. HTML's own characters are jinja2's busi
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,19 +49,14 @@ def templates() -> Environment:
     """The report's templates, in which everything is escaped, nothing may be undefined, and ``visible`` is a filter."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from harness.report.typeset import cell, headline, numeric, opening
+
     loader = PackageLoader("harness.report", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(visible=visible, opening=opening)
+    environment.filters |= {each.__name__: each for each in (visible, cell, headline, numeric, opening)}
     return environment
 
 
 def source(name: str) -> str:
     """The text of a file among the templates that is no template itself: the page's script."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
-
-
-def opening(text: str, sentences: int = 1) -> tuple[str, str]:
-    """The first sentences of a text, and the rest of it."""
-    ends = [found.end() for found in re.finditer(r"\.(?= [A-Z])", text)]
-    end = ends[sentences - 1] if len(ends) >= sentences else len(text)
-    return text[:end], text[end:].lstrip()

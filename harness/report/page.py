@@ -21,6 +21,7 @@ from harness.report import (
     section_curves,
     section_frontier,
     section_judges,
+    section_losses,
     section_matched,
     section_overoptimisation,
     section_rejudged,
@@ -56,7 +57,7 @@ SECTIONS: tuple[Make, ...] = (
     section_judges.section,
     section_rejudged.section,
 )
-TRAINING: tuple[Make, ...] = (section_reward_model.section,)  # those after Training
+TRAINING: tuple[Make, ...] = (section_losses.section, section_reward_model.section)  # those after Training
 FIRST = (("frontier", "Win rate and gold reward against KL"), ("results", "Results"))
 LAST = (("alarms", "Alarms and lost cells"), ("methods", "What the numbers mean"), ("provenance", "Provenance"))
 ALONE = ("frontier-linear",)  # figures that are the page's alone: no PDF, no PNG
