@@ -207,8 +207,8 @@ def test_a_broken_study_does_not_keep_the_others_from_their_report(
 def test_the_checks_read_every_sample_once(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is checked at loading is what the page shows: a file is not decompressed a second time."""
     read: list[Path] = []
-    original = records._rows
-    monkeypatch.setattr(records, "_rows", lambda path, content: (read.append(path), original(path, content))[1])
+    original = records.rows
+    monkeypatch.setattr(records, "rows", lambda path, content: (read.append(path), original(path, content))[1])
     for point in points(load(study)):
         assert point.rows
     samples = [path for path in read if path.name == records.SAMPLES]

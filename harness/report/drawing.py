@@ -7,7 +7,7 @@ import io
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -56,9 +56,8 @@ STYLE: Any = {  # its type in matplotlib's stubs is a list of every key
 }
 # Where in an SVG a coordinate of six decimals stands; a hundredth of a point is a page's finest, and half of its bytes are digits.
 DIGITS, LONG = re.compile(r' (?:d|x|y)="[^"]*\.[^"]*"'), re.compile(r"(\.\d\d)\d+")
-SPARE = re.compile(
-    r"<!--.*?-->|(?<=\n) +|(?<=<g) id=\"[\w-]*-[a-z0-9.]+_\d+\"", re.DOTALL
-)  # comments, indents, names that nothing refers to
+# comments, indents, and names that nothing refers to
+SPARE = re.compile(r"<!--.*?-->|(?<=\n) +|(?<=<g) id=\"[\w-]*-[a-z0-9.]+_\d+\"", re.DOTALL)
 METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -100,35 +99,41 @@ def save(drawing: Drawing, folder: Path) -> str:
     return start(drawing, folder)()
 
 
-def start(drawing: Drawing, folder: Path, kinds: Collection[str] = tuple(METADATA)) -> Callable[[], str]:
-    """Begin to ``save`` in a process of its own, where one may be forked; what comes back waits for it and gives the SVG's text.
+def start(drawing: Drawing, folder: Path) -> Callable[[], str]:
+    """Begin to ``save`` a figure beside everything else; what comes back waits for it and gives the SVG's text."""
+    write_bytes(folder / f"{drawing.name}.csv", table(drawing.rows).encode())
+    return beside(lambda: write(drawing, folder), folder / f"{drawing.name}.svg")
+
+
+def beside(work: Callable[[], None], result: Path) -> Callable[[], str]:
+    """Begin work that writes a file in a process of its own, where one may be forked; what comes back waits and gives the file's text.
 
     Drawing is half of a report's time and needs nothing of what is computed meanwhile.
     """
-    write_bytes(folder / f"{drawing.name}.csv", table(drawing.rows).encode())
     alone = not hasattr(os, "fork") or threading.active_count() > 1 or (os.cpu_count() or 1) < 2
     child = None if alone else os.fork()
     if child == 0:
-        _write_and_leave(drawing, folder, kinds)
+        _work_and_leave(work)
 
     def text() -> str:
         if child is None or os.waitpid(child, 0)[1]:
-            _write(drawing, folder, kinds)
-        return (folder / f"{drawing.name}.svg").read_text(encoding="utf-8")
+            work()
+        return result.read_text(encoding="utf-8")
 
     return text
 
 
-def _write(drawing: Drawing, folder: Path, kinds: Collection[str]) -> None:
+def write(drawing: Drawing, folder: Path, kinds: Iterable[str] = tuple(METADATA)) -> None:
+    """Write the figure in these formats, each as NAME.FORMAT."""
     for kind in kinds:
         write_bytes(folder / f"{drawing.name}.{kind}", rendered(drawing.figure, kind))
 
 
-def _write_and_leave(drawing: Drawing, folder: Path, kinds: Collection[str]) -> NoReturn:
-    """Write the files and end this process at once, whatever happens: nothing of the parent's may run twice."""
+def _work_and_leave(work: Callable[[], None]) -> NoReturn:
+    """Do it and end this process at once, whatever happens: nothing of the parent's may run twice."""
     status = 1
     try:
-        _write(drawing, folder, kinds)
+        work()
         status = 0
     finally:
         os._exit(status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report import drawing
+from harness.report import drawing, layout
 from harness.report.drawing import Drawing
 from harness.report.figure_training import BINS, SHADES, binned
 from harness.report.losses import LOGGED, LOSSES, minimised, of_policy
@@ -16,7 +16,7 @@ from harness.store.records import Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS, PANEL = 3, 1.75  # panels in a row, and the height of one in inches with its title and key
+COLUMNS, PANEL = 3, 1.75  # panels in a row of a wide sheet, and the height of one in inches with its title and key
 
 
 def draw(points: Sequence[Point], looks: Mapping[str, Look]) -> Drawing | None:
@@ -25,15 +25,17 @@ def draw(points: Sequence[Point], looks: Mapping[str, Look]) -> Drawing | None:
     groups = by_algorithm([point for point, found in rows.items() if minimised(found)])
     if not groups:
         return None
-    lines = -(-len(groups) // COLUMNS)
+    columns = 2 if layout.stacked() else COLUMNS
+    lines = -(-len(groups) // columns)
     height = PANEL * lines + 0.35
-    figure = drawing.new(drawing.TWO_COLUMNS, height)
-    panels = figure.subplots(lines, COLUMNS, squeeze=False).flat
-    figure.subplots_adjust(left=0.075, right=0.985, top=1 - 0.4 / height, bottom=0.42 / height, wspace=0.22, hspace=0.72)
+    figure = drawing.new(layout.width(), height)
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    left, right = 0.45 / layout.width(), 1 - 0.14 / layout.width()
+    figure.subplots_adjust(left=left, right=right, top=1 - 0.45 / height, bottom=0.42 / height, wspace=0.22 * 3 / columns, hspace=0.72)
     table: list[dict[str, Any]] = []
     for number, (name, group) in enumerate(groups.items()):
         table += _panel(panels[number], name, group, rows, looks[name])
-        if number + COLUMNS >= len(groups):
+        if number + columns >= len(groups):
             panels[number].set_xlabel("share of the budget")
     for axes in panels[len(groups) :]:
         axes.set_visible(False)

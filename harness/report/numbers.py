@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ __all__ = ["Table", "by_mark", "charged", "interval_of", "limit_of", "metrics", 
 
 # What a metric can be, by how its name begins: shares and masses, divergences, lengths.
 SHARE = (0.0, 1.0)
+NUMBERS = {int, float, bool}  # what JSON has
 NAMES_OF_SHARES = (
     "win_",
     "tie_",
@@ -78,11 +80,12 @@ def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: 
     heldout = "heldout" if key == "preference_accuracy" else "evaluation"
     chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else heldout), ())
     values = _numbers(chosen, key)
-    if not chosen or any(not isinstance(value, int | float) or not math.isfinite(value) for value in values):
+    if not values or not set(map(type, values)) <= NUMBERS or not np.isfinite(table := np.asarray(values, dtype=np.float64)).all():
         return {}
     prompts = [int(row["prompt_id"]) for row in chosen]
-    means = prompt_means(np.asarray(values, dtype=np.float64), np.asarray(prompts))
-    return dict(zip(sorted(set(prompts)), means.tolist(), strict=True))
+    if all(map(operator.lt, prompts, prompts[1:])):  # one sample each, in order, as they are recorded: nothing to average
+        return dict(zip(prompts, table.tolist(), strict=True))
+    return dict(zip(sorted(set(prompts)), prompt_means(table, np.asarray(prompts)).tolist(), strict=True))
 
 
 def limit_of(record: Mapping[str, Any]) -> float:

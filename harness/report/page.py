@@ -60,10 +60,8 @@ SECTIONS: tuple[Make, ...] = (
 TRAINING: tuple[Make, ...] = (section_losses.section, section_reward_model.section)  # those after Training
 FIRST = (("frontier", "Win rate and gold reward against KL"), ("results", "Results"))
 LAST = (("alarms", "Alarms and lost cells"), ("methods", "What the numbers mean"), ("provenance", "Provenance"))
-ALONE = ("frontier-linear",)  # figures that are the page's alone: no PDF, no PNG
 
 LEFT_OUT = {
-    "frontier-linear": "",
     "frontier": "Figure 1 is left out: no finished cell has a KL together with a win rate or a gold reward.",
     "logps": "The log-prob curves are left out: no run logged chosen and rejected log-probs.",
     "proxy": "Proxy against gold is left out: no run logged both a proxy and a gold reward.",
@@ -82,6 +80,7 @@ def write(study: Path | Loaded, **overrides: Any) -> Path:
     found = points(loaded)
     with drawing.style():
         figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in drawings(loaded, found, _looks(found))]
+        figures += _linear(loaded, found, figures[0], folder)
         rooms = list(_rooms(SECTIONS, loaded, found, folder)), list(_rooms(TRAINING, loaded, found, folder))
         for each in [*figures, *(each for group in rooms for room in group for each in room["figures"])]:
             each["svg"] = each["svg"]() if each["svg"] else ""
@@ -114,11 +113,28 @@ def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[st
         drawing.remove(name, folder / "figures")
         return {"name": name, "reason": LEFT_OUT[name], "svg": None, "rows": (), "live": False}
     drawing.watermark(drawn.figure, mark)
-    kinds = ("svg",) if name in ALONE else tuple(drawing.METADATA)
-    saved, alternative = drawing.start(drawn, folder / "figures", kinds), visible(drawn.alternative)
+    saved, alternative = drawing.start(drawn, folder / "figures"), visible(drawn.alternative)
     text = {"title": drawn.title, "caption": drawn.caption, "name": name, "reason": ""}
-    made = {"svg": lambda: drawing.inline(saved(), name, alternative, drawn.spots), "rows": drawn.rows, "live": bool(drawn.spots)}
+    said = alternative, drawn.spots
+    made = {"svg": lambda: drawing.inline(saved(), name, *said), "rows": drawn.rows, "live": bool(drawn.spots), "said": said}
     return {key: visible(each) for key, each in text.items()} | made
+
+
+def _linear(study: Loaded, found: Sequence[Point], first: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """The first figure with a linear KL axis, for the page alone, drawn beside everything else; none without the first."""
+    shown, name = _looks(found), "frontier-linear"
+    if first["reason"]:
+        drawing.remove(name, folder / "figures")
+        return []
+
+    def draw() -> Drawing:
+        made = figure_frontier.draw(found, study.references, shown, study.frontiers, linear=True)
+        assert made is not None  # the first one was drawn from the same points
+        drawing.watermark(made.figure, findings.watermark(study))
+        return made
+
+    saved = drawing.beside(lambda: drawing.write(draw(), folder / "figures", ("svg",)), folder / "figures" / f"{name}.svg")
+    return [{**first, "name": name, "svg": lambda: drawing.inline(saved(), name, *first["said"])}]
 
 
 def render(study: Loaded, found: list[Point], figures: Sequence[dict[str, Any]], rooms: Rooms = ((), ())) -> str:
@@ -135,7 +151,6 @@ def drawings(study: Loaded, found: Sequence[Point], shown: Mapping[str, Look]) -
     """The figures of no section by name, drawn one at a time; None where there is nothing to draw."""
     rows = figure_training.training_rows(found)
     yield "frontier", figure_frontier.draw(found, study.references, shown, study.frontiers)
-    yield "frontier-linear", figure_frontier.draw(found, study.references, shown, study.frontiers, linear=True)
     yield "logps", figure_training.draw_logps(rows, shown)
     yield "proxy", figure_training.draw_proxy(rows, shown)
 

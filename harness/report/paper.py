@@ -68,7 +68,7 @@ def shared_looks(parts: Sequence[Part]) -> Mapping[str, Look]:
 def drawings(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:
     """Every figure that the page has of a study, drawn on the sheet whose style is set, one at a time."""
     found = points(study)
-    yield from (drawn for name, drawn in page.drawings(study, found, shown) if drawn is not None and name not in page.ALONE)
+    yield from (drawn for _, drawn in page.drawings(study, found, shown) if drawn is not None)
     for make in (*page.SECTIONS, *page.TRAINING):
         section = make(study, found, shown)
         yield from section.figures if section else ()

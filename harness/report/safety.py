@@ -177,6 +177,9 @@ def _paired(after: Sequence[Slices], before: Sequence[Slices], metric: Metric) -
 
 def _column(rows: Sequence[Row], metric: Metric) -> dict[int, float]:
     """Means by prompt over its samples; a prompt of which a sample has no value is absent, for what is missing may be what is worst."""
+    prompts = [int(row["prompt_id"]) for row in rows]
+    if len(set(prompts)) == len(prompts):
+        return {prompt: found for prompt, row in zip(prompts, rows, strict=True) if (found := metric.value(row)) is not None}
     values: dict[int, list[float | None]] = {}
     for row in rows:
         values.setdefault(int(row["prompt_id"]), []).append(metric.value(row))

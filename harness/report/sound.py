@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from harness.errors import HarnessError
 from harness.measure import lineage
 from harness.store.records import STATUSES, Cell, Row
@@ -86,7 +88,8 @@ def imported(record: Row) -> bool:
 
 def _rows(rows: Sequence[Row], *, texts: bool = True) -> str:
     """What no sample row may be: without its prompt, an outcome outside 0 to 1, or there twice; without ``texts``, wherever they are."""
-    outcomes = sorted(name for name in {name for row in rows for name in row} if _is_outcome(name))  # few of many: looked up once
+    outcomes = sorted(name for name in set().union(*rows) if _is_outcome(name))  # few of many: looked up once
+    suspects = [name for name in outcomes if _suspect([row.get(name) for row in rows])]  # nearly always none
     for row in rows:
         if not isinstance(row.get("prompt_id"), int) or not isinstance(row.get("mark", 1.0), int | float):
             return f"a sample row without its prompt: {sorted(row)[:4]}"
@@ -96,7 +99,7 @@ def _rows(rows: Sequence[Row], *, texts: bool = True) -> str:
             and not all(isinstance(row.get(key), str) for key in ("prompt", "response"))
         ):
             return f"the sample of prompt {row['prompt_id']} has no text"
-        wrong = next((name for name in outcomes if _outside(name, row.get(name))), None)
+        wrong = next((name for name in suspects if _outside(name, row.get(name))), None)
         if wrong:
             return f"{wrong} of prompt {row['prompt_id']} is {row[wrong]:g}; an outcome lies between 0 and 1"
     try:
@@ -104,6 +107,13 @@ def _rows(rows: Sequence[Row], *, texts: bool = True) -> str:
     except TypeError:
         return f"a sample row whose {', '.join(WHERE[:-1])} or {WHERE[-1]} is a list or a table"
     return f"duplicated sample rows: {twice}" if twice else ""
+
+
+def _suspect(values: Sequence[Any]) -> bool:
+    """Whether some value of an outcome may lie outside 0 to 1; what is not a number is only missing."""
+    known = [value for value in values if isinstance(value, int | float)]
+    table = np.asarray(known, dtype=np.float64)
+    return bool(((table < 0) | (table > 1)).any())
 
 
 def _twice(keys: Iterable[tuple[Any, ...]]) -> str:

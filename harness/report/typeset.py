@@ -27,9 +27,11 @@ def cell(text: object) -> Markup:
     return Markup('<code class="hash">{}</code>' if HASH.fullmatch(shown) else "{}").format(shown)
 
 
-def numeric(rows: Sequence[Sequence[object]], first: int) -> list[bool]:
-    """Which columns are set as numbers: those from ``first`` on in which most cells that say anything begin with one or give a reason."""
-    columns = [[str(text) for text in each if text] for each in zip_longest(*rows, fillvalue="")]
+def numeric(rows: Sequence[Sequence[object]], first: int, width: int) -> list[bool]:
+    """Which of ``width`` columns are set as numbers: those from ``first`` on in which most cells that say anything begin with one or give a
+    reason.
+    """
+    columns = [[str(text) for text in each if text] for each in zip_longest([""] * width, *rows, fillvalue="")]
     counts = [sum(bool(re.match(r"[-+]?\d|\(", text)) for text in each) for each in columns]
     return [at >= first and 2 * count > len(each) for at, (count, each) in enumerate(zip(counts, columns, strict=True))]
 

@@ -23,8 +23,9 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.store import pooling
 from harness.store.files import compressed, line, opened_alone, plain, sync_folder, write_bytes, write_json
+from harness.store.lines import Row, rows
 
-__all__ = ["Cell", "CellWriter", "Reference", "Study", "compressed", "line", "plain", "read", "studies", "write_bytes", "write_json"]
+__all__ = ["Cell", "CellWriter", "Reference", "Row", "Study", "compressed", "line", "plain", "read", "studies", "write_bytes", "write_json"]
 
 SCHEMA = 1
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
@@ -32,8 +33,6 @@ TIMES, LOG, EXPERIMENT, POLICY = "times.json", "log.txt", "experiment.json", "po
 FRONTIERS, TEMPERATURES, TEMPERATURE_ROWS = "frontiers", "temperatures.json", "temperatures.jsonl.gz"
 KINDS = ("cell", "reference", "trial", "frontier")
 STATUSES = ("finished", "diverged", "failed")
-
-Row = dict[str, Any]
 
 
 class CellWriter:
@@ -118,7 +117,7 @@ class Cell:
     def metrics(self) -> list[Row]:
         """The rows of metrics.jsonl; a last line without a newline was torn by a killed process and is dropped."""
         path = self.folder / METRICS
-        return _rows(path, path.read_bytes()) if path.exists() else []
+        return rows(path, path.read_bytes()) if path.exists() else []
 
     def samples(self) -> list[Row]:
         """The rows of samples.jsonl.gz in the order in which they were written, read once; HarnessError where they cannot be."""
@@ -128,7 +127,7 @@ class Cell:
     def _samples(self) -> list[Row]:
         path = self.folder / SAMPLES
         try:
-            return _rows(path, gzip.decompress(path.read_bytes())) if path.exists() else []
+            return rows(path, gzip.decompress(path.read_bytes())) if path.exists() else []
         except (OSError, EOFError, zlib.error) as error:
             raise HarnessError(f"{path.parent.name}/{path.name} is not a whole gzip file: {error}") from error
 
@@ -230,17 +229,3 @@ def _mapping(path: Path) -> Row:
     if not isinstance(value, dict):
         raise HarnessError(f"{path.parent.name}/{path.name} holds a {type(value).__name__}, not a mapping.")
     return value
-
-
-def _rows(path: Path, content: bytes) -> list[Row]:
-    """One row per line; what follows the last newline is empty or torn."""
-    rows: list[Row] = []
-    for number, text in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            row = json.loads(text)
-        except ValueError as error:  # of which malformed JSON and malformed UTF-8 both are
-            raise HarnessError(f"{path.parent.name}/{path.name}, line {number} is not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise HarnessError(f"{path.parent.name}/{path.name}, line {number} holds a {type(row).__name__}, not a mapping.")
-        rows.append(row)
-    return rows

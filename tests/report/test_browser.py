@@ -157,7 +157,9 @@ def test_choosing_algorithms_hides_series_rows_and_samples_and_says_so(browser: 
 
 def test_the_kl_axis_can_be_linear(browser: Browser, written: Path) -> None:
     browser.open(written.as_uri(), 1280)
-    shown = "[...document.querySelectorAll('[data-scale]')].filter(plot => plot.offsetParent !== null).map(plot => plot.dataset.scale)"
+    shown = (
+        "[...document.querySelectorAll('.scroll[data-scale]')].filter(plot => plot.offsetParent !== null).map(plot => plot.dataset.scale)"
+    )
     assert browser.ask(shown) == ["log"]
     browser.point("[name=scale][value=linear]", click=True)
     assert browser.ask(shown) == ["linear"]

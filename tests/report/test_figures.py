@@ -35,9 +35,12 @@ def drawings(study: Path) -> Iterator[Drawing]:
     """Every figure of a study in the report's style."""
     loaded = load(study)
     with drawing.style():
-        for _, drawn in page.drawings(loaded, points(loaded), page._looks(points(loaded))):
+        shown = page._looks(points(loaded))
+        for _, drawn in page.drawings(loaded, points(loaded), shown):
             if drawn is not None:
                 yield drawn
+        if (linear := figure_frontier.draw(points(loaded), loaded.references, shown, loaded.frontiers, linear=True)) is not None:
+            yield linear
         for make in (*page.SECTIONS, *page.TRAINING):
             section = make(loaded, points(loaded), looks([(point.algorithm, point.control) for point in points(loaded)]))
             yield from section.figures if section else ()

@@ -32,9 +32,10 @@ def test_cells(text: object, expected: str) -> None:
 
 def test_columns_of_numbers() -> None:
     rows = [["dpo", "1", "0.5 [0, 1]", "differs", "(none)"], ["7", "", "not ranked", "2 seeds are few", "3"], ["x", "2", "-1.0", "no", ""]]
-    assert numeric(rows, 1) == [False, True, True, False, True]
-    assert numeric(rows, 4) == [False, False, False, False, True]
-    assert numeric([], 1) == []
+    assert numeric(rows, 1, 5) == [False, True, True, False, True]
+    assert numeric(rows, 4, 5) == [False, False, False, False, True]
+    assert numeric([], 1, 3) == [False] * 3
+    assert numeric([["a"], ["b", "1"]], 0, 3) == [False, True, False]
 
 
 @pytest.mark.parametrize(
