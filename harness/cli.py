@@ -169,12 +169,18 @@ def _words(text: str | None) -> list[str] | None:
 def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, Any]) -> list[str]:
     """Run one study, print its table and the path of its report; the names of its failed cells come back."""
     import harness.compare as engine
-    from harness.report import tables
+    from harness.report import made
 
-    study = engine.run(resolved, results, task=world, **options)
-    typer.echo(tables.summary(study))
-    typer.echo(f"Report: {study.folder / 'report' / 'index.html'}")
-    return engine.failures(study.folder)
+    folder = engine.carry_out(resolved, results, task=world, **options)
+    if (said := made.summary(folder)) is None:
+        from harness.report import page, points, tables
+
+        study = points.load(folder)
+        page.write(study)
+        made.remember(folder, said := tables.summary(study))
+    typer.echo(said)
+    typer.echo(f"Report: {folder / 'report' / 'index.html'}")
+    return engine.failures(folder)
 
 
 def _writable(results: Path) -> None:
