@@ -189,10 +189,9 @@ def _visit(model: Path, name: str, study: Path, experiment: Experiment, world: T
 
 
 def _write_experiment(study: Path, experiment: Experiment, visit: Visit, world: Task) -> None:
-    """A new study, which nothing but the checkpoint is in."""
+    """A new study, which nothing but the checkpoint is in: what is planned in it is for the comparison to say that comes later."""
     alone = experiment.model_copy(update={"algorithms": (visit.cell.algorithm,), "seeds": (visit.cell.seed,), "baseline": None})
-    plan = {"algorithms": [visit.cell.algorithm.name], "seeds": [visit.cell.seed]}
-    facts = {"fingerprint": fingerprint(alone), "study": study_key(alone), "notes": list(world.notes), "plan": plan}
+    facts = {"fingerprint": fingerprint(alone), "study": study_key(alone), "notes": list(world.notes)}
     amounts = {"budgets": [visit.budget._asdict()], "budget_flops": visit.budget.flops}
     records.write_json(study / records.EXPERIMENT, {**alone.model_dump(mode="json"), **facts, **amounts})
 

@@ -78,19 +78,24 @@ def judge_again(results: Path, word: str, *, limit: int | None = None, dry_run: 
 
     ``limit`` takes the first prompts of each run only. Raises HarnessError in one line; what was answered until then is kept.
     """
-    for folder in found_studies(results):
-        study = records.read(folder)
+    held = {folder: records.read(folder) for folder in found_studies(results)}
+    known = {folder: study for folder, study in held.items() if any(comparisons(cell) for cell in stored(study))}
+    if not known:
+        raise HarnessError(f"{results}: no record holds responses with single SFT samples that they met: nothing to judge again.")
+    for folder in held.keys() - known.keys():
+        say(f"{folder.name}: left out, for it holds no responses with single SFT samples that they met.")
+    for folder, study in known.items():
         judge = judge_of(word, study, connected=not dry_run)
         todo = [(cell, rows) for cell in stored(study) if (rows := comparisons(cell, judge)[:limit])]
-        if not todo:
-            raise HarnessError(f"{folder.name}: no record holds responses with single SFT samples that they met: nothing to judge again.")
-        if dry_run:
-            say(_price(folder, judge, todo))
-        else:
-            with ExitStack() as stack:
-                asked = judge if isinstance(judge, ScoreRule) else replace(judge, answers=stack.enter_context(Answers(folder, slug(judge))))
-                done = sum(_judge(cell, asked, rows) for cell, rows in todo)
-            say(f"{folder.name}: {judge.name} judged {done} of {len(todo)} records now, {len(todo) - done} before.")
+        say(_price(folder, judge, todo) if dry_run else _study(folder, judge, todo))
+
+
+def _study(folder: Path, judge: Judge, todo: Sequence[tuple[Cell, Sequence[Comparison]]]) -> str:
+    """Judge what is left of a study, with its own store of answers where the judge is asked over a network; one line on it."""
+    with ExitStack() as stack:
+        asked = judge if isinstance(judge, ScoreRule) else replace(judge, answers=stack.enter_context(Answers(folder, slug(judge))))
+        done = sum(_judge(cell, asked, rows) for cell, rows in todo)
+    return f"{folder.name}: {judge.name} judged {done} of {len(todo)} records now, {len(todo) - done} before."
 
 
 def _judge(cell: Cell, judge: Judge, rows: Sequence[Comparison]) -> bool:
@@ -183,7 +188,7 @@ def judge_of(word: str, study: Study, *, connected: bool = True) -> Judge:
     return ScoreRule(task, names[registry.canonical(word)])
 
 
-def comparisons(cell: Cell, judge: Judge) -> list[Comparison]:
+def comparisons(cell: Cell, judge: Judge | None = None) -> list[Comparison]:
     """A run's responses at its last mark, each with the SFT sample stored beside it; none from before single outcomes were kept."""
     cap = judge.task.max_response_tokens if isinstance(judge, ScoreRule) else math.inf
     whole = [row for row in final(cell, "evaluation") if row.get("wins_each") and row.get("sft_response") is not None and "response" in row]

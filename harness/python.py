@@ -99,14 +99,29 @@ def compare(
     return _results([study.folder for study in studies])
 
 
-def report(results: str | Path = RESULTS, *, safety_margin: float | None = None) -> list[Path]:
-    """Rebuild the report of every study at or below a folder from its records alone; the paths of the pages come back."""
-    from harness.report import page, robustness
+def report(
+    *results: str | Path,
+    format: str = "html",
+    style: str = "neurips",
+    columns: int = 1,
+    out: str | Path | None = None,
+    safety_margin: float | None = None,
+) -> list[str]:
+    """Rebuild reports from records alone as ``harness report`` does; the lines that it prints come back, such as ``Report: PATH``.
 
+    ``results`` are studies or folders of studies, ``results/runs`` where none is named. Raises HarnessError where one of them has no
+    report; the others have theirs all the same.
+    """
+    from harness import reporting
+
+    wanted = reporting.wanted(format, style, columns)
     overrides = {} if safety_margin is None else {"safety_margin": safety_margin}
-    pages = [page.write(study, **overrides) for study in _studies(results)]
-    robustness.write(Path(results))
-    return pages
+    roots = [Path(each) for each in results or (RESULTS,)]
+    told = list(reporting.write(roots, wanted, Path(out) if out else None, overrides))
+    for each in told:
+        if isinstance(each, HarnessError):
+            raise each
+    return [str(each) for each in told]
 
 
 def load(results: str | Path = RESULTS) -> Results:

@@ -187,7 +187,8 @@ def test_a_new_study_names_the_checkpoint_alone(tmp_path: Path) -> None:
     visit = elsewhere._visit(tmp_path, "first", tmp_path / "s", small, world(), None, Declared())
     elsewhere._write_experiment(tmp_path / "s", small, visit, world())
     written = _written(tmp_path / "s")
-    assert written["plan"] == {"algorithms": ["first"], "seeds": [0]}
+    assert "plan" not in written  # or all that a later comparison runs would be exploratory
+    assert [each["name"] for each in written["algorithms"]] == ["first"]
     assert written["study"] == study_key(small)
     assert math.isfinite(written["budgets"][0]["limit"])
     assert registry.find("tasks", written["task"]).name == "tldr"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness import cli, detecting, judging, registry
+from harness import cli, detecting, imported, judging, registry
 from harness.errors import HarnessError
 from harness.store import judgements, records
 from harness.store.records import CellWriter, write_json
@@ -115,7 +115,10 @@ def test_a_price_asks_nobody_and_counts_what_is_left(tmp_path: Path) -> None:
 
 def test_a_judge_of_the_task_scores_texts_as_it_did(tmp_path: Path) -> None:
     study = made(tmp_path / "s")
-    judging.judge_again(study, "gold-b")
+    said: list[str] = []
+    judging.judge_again(study, "gold-b", say=said.append)
+    judging.judge_again(study, "gold-b", say=said.append)
+    assert [each.partition("judged ")[2] for each in said] == ["3 of 3 records now, 0 before.", "0 of 3 records now, 3 before."]
     (judgement,) = found(study)["run0-seed0-00000000"].values()
     task = judging.task_of(records.read(study))
     cell = judging.stored(records.read(study))[1]
@@ -143,6 +146,7 @@ def test_samples_that_changed_have_no_judgement(tmp_path: Path) -> None:
 def test_two_processes_do_not_ask_the_same(tmp_path: Path) -> None:
     with judgements.Answers(tmp_path, "m-1") as answers:
         answers["q"] = 1.0
+        assert judgements.answered(tmp_path, "m-1") == {"q": 1.0}  # on disk at once: what is asked costs money
         with pytest.raises(HarnessError, match="in another process"):
             judgements.Answers(tmp_path, "m-1")
     assert judgements.answered(tmp_path, "m-1") == {"q": 1.0}
@@ -188,3 +192,14 @@ def test_another_version_of_the_task_is_not_the_same_judge(tmp_path: Path) -> No
     write_json(study / "experiment.json", {"task": "tldr", "study": "s", "task_version": "0-old"})
     with pytest.raises(HarnessError, match=r"made with version 0-old of task tldr, and version .* is installed"):
         judging.judge_again(study, "gold")
+
+
+def test_a_study_without_stored_opponents_does_not_stop_the_others(tmp_path: Path) -> None:
+    made(tmp_path / "a", runs=1)
+    (tmp_path / "o.csv").write_text("algorithm,seed,prompt,outcome\nx,0,p,1\nx,0,q,0\n")
+    imported.study(tmp_path / "o.csv", tmp_path)
+    said: list[str] = []
+    with serving() as (url, _):
+        judging.judge_again(tmp_path, url, say=said.append)
+    assert "left out, for it holds no responses" in said[0]
+    assert "judged 2 of 2 records now" in said[1]
