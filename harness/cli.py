@@ -131,6 +131,7 @@ def control(
 
 
 app.command()(cli_report.report)
+app.command()(cli_report.bundle)
 
 
 @app.command(name="list")

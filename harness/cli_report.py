@@ -42,6 +42,21 @@ def report(
         raise typer.Exit(1)
 
 
+def bundle(
+    results: Annotated[Path, typer.Argument(help="A study, or a folder of studies.")] = RESULTS,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Without hosts, users, paths or remotes; refuses where one is left.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The archive, .zip or .tar.gz; NAME-anonymous.zip here.")] = None,
+    hide: Annotated[str, typer.Option(help="More words that may not be in it, such as a lab's name: acme,j-doe.")] = "",
+) -> None:
+    """Pack records and figures into one archive, without logs and policies: for a reviewer."""
+    from harness import bundle as packing
+
+    words = [word.strip() for word in hide.split(",") if word.strip()]
+    typer.echo(f"Bundle: {packing.write(results, out, anonymous=anonymous, hide=words)}")
+
+
 def complain(error: HarnessError) -> None:
     """One line on stderr, with whatever a message quotes of untrusted text made visible."""
     from harness.report.escape import visible  # a message may quote a file's columns or a record: untrusted text

@@ -87,7 +87,9 @@ def amount(value: float, digits: int) -> str:
 
 
 def scientific(value: float) -> str:
-    r"""``\ensuremath{1.063 \times 10^{12}}``; small numbers as they are."""
+    r"""``\ensuremath{1.063 \times 10^{12}}``; small numbers as they are, ``unknown`` where there is none."""
+    if not math.isfinite(value):
+        return "unknown"
     if not value or 1e-3 <= abs(value) < 1e5:
         return f"{value:.4g}"
     mantissa, exponent = f"{value:.3e}".split("e")

@@ -7,6 +7,7 @@ spelled. A number that is not defined has no macro: a text that uses it does not
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -102,7 +103,8 @@ def _point(head: str, point: Point) -> Iterator[Macro]:
     for name, column in NUMBERS.items():
         yield from _interval(head + name, point.get(column.key), column.digits)
     yield Macro(f"{head}Seeds", str(len(point.cells)))
-    yield Macro(f"{head}Flops", latex.scientific(sum(charged(cell.record) for cell in point.cells) / len(point.cells)))
+    flops = sum(charged(cell.record) for cell in point.cells) / len(point.cells)
+    yield Macro(f"{head}Flops", latex.scientific(flops) if math.isfinite(flops) else None, "unknown: nobody recorded them")
 
 
 def _interval(name: str, found: Interval | None, digits: int) -> Iterator[Macro]:

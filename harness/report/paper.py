@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import HarnessError, near
-from harness.report import bibliography, drawing, findings, macros, page, paper_tables, rows
+from harness.report import (
+    bibliography,
+    drawing,
+    findings,
+    macros,
+    page,
+    paper_appendix,
+    paper_checklist,
+    paper_figures,
+    paper_methods,
+    paper_tables,
+    rows,
+)
 from harness.report.comparing import baseline, comparisons
 from harness.report.drawing import Drawing
 from harness.report.palette import Look, looks
@@ -47,13 +59,17 @@ def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Shee
     """
     shown = shared_looks(parts)
     made: dict[str, bytes] = {}
+    captions: list[str] = []
     if {"pdf", "csv"} & {*wanted}:
         for part in parts:
-            made |= _figures(part, shown, sheet, wanted, alone=len(parts) == 1)
+            for name, drawn, files in _figures(part, shown, sheet, wanted, alone=len(parts) == 1):
+                made |= files
+                captions.append(paper_figures.environment(name, part.label, drawn, wide=not sheet.stacked))
     if "csv" in wanted:
         made["table.csv"] = drawing.table([row | {"study": part.label} for part in parts for row in rows.rows(part.study)]).encode()
     if "latex" in wanted:
-        made |= {name: text.encode("ascii") for name, text in _texts(parts, sheet, known or {}).items()}
+        texts = _texts(parts, sheet, known or {}) | ({"figures.tex": HEADER + "\n".join(captions)} if "pdf" in wanted else {})
+        made |= {name: text.encode("ascii") for name, text in texts.items()}
     for name, content in made.items():
         write_bytes(out / name, content)
     return [out / name for name in sorted(made)]
@@ -74,17 +90,18 @@ def drawings(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:
         yield from section.figures if section else ()
 
 
-def _figures(part: Part, shown: Mapping[str, Look], sheet: Sheet, wanted: Collection[str], *, alone: bool) -> dict[str, bytes]:
-    """Each figure as PDF and the numbers in it as CSV, by file name."""
-    made = {}
+def _figures(
+    part: Part, shown: Mapping[str, Look], sheet: Sheet, wanted: Collection[str], *, alone: bool
+) -> Iterator[tuple[str, Drawing, dict[str, bytes]]]:
+    """Each figure: its name without a suffix, what is drawn, and its files, the numbers in it as CSV and, where wanted, the PDF."""
     with drawing.style(sheet):
         for drawn in drawings(part.study, shown):
             name = f"figures/{'' if alone else part.label + '-'}{drawn.name}"
-            made[f"{name}.csv"] = drawing.table(drawn.rows).encode()
+            files = {f"{name}.csv": drawing.table(drawn.rows).encode()}
             if "pdf" in wanted:
                 drawing.watermark(drawn.figure, findings.watermark(part.study))
-                made[f"{name}.pdf"] = drawing.rendered(drawn.figure, "pdf")
-    return made
+                files[f"{name}.pdf"] = drawing.rendered(drawn.figure, "pdf")
+            yield name, drawn, files
 
 
 def _texts(parts: Sequence[Part], sheet: Sheet, known: Mapping[str, str]) -> dict[str, str]:
@@ -92,6 +109,9 @@ def _texts(parts: Sequence[Part], sheet: Sheet, known: Mapping[str, str]) -> dic
     found = [point for part in parts for point in points(part.study)]
     texts = {"macros.tex": macros.file([each for part in parts for each in _macros(part)])}
     texts["references.bib"] = bibliography.bibliography(found, known)
+    texts["methods.tex"] = "\n".join(paper_methods.paragraph(part.study) for part in parts)
+    texts["appendix.tex"] = "\n".join(paper_appendix.appendix(part.study, part.label) for part in parts)
+    texts["checklist.tex"] = paper_checklist.checklist([part.study for part in parts])
     for part in parts:
         narrow = sheet.stacked
         made = {"results": paper_tables.results(part.study, part.label, narrow=narrow)}

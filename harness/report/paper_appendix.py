@@ -1,0 +1,120 @@
+"""The appendix of a paper: settings, seeds, compute, versions and hashes of everything that stands in its tables."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from harness.measure.accounting import consumption
+from harness.report import findings, latex
+from harness.report.figure_compute import hour_unit, hours_by_stage
+from harness.report.paper_methods import NOT_SAID, counted, part
+from harness.report.points import Loaded, Point, every_point, setting_label
+from harness.store.records import RECORD, Cell
+
+ROWS = 36  # of a table, so that it fits a page
+SHOWN = 16  # hexadecimal digits of a hash: 64 bits
+
+
+def appendix(study: Loaded, label: str) -> str:
+    """The tables one after another, each cut to what a page holds."""
+    found = every_point(study)
+    made = [*_settings(found, label), *_compute(found, label), *_hashes(study, found, label)]
+    return "\n".join([*made, _totals(study), _versions(study)])
+
+
+def records_digest(cells: Sequence[Cell]) -> str:
+    """sha256 over the sha256 of the records, in the order of the cells: one number that changes when any record does."""
+    digests = (hashlib.sha256((cell.folder / RECORD).read_bytes()).hexdigest() for cell in cells)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _settings(found: Sequence[Point], label: str) -> Iterator[str]:
+    rows = [[*_named(point), " ".join(map(str, point.seeds)), _all_settings(point)] for point in found]
+    heads = ["Algorithm", "Setting", "Budget", "Seeds", "All settings"]
+    yield from _tables(heads, rows, r"llllp{0.42\linewidth}", "Settings and seeds of every run that is shown.", f"tab:{label}-settings")
+
+
+def _all_settings(point: Point) -> str:
+    return latex.escape(setting_label(dict(sorted(part(point.head, "settings").items()))))
+
+
+def _named(point: Point) -> list[str]:
+    return [latex.escape(each) for each in (point.algorithm, point.setting, point.budget)]
+
+
+def _compute(found: Sequence[Point], label: str) -> Iterator[str]:
+    unit = hour_unit([cell for point in found for cell in point.cells])
+    rows = [[*_named(point), *(_mean(point, key) for key in ("canonical", "executed", "steps", "labels", "memory"))] for point in found]
+    heads = ["Algorithm", "Setting", "Budget", "Charged FLOPs", "Executed FLOPs", "Steps", "Labels", "Memory, MB"]
+    said = "Compute of a run, means over seeds: charged canonical FLOPs, executed FLOPs of the charged phases, optimiser steps, labels "
+    said += "bought, peak memory of the process."
+    if unit is not None:
+        rows = [[*row, f"{_hours(point):.3g}"] for row, point in zip(rows, found, strict=True)]
+        heads.append(latex.escape(unit))
+    else:
+        timed = any(cell.times for point in found for cell in point.cells)
+        why = "the cells ran on several kinds of device, whose hours are not pooled" if timed else "none were recorded"
+        said += f" Hours are left out: {why}."
+    yield from _tables(heads, rows, "lll" + "r" * (len(heads) - 3), said, f"tab:{label}-compute")
+
+
+def _mean(point: Point, key: str) -> str:
+    values = [consumption(cell.record, cell.times)[key] for cell in point.cells]
+    mean = sum(values) / len(values)
+    return latex.scientific(mean)
+
+
+def _hours(point: Point) -> float:
+    return sum(sum(hours_by_stage(cell).values()) for cell in point.cells) / len(point.cells)
+
+
+def _hashes(study: Loaded, found: Sequence[Point], label: str) -> Iterator[str]:
+    rows = [[*_named(point), _hash(part(point.head, "algorithm").get("hash")), _hash(records_digest(point.cells))] for point in found]
+    rows += [["SFT reference", f"seed {each.record.get('seed', 0)}", "", "", _hash(records_digest([each]))] for each in study.references]
+    heads = ["Algorithm", "Setting", "Budget", "Its file", "Its records"]
+    said = f"First {SHOWN} hexadecimal digits of sha256: of an algorithm's file as it ran, and over the sha256 of its seeds' records."
+    yield from _tables(heads, rows, "lllll", said, f"tab:{label}-hashes")
+
+
+def _hash(value: object) -> str:
+    return rf"\texttt{{{latex.escape(str(value)[:SHOWN])}}}" if value else NOT_SAID
+
+
+def _tables(heads: Sequence[str], rows: Sequence[Sequence[str]], align: str, caption: str, label: str) -> Iterator[str]:
+    for start in range(0, len(rows), ROWS):
+        last = "" if len(rows) <= ROWS else f" Part {start // ROWS + 1} of {-(-len(rows) // ROWS)}."
+        number = "" if not start else f"-{start // ROWS + 1}"
+        inner = latex.tabular(heads, rows[start : start + ROWS], align)
+        yield latex.table(inner, latex.escape(caption + last), label + number, wide=True, size=r"\scriptsize")
+
+
+def _totals(study: Loaded) -> str:
+    """What everything took: runs that are shown and runs that are not, trials, and the stages that all share."""
+    spent, trials = (sum(_every_flop(cell) for cell in cells) for cells in (study.cells, study.trials))
+    shared = sum(float(part(each.record, key).get("flops") or 0) for each in study.references for key in ("sft", "pairs"))
+    said = (
+        f"{latex.escape(findings.counts(study))}. Canonical FLOPs of all runs, evaluation included: {latex.scientific(spent or math.nan)}"
+    )
+    return f"{said}; of {len(study.trials)} tuning trials: {latex.scientific(trials)}; of the shared stages: {latex.scientific(shared)}.\n"
+
+
+def _every_flop(cell: Cell) -> float:
+    return float(sum(part(part(cell.record, "compute"), "canonical").values()))
+
+
+def _versions(study: Loaded) -> str:
+    """Every version that records name, with how many records name it where they differ; devices, task and study."""
+    named = Counter((name, str(version)) for cell in study.cells for name, version in part(cell.record, "versions").items())
+    texts = [f"{name} {version}{f' ({n} runs)' if n < len(study.cells) else ''}" for (name, version), n in sorted(named.items())]
+    devices = Counter(str(cell.times.get("device", "")) or NOT_SAID for cell in study.cells)
+    threads = counted(sorted({int(cell.times.get("threads") or 0) for cell in study.cells}))
+    said = [
+        f"Versions: {', '.join(texts) or NOT_SAID}.",
+        f"Devices: {', '.join(f'{name} ({n} runs)' for name, n in sorted(devices.items())) or NOT_SAID}, threads of a run: {threads}.",
+        f"Task version {study.experiment.get('task_version') or NOT_SAID}; study {study.experiment.get('study') or NOT_SAID}; "
+        f"experiment {study.experiment.get('fingerprint') or NOT_SAID}; all records {records_digest((*study.references, *study.cells))}.",
+    ]
+    return "\n".join(map(latex.escape, said)) + "\n"
