@@ -29,6 +29,7 @@ from harness.store.judgements import Answers
 from harness.store.records import Cell, Row, Study
 from harness.types import Array, Response, Task
 
+SAME = 1e-6  # two scores nearer than this are one
 CHARACTERS = 4  # of English in a token, roughly
 Say = Callable[[str], None]
 
@@ -63,10 +64,7 @@ class ScoreRule:
     def __call__(self, prompts: Sequence[str], first: Sequence[Response], second: Sequence[Response]) -> Array:
         """1 where the first response has the higher score, 0 where the second has, 1/2 for a tie, (prompts,)."""
         assert self.task.score is not None
-        try:
-            one, other = (self.task.score(prompts, responses)[self.name] for responses in (first, second))
-        except ValueError as error:
-            raise HarnessError(f"judge {self.name} of task {self.task.name} cannot read a stored prompt: {error}") from error
+        one, other = (self.task.score(prompts, responses)[self.name] for responses in (first, second))
         return outcomes(one, other)
 
 
@@ -163,15 +161,27 @@ def stored(study: Study) -> list[Cell]:
 
 
 def task_of(study: Study) -> Task:
-    """The task of a study as it is installed; HarnessError where it is another version than the study's."""
+    """The task of a study, as it is installed."""
     experiment = study.experiment
     module = registry.load("tasks", str(experiment.get("task_path") or experiment.get("task")))
     task: Task = module.task(experiment.get("source"), **(experiment.get("task_options") or {}))
-    recorded = str(experiment.get("task_version") or task.version)
-    if recorded != task.version:
-        said = f"{study.folder.name} was made with version {recorded} of task {task.name}, and version {task.version} is installed"
-        raise HarnessError(f"{said}: its judges are not the same rules.")
     return task
+
+
+def _refuse_other_rules(task: Task, study: Study) -> None:
+    """HarnessError where the installed task gives stored responses other scores than those recorded; its version alone says too much."""
+    assert task.score is not None
+    every = ([row for row in final(cell, "evaluation") if row.get(task.judges[0]) is not None] for cell in stored(study))
+    rows = next(filter(None, every), [])
+    said = f"{study.folder.name} was made with version {study.experiment.get('task_version')} of task {task.name}"
+    try:
+        scores = task.score([r["prompt"] for r in rows], [Response(r["response"], finished=bool(r.get("finished", True))) for r in rows])
+    except ValueError as error:
+        raise HarnessError(f"{said}; the installed {task.version} cannot read a stored prompt: {error}.") from error
+    for name in task.judges:
+        recorded = np.array([row.get(name, np.nan) for row in rows], dtype=np.float64)
+        if wrong := int((np.abs(recorded - scores[name]) > SAME).sum()):  # what a record lacks, it cannot contradict
+            raise HarnessError(f"{said}; the installed {task.version} scores {wrong} of {len(rows)} stored responses otherwise by {name}.")
 
 
 def judge_of(word: str, study: Study, *, connected: bool = True) -> Judge:
@@ -185,6 +195,7 @@ def judge_of(word: str, study: Study, *, connected: bool = True) -> Judge:
     if registry.canonical(word) not in names:
         legal = f"{', '.join(task.judges)}, or a URL such as http://localhost:8000/v1#MODEL"
         raise HarnessError(f"judge {word!r} is none of task {task.name}.{near(word, task.judges)} Legal: {legal}.")
+    _refuse_other_rules(task, study)
     return ScoreRule(task, names[registry.canonical(word)])
 
 

@@ -14,9 +14,11 @@ from harness import cli, detecting, imported, judging, registry
 from harness.errors import HarnessError
 from harness.store import judgements, records
 from harness.store.records import CellWriter, write_json
+from harness.types import Response
 from tests.measure.test_endpoint import longer, serving
 
-PROMPTS = [each.prompt for each in registry.load("tasks", "tldr").task(None).evaluation[:12]]
+WORLD = registry.load("tasks", "tldr").task(None)
+PROMPTS = [each.prompt for each in WORLD.evaluation[:12]]
 RESPONSES = ("my cat broke my lamp .", "my cat broke my lamp due to boredom .", "lamp lamp lamp", "sorry , i cannot help with that .")
 
 
@@ -41,8 +43,10 @@ def made(root: Path, runs: int = 2) -> Path:
 
 def row(prompt: int, response: str, sft: str) -> dict[str, Any]:
     outcome = 0.5 if len(response) == len(sft) else float(len(response) > len(sft))
+    scores = WORLD.score([PROMPTS[prompt]], [Response(response)])
     texts = {"prompt": PROMPTS[prompt], "response": response, "sft_response": sft, "reference_response": "x"}
     numbers = {"wins_each": [outcome], "opponent_lengths": [len(sft.split())], "length": len(response.split()), "win_sft": outcome}
+    numbers |= {name: float(scores[name][0]) for name in WORLD.judges}
     return {"mark": 1.0, "slice": "evaluation", "prompt_id": prompt, "finished": True, **texts, **numbers}
 
 
@@ -188,10 +192,18 @@ def test_what_cannot_be_is_one_line_and_nothing_is_lost(arguments: list[str], sa
 
 
 def test_another_version_of_the_task_is_not_the_same_judge(tmp_path: Path) -> None:
+    """Its version says that a file was edited; whether the rule is another one, the recorded scores say."""
     study = made(tmp_path / "s", runs=1)
     write_json(study / "experiment.json", {"task": "tldr", "study": "s", "task_version": "0-old"})
-    with pytest.raises(HarnessError, match=r"made with version 0-old of task tldr, and version .* is installed"):
-        judging.judge_again(study, "gold")
+    judging.judge_again(study, "gold-b")
+    folder = study / "references" / "seed0"
+    rows = records.Cell(folder, {}).samples()
+    record = records.read_one(folder)
+    with CellWriter(folder) as writer:
+        writer.samples([{**each, "gold": 99.0} if each["prompt_id"] == 3 and "gold" in each else each for each in rows])
+        writer.finish(record, {})
+    with pytest.raises(HarnessError, match=r"made with version 0-old of task tldr; the installed .* scores 1 of 12 .* otherwise by gold\."):
+        judging.judge_again(study, "gold-b")
 
 
 def test_a_study_without_stored_opponents_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def _compute(found: Sequence[Point], label: str) -> Iterator[str]:
     said = "Compute of a run, means over seeds: charged canonical FLOPs, executed FLOPs of the charged phases, optimiser steps, labels "
     said += "bought, peak memory of the process."
     if unit is not None:
-        rows = [[*row, f"{_hours(point):.3g}"] for row, point in zip(rows, found, strict=True)]
+        rows = [[*row, _hours(point)] for row, point in zip(rows, found, strict=True)]
         heads.append(latex.escape(unit))
     else:
         timed = any(cell.times for point in found for cell in point.cells)
@@ -67,8 +67,11 @@ def _mean(point: Point, key: str) -> str:
     return latex.scientific(mean)
 
 
-def _hours(point: Point) -> float:
-    return sum(sum(hours_by_stage(cell).values()) for cell in point.cells) / len(point.cells)
+def _hours(point: Point) -> str:
+    """Means over seeds; unknown of what was trained elsewhere and nobody timed."""
+    if not all(cell.times for cell in point.cells):
+        return "unknown"
+    return f"{sum(sum(hours_by_stage(cell).values()) for cell in point.cells) / len(point.cells):.3g}"
 
 
 def _hashes(study: Loaded, found: Sequence[Point], label: str) -> Iterator[str]:
@@ -94,9 +97,11 @@ def _tables(heads: Sequence[str], rows: Sequence[Sequence[str]], align: str, cap
 def _totals(study: Loaded) -> str:
     """What everything took: runs that are shown and runs that are not, trials, and the stages that all share."""
     spent, trials = (sum(_every_flop(cell) for cell in cells) for cells in (study.cells, study.trials))
+    known = [cell for cell in study.cells if part(part(cell.record, "compute"), "canonical")]
     shared = sum(float(part(each.record, key).get("flops") or 0) for each in study.references for key in ("sft", "pairs"))
     said = (
-        f"{latex.escape(findings.counts(study))}. Canonical FLOPs of all runs, evaluation included: {latex.scientific(spent or math.nan)}"
+        f"{latex.escape(findings.counts(study))}. Canonical FLOPs of {'all' if len(known) == len(study.cells) else len(known)} runs, "
+        f"evaluation included: {latex.scientific(spent or math.nan)}"
     )
     return f"{said}; of {len(study.trials)} tuning trials: {latex.scientific(trials)}; of the shared stages: {latex.scientific(shared)}.\n"
 
