@@ -163,6 +163,7 @@ def _context(study: Loaded, found: list[Point], rooms: Rooms) -> dict[str, Any]:
         "title": f"Preference optimisation on {head.get('task', {}).get('name', study.experiment.get('task', 'an unnamed task'))}",
         "watermark": findings.watermark(study),
         "overview": overview(study, found),
+        "notes": provenance.notes(study),
         "what": provenance.what(study),
         "cautions": [*findings.cautions(study), *(said for section in every for said in section["cautions"])],
         "kl_caveat": findings.KL_CAVEAT,

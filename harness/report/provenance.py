@@ -27,13 +27,18 @@ def what(study: Study) -> list[tuple[str, str]]:
     seeds = sorted({cell.record.get("seed", 0) for cell in study.cells})
     return [
         ("Task", f"{task.get('name', '?')}, version {task.get('version', '?')}, source {task.get('source', '?')}"),
-        *(("Note", str(note)) for note in study.experiment.get("notes") or task.get("notes", ())),
         *((("Model", f"{model.get('name', '?')}, {model.get('parameters', 0):,} parameters, {model.get('dtype', '?')}"),) if model else ()),
         ("Algorithms", ", ".join(sorted({cell.record["algorithm"]["name"] for cell in study.cells})) or "none"),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
         ("Budget", _budgets(study)),
         ("Cells", str(findings.counts(study))),
     ]
+
+
+def notes(study: Study) -> list[str]:
+    """What the task says of itself that a reader must know before any number, such as what its judge is."""
+    task = study.cells[0].record.get("task") or {} if study.cells else {}
+    return [str(note) for note in study.experiment.get("notes") or task.get("notes", ())]
 
 
 def _budgets(study: Study) -> str:

@@ -134,6 +134,15 @@ def test_a_figure_that_can_no_longer_be_drawn_leaves_no_file(tmp_path: Path) -> 
     assert "figures/proxy" not in (study / "report" / "index.html").read_text()
 
 
+def test_the_linear_frontier_goes_with_the_first(tmp_path: Path) -> None:
+    study = load(synthetic.study(tmp_path, ("dpo",), settings=1, failed=False))
+    stale = tmp_path / "figures" / "frontier-linear.svg"
+    stale.parent.mkdir()
+    stale.write_text("<svg/>")
+    assert page._linear(study, [], page.figure(None, "frontier", tmp_path, ""), tmp_path) == []
+    assert not stale.exists()
+
+
 def test_the_caption_says_where_the_frontier_ends_and_what_was_set(tmp_path: Path) -> None:
     study = synthetic.study(tmp_path, ("dpo", "ipo"), failed=False)
     synthetic.reference(study, 0, points=True)

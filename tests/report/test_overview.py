@@ -63,6 +63,14 @@ def test_the_cautions_come_before_what_was_found(tmp_path: Path) -> None:
     assert places == sorted(places)
 
 
+def test_what_the_task_says_of_itself_comes_before_any_number(tmp_path: Path) -> None:
+    root = synthetic.study(tmp_path, ("dpo",), settings=1, failed=False)
+    (root / "experiment.json").write_text(json.dumps({"task": "toy", "notes": ["The judge is a <reward model>."]}))
+    text = synthetic.undrawn(root)
+    assert text.count("The judge is a &lt;reward model&gt;.") == 2  # the second in the resolved experiment
+    assert text.index("The judge is a") < text.index("What may not be concluded")
+
+
 def test_a_runs_text_in_the_lead_is_text(tmp_path: Path) -> None:
     root = synthetic.study(tmp_path, ("dpo", "kto"), settings=1, failed=False)
     for path in root.glob("cells/*/record.json"):
