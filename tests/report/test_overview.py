@@ -34,6 +34,8 @@ def test_few_seeds_rank_nothing(tmp_path: Path, seeds: int) -> None:
     _, answers, rows = said(tmp_path, seeds=seeds)
     assert answers[1].startswith(f"Among the algorithms nothing is ranked: {seeds} seed{'s' * (seeds > 1)} cannot decide a test.")
     assert [row[0] for row in rows] == ["dpo", "kto", "sft_chosen"]
+    assert "above: dpo" in answers[0]
+    assert "undecided: sft_chosen" in answers[0] or seeds > 1
     assert [row[2] for row in rows][::2] == ["baseline", "not ranked"]
 
 

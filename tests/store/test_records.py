@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.store import files, records
+from harness.store import files, lines, records
 from harness.store.records import CellWriter, read, studies, write_json
 from harness.store.standing import restate, supersede
 
@@ -92,6 +92,29 @@ def test_a_torn_last_line_is_dropped_and_a_broken_inner_line_is_named(tmp_path: 
         stream.write("\n")
     with pytest.raises(HarnessError, match="line 2"):
         read(tmp_path).cells[0].metrics()
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [
+        (b'{"a":1},{"a":2}\n', 1),
+        (b'{"a":[{}\n{}]}\n', 1),
+        (b'{"a":[{}\n{}]},{"b":1}\n', 1),
+        (b'{"a":1}\n{}[1]{}\n', 2),
+        (b'{"a":1}\n\xff\n', 2),
+        (b'{"a":1}\n[1]\n', 2),
+        (b'{"a":1}\n\n', 2),
+    ],
+)
+def test_rows_read_together_are_as_strict_as_one_by_one(content: bytes, number: int) -> None:
+    """Two rows on a line, and a row on two, are broken lines, however well they parse when joined."""
+    with pytest.raises(HarnessError, match=f"metrics.jsonl, line {number} "):
+        lines.rows(Path("one/metrics.jsonl"), content)
+
+
+def test_no_line_no_row() -> None:
+    assert lines.rows(Path("x"), b"") == lines.rows(Path("x"), b'{"torn"') == []
+    assert lines.rows(Path("x"), b'{"a":1}\n {"b":null}\n{"c') == [{"a": 1}, {"b": None}]
 
 
 def test_unknown_schema_and_broken_record_are_skipped_with_a_reason(tmp_path: Path) -> None:
