@@ -62,15 +62,15 @@ def test_the_first_error_is_raised_once_nothing_works_any_more() -> None:
 
     def work(item: int) -> None:
         begun.append(item)
-        if item == 1:
-            raise ValueError("the second")
-        time.sleep(0.1)
+        time.sleep(0.2 if item else 0.05)
+        if item == 0:
+            raise ValueError("the first")
         ended.append(item)
 
     with threads.using(2):
-        with pytest.raises(ValueError, match="the second"):
+        with pytest.raises(ValueError, match="the first"):
             threads.together(work, range(50), CPU)
-        assert sorted(ended) == sorted(set(begun) - {1})
+        assert len(ended) > 0 and sorted(ended) == sorted(set(begun) - {0})
         assert len(begun) < 50
         assert threads.together(lambda item: item, range(3), CPU) == [0, 1, 2]  # the threads live on
 
