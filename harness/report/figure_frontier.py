@@ -99,7 +99,8 @@ def _panel(
     axes.set_title(TITLES[key])
     axes.margins(y=0.08)
     bars = [end for _, kl, y in drawn for end in _along(kl, y)]
-    written = place(axes, labels, taken=[*hollow, *bars, *([(0.0, start)] if start is not None else [])])
+    course = [] if line is None else [(spot.kl.value, spot.value.value) for spot in line.spots]
+    written = place(axes, labels, taken=[*hollow, *bars, *course, *([(0.0, start)] if start is not None else [])])
     for (point, _, _), label in zip(drawn, written, strict=True):
         claim([label, *filter(None, [label.arrow_patch])], names[point], "label")
     return rows

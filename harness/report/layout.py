@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEGEND: Any = {"loc": "lower center", "borderaxespad": 0.2, "labelspacing": 0.35, "columnspacing": 1.4, "handletextpad": 0.6}
+LEGEND: Any = {"loc": "lower center", "borderaxespad": 0.2, "labelspacing": 0.35, "columnspacing": 1.1, "handletextpad": 0.5}
 LINE = 1.25  # height of a legend's line, of its type's size
 BORDER = 0.4  # of a legend around its entries, of its type's size
 
@@ -72,7 +72,7 @@ def room_for(names: Sequence[str]) -> float:
 
     size = matplotlib.rcParams["ytick.labelsize"]
     widest = max(text_widths(drawing.new(1, 1), names, size), default=0.0)
-    return min(0.45 * width(), float(widest) + 0.12)
+    return min(0.45 * width(), float(widest) + 0.18)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], names: Sequence[str], *, most: int = 6, handle: float = 2.0) -> None:

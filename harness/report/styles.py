@@ -38,4 +38,4 @@ def paper(style: str, columns: int) -> Sheet:
     if columns not in (1, 2):
         raise HarnessError(f"--columns {columns}: a figure spans 1 or 2 columns.")
     sizes = {"font.size": 7.5, "axes.titlesize": 8.5, "axes.labelsize": 8, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5}
-    return Sheet(COLUMNS[style][columns - 1], {**sizes, "font.family": list(FACES), "legend.fontsize": 7.5})
+    return Sheet(COLUMNS[style][columns - 1], {**sizes, "font.family": list(FACES), "legend.fontsize": 7})
