@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from harness.models import kernels, precision
 from harness.models.decoding import Decoding
-from harness.models.layers import Layers, layers_of
+from harness.models.layers import Layers, Rotation, layers_of
 from harness.models.packing import Layout, Packed, Past, pack
 from harness.types import Group
 
@@ -31,8 +30,8 @@ class Body(Protocol):
     def say(self, ids: Tensor, positions: Tensor, cache: Decoding) -> Tensor:
         """The hidden states of one more token for every row, (rows, hidden); the cache keeps its keys and values."""
 
-    def skipped(self, tokens: int, places: int) -> float:
-        """FLOPs of a full forward of a row of so many tokens that ``run`` does without."""
+    def skipped(self, packed: Packed, places: int) -> float:
+        """FLOPs of a full forward of a row that ``run`` does without where so many places of it are read."""
 
 
 def body(model: Any) -> Body:
@@ -55,7 +54,7 @@ class Whole:
         """See ``Body``."""
         return self._forward(ids.unsqueeze(0), positions.unsqueeze(0), cache)
 
-    def skipped(self, tokens: int, places: int) -> float:
+    def skipped(self, packed: Packed, places: int) -> float:
         """See ``Body``."""
         return 0.0
 
@@ -85,13 +84,19 @@ class Layered:
     def _run(self, packed: Packed, places: Tensor) -> Tensor:
         kept = F.pad(places, (0, kernels.rounded(len(places)) - len(places)))  # with token 0, whose row is dropped
         x, rotation = self.layers.embed(packed.ids[0], packed.positions[0])
-        for layer in range(len(self.layers.blocks)):
-            q, k, v = (each.transpose(0, 1).unsqueeze(0) for each in self.layers.project(layer, x, rotation))
-            attended = packed.attend(layer, q, k, v, self.layers.scaling(layer))[0].flatten(1)
-            if layer + 1 == len(self.layers.blocks):
-                x, attended = x[kept], attended[kept]
-            x = self.layers.finish(layer, x, attended)
-        return self.layers.normed(x)[: len(places)]
+        *inner, last = range(len(self.layers.blocks))
+        for layer in inner:
+            x = self.layers.finish(layer, x, self._attended(packed, layer, x, rotation, None))
+        if packed.undivided(x):
+            attended = self._attended(packed, last, x, rotation, None)[kept]
+        else:
+            attended = self._attended(packed, last, x, rotation, kept)
+        return self.layers.normed(self.layers.finish(last, x[kept], attended))[: len(places)]
+
+    def _attended(self, packed: Packed, layer: int, x: Tensor, rotation: Rotation, asking: Tensor | None) -> Tensor:
+        """What attention gives the tokens of the row, or those that ask, (N, heads x d)."""
+        q, k, v = (each.transpose(0, 1).unsqueeze(0) for each in self.layers.project(layer, x, rotation, asking))
+        return packed.attend(layer, q, k, v, self.layers.scaling(layer), asking)[0].flatten(1)
 
     def _say(self, ids: Tensor, positions: Tensor, cache: Decoding) -> Tensor:
         x, rotation = self.layers.embed(ids, positions)
@@ -100,15 +105,19 @@ class Layered:
             x = self.layers.finish(layer, x, cache.attended(layer, *projected, self.layers.scaling(layer)))
         return self.layers.normed(x)
 
-    def skipped(self, tokens: int, places: int) -> float:
+    def skipped(self, packed: Packed, places: int) -> float:
         """See ``Body``."""
-        return 2.0 * self._last * (tokens - places)
+        unread, last = packed.ids.numel() - places, len(self.layers.blocks) - 1
+        if packed.asked is None:
+            return 2.0 * _weights(self.layers.behind(last)) * unread
+        products = packed.attended - packed.asked.products
+        matrices = _weights((*self.layers.behind(last), *self.layers.asked(last)))
+        return 2.0 * matrices * unread + 4.0 * int(self.model.config.hidden_size) * products
 
-    @cached_property
-    def _last(self) -> int:
-        """Matmul weights of the last layer behind its attention."""
-        modules = self.layers.behind(len(self.layers.blocks) - 1)
-        return sum(p.numel() for module in modules for p in module.parameters() if p.ndim == 2)
+
+def _weights(modules: Sequence[Any]) -> int:
+    """Weights that a token is multiplied with."""
+    return sum(p.numel() for module in modules for p in module.parameters() if p.ndim == 2)
 
 
 def read(model: Body, prompts: Sequence[tuple[int, ...]], device: torch.device) -> Past:

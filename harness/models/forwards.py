@@ -64,7 +64,7 @@ def cost(model: Metered, packed: Packed, shape: Shape, groups: Sequence[Group] =
     tokens, outputs = packed.ids.numel(), kernels.rounded(len(packed.targets))
     full = shape.forward(tokens, packed.attended, outputs)
     canonical = shape.scoring(groups) if groups else full
-    return Cost(canonical, full - model.body.skipped(tokens, outputs), _again(model, packed, shape))
+    return Cost(canonical, full - model.body.skipped(packed, outputs), _again(model, packed, shape))
 
 
 def _again(model: Metered, packed: Packed, shape: Shape) -> float:

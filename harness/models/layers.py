@@ -17,7 +17,7 @@ Rotation = tuple[Tensor, Tensor] | None
 
 
 class Projected(NamedTuple):
-    """Queries (N, heads, d), keys and values (N, key heads, d) of every token of a flat row, positions turned in."""
+    """Queries (N, heads, d), or of those tokens that ask, keys and values (N, key heads, d) of a flat row, positions turned in."""
 
     queries: Tensor
     keys: Tensor
@@ -32,8 +32,11 @@ class Layers(Protocol):
     def embed(self, ids: Tensor, positions: Tensor) -> tuple[Tensor, Rotation]:
         """What enters the first layer, and what every layer turns its queries and keys by."""
 
-    def project(self, layer: int, x: Tensor, rotation: Rotation) -> Projected:
-        """What a layer's attention is made of."""
+    def project(self, layer: int, x: Tensor, rotation: Rotation, asking: Tensor | None = None) -> Projected:
+        """What a layer's attention is made of; queries of the tokens at the places ``asking`` alone, where it is given."""
+
+    def asked(self, layer: int) -> Sequence[Any]:
+        """The modules that hold matrices which only tokens that ask are multiplied with."""
 
     def scaling(self, layer: int) -> float:
         """What queries are multiplied by."""
@@ -59,13 +62,18 @@ class Llama:
         x = self.base.embed_tokens(ids)
         return x, turning(self.base.rotary_emb, x, positions)
 
-    def project(self, layer: int, x: Tensor, rotation: Rotation) -> Projected:
+    def project(self, layer: int, x: Tensor, rotation: Rotation, asking: Tensor | None = None) -> Projected:
         """See ``Layers``."""
         block = self.blocks[layer]
         attention, normed = block.self_attn, block.input_layernorm(x)
-        own = (len(x), -1, attention.head_dim)
-        queries, keys = (turned(linear(normed).view(own), rotation) for linear in (attention.q_proj, attention.k_proj))
-        return Projected(queries, keys, attention.v_proj(normed).view(own))
+        chosen = normed if asking is None else normed[asking]
+        queries = attention.q_proj(chosen).view(len(chosen), -1, attention.head_dim)
+        keys, values = (linear(normed).view(len(x), -1, attention.head_dim) for linear in (attention.k_proj, attention.v_proj))
+        return Projected(turned(queries, _at(rotation, asking)), turned(keys, rotation), values)
+
+    def asked(self, layer: int) -> Sequence[Any]:
+        """See ``Layers``."""
+        return (self.blocks[layer].self_attn.q_proj,)
 
     def scaling(self, layer: int) -> float:
         """See ``Layers``."""
@@ -97,12 +105,17 @@ class GPTNeoX:
         x = self.base.embed_in(ids)
         return x, turning(self.base.rotary_emb, x, positions)
 
-    def project(self, layer: int, x: Tensor, rotation: Rotation) -> Projected:
+    def project(self, layer: int, x: Tensor, rotation: Rotation, asking: Tensor | None = None) -> Projected:
         """See ``Layers``."""
         block = self.blocks[layer]
         three = block.attention.query_key_value(block.input_layernorm(x)).view(len(x), -1, 3 * block.attention.head_size)
         queries, keys, values = three.chunk(3, -1)
-        return Projected(turned(queries, rotation), turned(keys, rotation), values)
+        queries = queries if asking is None else queries[asking]
+        return Projected(turned(queries, _at(rotation, asking)), turned(keys, rotation), values)
+
+    def asked(self, layer: int) -> Sequence[Any]:
+        """See ``Layers``; one product makes all three."""
+        return ()
 
     def scaling(self, layer: int) -> float:
         """See ``Layers``."""
@@ -133,11 +146,15 @@ class GPT2:
         """See ``Layers``."""
         return self.base.wte(ids) + self.base.wpe(positions), None
 
-    def project(self, layer: int, x: Tensor, rotation: Rotation) -> Projected:
+    def project(self, layer: int, x: Tensor, rotation: Rotation, asking: Tensor | None = None) -> Projected:
         """See ``Layers``."""
         block = self.blocks[layer]
-        three = block.attn.c_attn(block.ln_1(x)).view(len(x), 3, -1, block.attn.head_dim)
-        return Projected(*three.unbind(1))
+        queries, keys, values = block.attn.c_attn(block.ln_1(x)).view(len(x), 3, -1, block.attn.head_dim).unbind(1)
+        return Projected(queries if asking is None else queries[asking], keys, values)
+
+    def asked(self, layer: int) -> Sequence[Any]:
+        """See ``Layers``; one product makes all three."""
+        return ()
 
     def scaling(self, layer: int) -> float:
         """See ``Layers``."""
@@ -183,6 +200,11 @@ def turning(embedding: Any, x: Tensor, positions: Tensor) -> Rotation:
     cosine, sine = embedding(x.unsqueeze(0), positions.unsqueeze(0))
     half = sine.shape[-1] // 2
     return cosine[0].unsqueeze(1), torch.cat([-sine[0, :, :half], sine[0, :, half:]], -1).unsqueeze(1)
+
+
+def _at(rotation: Rotation, places: Tensor | None) -> Rotation:
+    """The rotation of the tokens at these places, or of all."""
+    return rotation if rotation is None or places is None else (rotation[0][places], rotation[1][places])
 
 
 def turned(x: Tensor, rotation: Rotation) -> Tensor:

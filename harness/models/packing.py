@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.models import kernels, varlen
+from harness.models.asking import Asking
 from harness.models.attention import BUCKET_COST, SHAPE_COST, Bucket, Gathering, bucketed
 from harness.types import Group
 
@@ -70,22 +71,27 @@ class Packed:
     lengths: Tensor
     past: Past | None = None
     keep: list[tuple[Tensor, Tensor]] | None = field(default=None)
+    asked: Asking | None = field(default=None)
     _gatherings: dict[int, Gathering] = field(default_factory=dict)
     _flash: bool = False
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attention inside each group, (1, N, heads, d)."""
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, asking: Tensor | None = None) -> Tensor:
+        """Attention inside each group, (1, N, heads, d); of the tokens at the places ``asking`` alone, where queries are only theirs."""
         if self._by_sequence(query):
             return self._sequences.attend(query, key, value, scaling)
-        queries, keys, values = (self._spread(x) for x in (query, key, value))
+        asked = None if asking is None else self._asked(asking)
+        keys, values = self._spread(key), self._spread(value)
+        queries = self._spread(query) if asked is None else asked.gathering(query).spread(query)
         if self.keep is not None:
             self.keep.append((keys[0], values[0]))
         if self.past is not None:
             found = [self.past.before(layer, rows, k, v) for rows, k, v in zip(self._members, keys, values, strict=True)]
             keys, values = [k for k, _ in found], [v for _, v in found]
-        parts = zip(self.buckets, queries, keys, values, strict=True)
+        parts = zip(self.buckets if asked is None else asked.buckets, queries, keys, values, strict=True)
         explicit = kernels.explicit(query)
         outputs = [bucket.attend(q, k, v, scaling, explicit=explicit) for bucket, q, k, v in parts]
+        if asked is not None:
+            return asked.gathering(query).collect(outputs)
         if self._dense:
             return outputs[0].transpose(1, 2).flatten(0, 1).unsqueeze(0)
         return self._gathering(query).collect(outputs)
@@ -94,6 +100,16 @@ class Packed:
     def buckets(self) -> list[Bucket]:
         """The groups by similar length, each bucket one padded computation."""
         return [bucket for bucket, _ in self._laid_out]
+
+    def undivided(self, x: Tensor) -> bool:
+        """Whether attention to such tensors is one call for all tokens, so that nothing is gained by asking for some of them."""
+        return x.device.type != "cpu" or varlen.usable(x)
+
+    def _asked(self, places: Tensor) -> Asking:
+        """The queries at these places, made once for as long as the same ones are asked for."""
+        if self.asked is None or not torch.equal(self.asked.places, places):
+            self.asked = Asking.of(places, self.segments, self.buckets, self._members)
+        return self.asked
 
     def _by_sequence(self, query: Tensor) -> bool:
         self._flash = self.keep is None and self.past is None and varlen.usable(query)
