@@ -1,4 +1,4 @@
-"""The straight line: an experiment becomes a study of recorded cells at matched compute, and a study becomes a report."""
+"""The straight line: an experiment becomes a study of recorded cells at matched compute. Reports are made from what it recorded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import registry, superseding
 from harness.budget import Budget, budgets
@@ -25,25 +25,10 @@ from harness.trials import caveat, trial_seed, tunes
 from harness.tuning import tuned
 from harness.types import Task
 
-if TYPE_CHECKING:
-    from harness.report.points import Loaded
-
 answers(__name__)
 
 TINY = 5_000_000  # weights below which a process uses one core well and two badly
 MEMORY_SHARE = 0.6
-
-
-def run(
-    experiment: Experiment, results: Path, *, task: Task, jobs: int | None = None, force: bool = False, verbose: bool = False
-) -> Loaded:
-    """Run what is not finished yet, write the report, return the study as it was read for it."""
-    folder = carry_out(experiment, results, task=task, jobs=jobs, force=force, verbose=verbose)
-    from harness.report import page, points
-
-    study = points.load(folder)
-    page.write(study)
-    return study
 
 
 def carry_out(

@@ -92,11 +92,12 @@ def compare(
     wanted = asked.variations(options, vary, Path(file) if file else None)
     for each in wanted:
         asked.priced(*each, jobs)  # an unusable model or budget ends here, before anything runs
-    studies = [engine.run(each, Path(results), task=world, jobs=jobs, force=force, verbose=verbose) for each, world in wanted]
-    failed = [name for study in studies for name in engine.failures(study.folder)]
+    studies = [engine.carry_out(each, Path(results), task=world, jobs=jobs, force=force, verbose=verbose) for each, world in wanted]
+    report(studies[0] if len(studies) == 1 else results)  # of several that vary, side by side as well
+    failed = [name for study in studies for name in engine.failures(study)]
     if failed:
         raise HarnessError(f"failed, see log.txt in each below {results}: {', '.join(failed)}")
-    return _results([study.folder for study in studies])
+    return _results(studies)
 
 
 def report(

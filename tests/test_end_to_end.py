@@ -173,3 +173,11 @@ def test_the_same_seed_gives_the_same_record_byte_for_byte(line: Line) -> None:
     before = {name: (folder / name).read_bytes() for name in names}
     line.compare("--algorithms", "dpo", "--set", "dpo.beta=0.5", "--force")
     assert {name: (folder / name).read_bytes() for name in names} == before
+
+
+def test_the_same_comparison_from_python_gives_its_rows(line: Line) -> None:
+    code = "import harness; rows = harness.compare('experiment.toml', results='results').rows; print(*(row['algorithm'] for row in rows))"
+    environment = {**os.environ, "PYTHONPATH": f"{line.folder}:{ROOT}", "HARNESS_CACHE": str(line.folder / "cache")}
+    environment["SOCKET_LOG"] = str(line.folder / "sockets")
+    run = subprocess.run([sys.executable, "-c", code], cwd=line.folder, env=environment, capture_output=True, text=True, check=False)
+    assert run.stdout.split() == ["dpo", "mine"], run.stderr
