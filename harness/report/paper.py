@@ -19,6 +19,7 @@ from harness.report import (
     paper_appendix,
     paper_checklist,
     paper_figures,
+    paper_files,
     paper_methods,
     paper_tables,
     rows,
@@ -53,7 +54,9 @@ def formats(text: str) -> list[str]:
 
 @uncollected()
 def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Sheet, known: Mapping[str, str] | None = None) -> list[Path]:
-    """Write a paper's files below ``out`` and return their paths, in order of their names; other files there are left alone.
+    """Write a paper's files below ``out`` and return their paths, in order of their names.
+
+    What an earlier report wrote of the same kinds and this one does not is removed; other files there are left alone.
 
     ``wanted`` are formats but html; ``known`` BibTeX entries by key. One algorithm has one look in all the figures of all the parts.
     """
@@ -72,6 +75,7 @@ def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Shee
         made |= {name: text.encode("ascii") for name, text in texts.items()}
     for name, content in made.items():
         write_bytes(out / name, content)
+    paper_files.listed(out, made)
     return [out / name for name in sorted(made)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import os
 import re
 import shutil
@@ -115,6 +116,19 @@ def test_table_csv_has_a_row_for_every_setting_of_every_study(study: Path, tmp_p
         ("toy", name, "2") for name in ("dpo", "dpo", "ppo", "ppo", "sft_chosen", "sft_chosen")
     ]
     assert all(0 <= float(row["lower"]) <= float(row["win_rate"]) <= float(row["upper"]) <= 1 for row in rows)
+
+
+def test_a_figure_that_can_no_longer_be_drawn_does_not_stay_to_be_cited(tmp_path: Path) -> None:
+    study = synthetic.study(tmp_path / "study", ("dpo", "ppo"), settings=1, failed=False)
+    before = written(study, tmp_path / "out", "csv")
+    (tmp_path / "out" / "figures" / "mine.csv").write_text("a reader's own")
+    (tmp_path / "out" / "macros.tex").write_text("of another format")
+    for cell in study.glob("cells/ppo*"):
+        (cell / "record.json").unlink()
+    after = written(study, tmp_path / "out", "csv")
+    assert {*before} - {*after} >= {"figures/proxy.csv"}
+    assert after["figures/mine.csv"] == b"a reader's own" and "macros.tex" in after
+    assert set(json.loads(after["files.json"])) == {*after} - {"files.json", "figures/mine.csv", "macros.tex"}
 
 
 @pytest.mark.parametrize(
