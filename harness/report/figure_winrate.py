@@ -90,7 +90,8 @@ def _strengths(axes: Axes, found: Tournament, looks: Mapping[str, Look]) -> None
         axes.plot([strength.value], [position], marker=look.marker, color=look.colour, markersize=5, linestyle="none")
     axes.axvline(0, color=INK, linewidth=0.6)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("strength, log odds of beating the average")
+    room = axes.get_window_extent().width / axes.figure.dpi
+    axes.set_xlabel("strength, log odds of beating the average" if room > 2.4 else "strength, log odds")
     axes.set_title("Bradley-Terry strengths")
 
 

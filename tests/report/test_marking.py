@@ -17,7 +17,21 @@ from tests.report.test_latex import acted_on, balanced
 
 # What the tables and texts may say of their own accord.
 OWN = {"begin", "end", "centering", "caption", "label", "footnotesize", "scriptsize", "toprule", "midrule", "bottomrule", "textbf"}
-OWN |= {"uparrow", "Delta", "linewidth", "paragraph", "cite", "item", "providecommand", "newcommand", "answerYes", "answerNo", "answerTODO"}
+OWN |= {
+    "uparrow",
+    "Delta",
+    "linewidth",
+    "paragraph",
+    "cite",
+    "setlength",
+    "tabcolsep",
+    "item",
+    "providecommand",
+    "newcommand",
+    "answerYes",
+    "answerNo",
+    "answerTODO",
+}
 
 
 def board(tables: dict[str, Array], **traits: set[str]) -> list[Point]:
