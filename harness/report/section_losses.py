@@ -40,4 +40,4 @@ def _row(point: Point, logged: Mapping[str, Logged], keys: Sequence[str]) -> lis
 def _said(found: Logged | None, seeds: int) -> str:
     if found is None:
         return "(not logged)"
-    return f"{found.value:.3g}" + f" [{found.lowest:.3g}, {found.highest:.3g}]" * (seeds > 1)
+    return f"{found.value:.3g}" + f" ({found.lowest:.3g} to {found.highest:.3g})" * (seeds > 1)

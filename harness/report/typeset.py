@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from harness.report.escape import visible
 
-NUMBER = re.compile(r"(?P<number>[-+]?\d[\d.,]*(?:e[-+]?\d+)?) (?P<bounds>\[[^\]]*\])[,;]?\s*(?P<rest>.*)", re.DOTALL)
+NUMBER = re.compile(r"(?P<number>[-+]?\d[\d.,]*(?:e[-+]?\d+)?) (?P<bounds>\[[^\]]*\]|\([^()]* to [^()]*\))[,;]?\s*(?P<rest>.*)", re.DOTALL)
 REASON = re.compile(r"\(.*\)", re.DOTALL)
 HASH = re.compile(r"(?:\w+ )?[0-9a-f]{24,64}")
 END = re.compile(r"(?<!\bal)(?<!\beq)\.(?= [A-Z0-9])")  # of a sentence

@@ -36,7 +36,7 @@ def test_the_mean_is_over_the_last_tenth_without_the_reward_model(tmp_path: Path
     room = logged(tmp_path, seeds=2, loss=([9, 3, 5], [9, 1, 2]), gradient_norm=([0, 1, 1], [0, 1, 3]))
     assert room is not None
     (row,) = room.tables[0].rows
-    assert row == ["dpo", "beta=0.5", "2", "4", "2.75 [1.5, 4]", "1.5 [1, 2]"]
+    assert row == ["dpo", "beta=0.5", "2", "4", "2.75 (1.5 to 4)", "1.5 (1 to 2)"]
     assert room.tables[0].headings[4:] == ["loss", "gradient norm"]
     (found,) = map(ends, points(load(tmp_path)))
     assert found["loss"] == pytest.approx((2.75, 1.5, 4.0, 4))
