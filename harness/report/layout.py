@@ -23,7 +23,7 @@ BORDER = 0.4  # of a legend around its entries, of its type's size
 class Margins(NamedTuple):
     """Inches around the panels, without the legend's."""
 
-    left: float = 0.5
+    left: float = 0.55
     right: float = 0.1
     top: float = 0.25
     bottom: float = 0.42
@@ -44,7 +44,7 @@ def stacked() -> bool:
     return width() < STACKED
 
 
-def panels(count: int, tall: float, margins: Margins = MARGINS, *, gap: float = 0.6, low: float | None = None) -> tuple[Figure, list[Axes]]:
+def panels(count: int, tall: float, margins: Margins = MARGINS, *, gap: float = 0.66, low: float | None = None) -> tuple[Figure, list[Axes]]:
     """A figure as wide as the sheet with ``count`` panels ``tall`` inches high (``low`` where they are stacked), ``gap`` inches apart."""
     if stacked() and count > 1:
         return _under(count, low or min(tall, 1.7), margins)
