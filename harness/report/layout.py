@@ -44,7 +44,9 @@ def stacked() -> bool:
     return width() < STACKED
 
 
-def panels(count: int, tall: float, margins: Margins = MARGINS, *, gap: float = 0.66, low: float | None = None) -> tuple[Figure, list[Axes]]:
+def panels(
+    count: int, tall: float, margins: Margins = MARGINS, *, gap: float = 0.66, low: float | None = None
+) -> tuple[Figure, list[Axes]]:
     """A figure as wide as the sheet with ``count`` panels ``tall`` inches high (``low`` where they are stacked), ``gap`` inches apart."""
     if stacked() and count > 1:
         return _under(count, low or min(tall, 1.7), margins)
