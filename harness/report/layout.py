@@ -125,5 +125,6 @@ def text_widths(figure: Figure, texts: Sequence[str], size: float) -> Any:
 
 def _size() -> float:
     import matplotlib
+    from matplotlib.font_manager import FontProperties
 
-    return float(matplotlib.rcParams["legend.fontsize"])
+    return float(FontProperties(size=matplotlib.rcParams["legend.fontsize"]).get_size_in_points())
