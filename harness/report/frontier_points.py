@@ -61,5 +61,5 @@ def _row(row: Mapping[str, Any]) -> list[str]:
 
 
 def _said(value: float, lower: float, upper: float) -> str:
-    bounds = "" if math.isnan(lower + upper) else f" [{lower:.2f}, {upper:.2f}]"
-    return f"{value:.2f}{bounds}"
+    bounds = "" if math.isnan(lower + upper) else f" [{lower:z.2f}, {upper:z.2f}]"
+    return f"{value:z.2f}{bounds}"

@@ -123,8 +123,8 @@ def _points(found: Interval | None) -> str:
     """A difference of shares in percentage points with its bounds."""
     if found is None:
         return ""
-    bounds = "[no bounds]" if math.isnan(found.lower + found.upper) else f"[{100 * found.lower:+.1f}, {100 * found.upper:+.1f}]"
-    return f"{100 * found.value:+.1f} {bounds}"
+    bounds = "[no bounds]" if math.isnan(found.lower + found.upper) else f"[{100 * found.lower:+z.1f}, {100 * found.upper:+z.1f}]"
+    return f"{100 * found.value:+z.1f} {bounds}"
 
 
 def _table(found: Sequence[Point], made: Sequence[Comparison], base: str | None) -> Glance:

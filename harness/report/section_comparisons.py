@@ -73,12 +73,12 @@ def _row(each: Comparison) -> list[str]:
     if each.difference is None:
         return [each.name, each.setting, seeds, "", "", "", "", "", each.reason]
     lower, upper = each.difference.lower, each.difference.upper
-    bounds = "[no bounds]" if math.isnan(lower + upper) else f"[{100 * lower:+.1f}, {100 * upper:+.1f}]"
+    bounds = "[no bounds]" if math.isnan(lower + upper) else f"[{100 * lower:+z.1f}, {100 * upper:+z.1f}]"
     tested = each.verdict is not None and each.verdict.testable
     p, adjusted = (f"{each.verdict.p:.2g}", f"{each.verdict.adjusted:.2g}") if tested and each.verdict else ("", "")
     detectable = "" if each.detectable is None else f"{100 * each.detectable:.1f}"
     name = each.name + NOT_CONVERGED * each.rising
-    return [name, each.setting, seeds, f"{100 * each.difference.value:+.1f}", bounds, p, adjusted, detectable, _verdict(each)]
+    return [name, each.setting, seeds, f"{100 * each.difference.value:+z.1f}", bounds, p, adjusted, detectable, _verdict(each)]
 
 
 def _verdict(each: Comparison) -> str:

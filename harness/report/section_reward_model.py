@@ -147,4 +147,4 @@ def _text(found: Interval | None, *, signed: bool = True) -> str:
     if found is None:
         return "not measured"
     plus = "+" if signed else ""
-    return f"{found.value:{plus}.3f} [{found.lower:{plus}.3f}, {found.upper:{plus}.3f}], n={found.n}"
+    return f"{found.value:{plus}z.3f} [{found.lower:{plus}z.3f}, {found.upper:{plus}z.3f}], n={found.n}"

@@ -138,7 +138,7 @@ def _level(each: Judged) -> str:
     """The reference's own level; a share of which no prompt showed anything is not known to be 0 (``changed``)."""
     value, lower, upper, n = each.reference
     bounds = "no bounds" if math.isnan(lower + upper) else f"{lower:.3f}, {upper:.3f}"
-    return f"{value:.3f} [{bounds}], n={n}"
+    return f"{value:z.3f} [{bounds}], n={n}"
 
 
 def _cell(each: Judged | None) -> str:
@@ -152,7 +152,7 @@ def _cell(each: Judged | None) -> str:
 
 def _change(found: Verdict) -> str:
     value, lower, upper, n = found.change
-    return f"{value:+.3f} [{lower:+.3f}, {upper:+.3f}], n={n}"
+    return f"{value:+z.3f} [{lower:+z.3f}, {upper:+z.3f}], n={n}"
 
 
 def _by_category(verdicts: Sequence[Judged], margin: float) -> Grid:

@@ -65,8 +65,8 @@ def value(found: Interval | None, digits: int, reason: str = "not defined for th
     if found is None:
         return Value("", reason=reason)
     if math.isnan(found.lower + found.upper):
-        return Value(f"{found.value:.{digits}f}", "[no bounds]", f"n={found.n}")
-    return Value(f"{found.value:.{digits}f}", f"[{found.lower:.{digits}f}, {found.upper:.{digits}f}]", f"n={found.n}")
+        return Value(f"{found.value:z.{digits}f}", "[no bounds]", f"n={found.n}")
+    return Value(f"{found.value:z.{digits}f}", f"[{found.lower:z.{digits}f}, {found.upper:z.{digits}f}]", f"n={found.n}")
 
 
 def columns(study: Study, candidates: Sequence[Column], always: Sequence[str] = ("win_sft", "gold", "kl")) -> list[Column]:

@@ -186,3 +186,11 @@ def test_a_torn_line_of_metrics_does_not_stop_the_report(tmp_path: Path) -> None
     with metrics.open("a") as stream:
         stream.write('{"step": 121, "chosen')
     assert page.write(tmp_path).read_bytes() == before
+
+
+def test_nothing_is_less_than_nothing_once_rounded() -> None:
+    from harness.measure.statistics import Interval
+    from harness.report.tables import value
+
+    found = value(Interval(-0.001, -0.002, 0.001, 5), 2)
+    assert (found.text, found.bounds) == ("0.00", "[0.00, 0.00]")
