@@ -202,7 +202,7 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
         batch_pairs=int(values.get("batch_pairs", plan.experiment.batch_pairs)),
         max_response_tokens=task.max_response_tokens,
         seed=cell.seed,
-        reuse=reusing(shared, ledger, generator),
+        reuse=reusing(shared, ledger, generator, checkpointing=plan.experiment.checkpointing),
     )
 
 

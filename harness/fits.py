@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.models import storage
+from harness.models.loading import device
 from harness.stages import REWARD_VERSION, Shared
 from harness.store.cache import cache_root, key_of, stage
 from harness.training.ledger import Ledger
@@ -30,7 +31,9 @@ PHASE, FACTS, STATE, FOUND = "reward", "fit.json", "generator.safetensors", "fou
 BOOKS = ("canonical", "executed", "wall_seconds", "cpu_seconds")
 
 
-def reusing(shared: Shared, ledger: Ledger, generator: torch.Generator) -> Callable[[Mapping[str, Any], RewardFit], RewardFit]:
+def reusing(
+    shared: Shared, ledger: Ledger, generator: torch.Generator, *, checkpointing: bool = False
+) -> Callable[[Mapping[str, Any], RewardFit], RewardFit]:
     """What a setup calls ``reuse``: a fit with these settings, made now or as an earlier run of the same seed, pairs and budget made it.
 
     A budget in seconds buys what it buys on the day, so there every run fits its own.
@@ -40,7 +43,8 @@ def reusing(shared: Shared, ledger: Ledger, generator: torch.Generator) -> Calla
         if ledger.match == "device-seconds":
             return fit
         state = generator.get_state()
-        where = {"pairs": shared.pair_folder.name, "limit": ledger.limit, "match": ledger.match, "threads": torch.get_num_threads()}
+        where = {"pairs": shared.pair_folder.name, "limit": ledger.limit, "match": ledger.match, "checkpointing": checkpointing}
+        where |= {"threads": torch.get_num_threads(), "device": device().type}  # whose seconds are charged again
         key = {"version": REWARD_VERSION, "settings": dict(settings), "generator": state.tolist(), **where}
         folder = cache_root() / "fit" / key_of(key)[:32]
         return _again(folder, shared, ledger, generator) if folder.exists() else _kept(folder, fit, shared, ledger, generator)

@@ -167,3 +167,10 @@ def test_an_algorithm_that_joins_a_finished_grid_runs_alone(tmp_path: Path) -> N
     jobs = [job.name for job in compare._jobs(after, tmp_path, SPENDING, False)]
     joined = [cell.label for cell in cells(after) if cell.algorithm.name == "kto"]
     assert jobs == ["reference-seed0", *joined, "frontier-seed0"] and len(joined) == 3
+
+
+def test_cells_that_sample_come_first(tmp_path: Path) -> None:
+    """They take longest; a long last one keeps the other processes waiting."""
+    names = [job.name for job in compare._jobs(experiment("dpo", "ppo", temperatures=()), tmp_path, SPENDING, False)]
+    runs = [name.split("-")[0] for name in names if name.startswith(("dpo", "ppo"))]
+    assert runs == sorted(runs, reverse=True) and set(runs) == {"dpo", "ppo"}
