@@ -20,6 +20,8 @@ from harness.models.layers import Layers, Rotation, layers_of
 from harness.models.packing import Layout, Packed, Past, pack
 from harness.types import Group
 
+PART = 1024  # prompt tokens that a CPU reads at a time; half and twice as many take longer (docs/performance.md)
+
 
 class Body(Protocol):
     """A model without its output head, on one flat row of N tokens."""
@@ -121,9 +123,40 @@ def _weights(modules: Sequence[Any]) -> int:
 
 
 def read(model: Body, prompts: Sequence[tuple[int, ...]], device: torch.device) -> Past:
-    """Process prompts. Keys and values are contiguous and keys transposed, so that no step of decoding copies them."""
+    """Process prompts, on a CPU so many at a time that what a layer makes of them stays in its caches."""
+    lengths = [len(prompt) for prompt in prompts]
+    found = [_read(model, prompts[part], device) for part in parts(lengths, PART if device.type == "cpu" else sum(lengths))]
+    cache = []
+    for layer in zip(*(layers for _, layers in found), strict=True):
+        keys, values = zip(*layer, strict=True)
+        cache.append((_stacked(keys, max(lengths)), _stacked(values, max(lengths))))
+    return Past(torch.tensor(lengths, device=device), torch.cat([last for last, _ in found]), cache)
+
+
+def parts(lengths: Sequence[int], most: int) -> list[slice]:
+    """Runs of prompts of at most so many tokens together, or of one prompt that is longer."""
+    found, start, held = [], 0, 0
+    for place, length in enumerate(lengths):
+        if place > start and held + length > most:
+            found.append(slice(start, place))
+            start, held = place, 0
+        held += length
+    return [*found, slice(start, len(lengths))]
+
+
+def _read(model: Body, prompts: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """Hidden states after the prompts, and of each layer keys and values."""
     packed = pack([Group(prompt, ()) for prompt in prompts], device)
     packed.keep = []
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    last = model.run(packed, lengths.cumsum(0) - 1)
-    return Past(lengths, last, [(keys.transpose(2, 3).contiguous(), values.contiguous()) for keys, values in packed.keep])
+    ends = torch.tensor([len(prompt) for prompt in prompts], device=device).cumsum(0) - 1
+    return model.run(packed, ends), packed.keep
+
+
+def _stacked(parts: Sequence[Tensor], longest: int) -> Tensor:
+    """Keys or values of all parts, (P, key heads, longest, d), zeros behind the longest of a part: no step of decoding copies them."""
+    _, heads, _, size = parts[0].shape
+    stacked = parts[0].new_empty(sum(map(len, parts)), heads, longest, size)
+    for place, part in zip(torch.split(stacked, [len(part) for part in parts]), parts, strict=True):
+        place[:, :, : part.shape[2]] = part
+        place[:, :, part.shape[2] :] = 0.0
+    return stacked

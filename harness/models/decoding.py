@@ -14,8 +14,8 @@ SHRUNK = 0.5  # of the rows: fewer must still be speaking before what the others
 class Decoding:
     """What P prompts x S samples attend to, each row one new token at a time.
 
-    ``prompts`` holds per layer keys (P, key heads, d, longest), transposed once for all steps, and values (P, key heads, longest, d);
-    ``absent`` (P, 1, 1, longest) is 0 and minus infinity on padding; ``own`` is (layers, 2, tokens, P x S, key heads, d).
+    ``prompts`` holds per layer keys and values (P, key heads, longest, d), contiguous, or every product would copy them; ``absent``
+    (P, 1, 1, longest) is 0 and minus infinity on padding; ``own`` is (layers, 2, tokens, P x S, key heads, d).
     """
 
     prompts: list[tuple[Tensor, Tensor]]
@@ -36,7 +36,7 @@ class Decoding:
         own[0, -1], own[1, -1] = keys, values
         q = (queries * scaling).view(rows, heads, -1, size)
         prompt_keys, prompt_values = self.prompts[layer]
-        to_prompt = self._split((self._share(q) @ prompt_keys).add_(self.absent))
+        to_prompt = self._split((self._share(q) @ prompt_keys.transpose(2, 3)).add_(self.absent))
         # One query per row: a sum of products over contiguous steps takes a third to a tenth of the time of a product of matrices.
         to_own = (q * own[0].unsqueeze(3)).sum(-1).permute(1, 2, 3, 0)
         weights = softmax(torch.cat([to_prompt, to_own], -1))
@@ -73,7 +73,7 @@ class Decoding:
 
 
 def decoding(prompts: list[tuple[Tensor, Tensor]], lengths: Tensor, samples: int, max_tokens: int) -> Decoding:
-    """An empty cache behind prompts of these lengths, (P,); their keys as ``Decoding`` holds them."""
+    """An empty cache behind prompts of these lengths, (P,)."""
     _, values = prompts[0]
     shape = len(prompts), 2, max_tokens, len(lengths) * samples, values.shape[1], values.shape[3]
     past = torch.arange(values.shape[2], device=lengths.device) >= lengths.unsqueeze(1)

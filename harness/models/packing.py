@@ -34,7 +34,7 @@ class Layout(Protocol):
 class Past(NamedTuple):
     """Prompts that were read: lengths (P,), hidden states after them (P, hidden), and by layer what later tokens attend to.
 
-    That is keys (P, key heads, d, longest), transposed once for all steps of decoding, and values (P, key heads, longest, d).
+    That is keys and values, (P, key heads, longest, d) and contiguous.
     """
 
     lengths: Tensor
@@ -46,7 +46,7 @@ class Past(NamedTuple):
         keys, values = self.cache[layer]
         if len(rows) < len(keys):
             keys, values = keys[rows], values[rows]
-        return torch.cat([keys.transpose(2, 3), key], 2), torch.cat([values, value], 2)
+        return torch.cat([keys, key], 2), torch.cat([values, value], 2)
 
     def seen(self, rows: Sequence[int]) -> Tensor:
         """(rows, longest): True on what the last token of each prompt attends to beside itself."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from harness.models import decoding, layers, memory, threads
+from harness.models import bodies, decoding, layers, memory, threads
 from harness.models.head import MASKED_LOGIT
 from harness.models.sampling import chunks, draw
 from harness.types import Group, Sample
@@ -109,6 +109,26 @@ def test_an_answer_depends_neither_on_chunks_nor_on_rows_that_were_dropped(sampl
     assert same(together, drawn_by("llama", samples))
     monkeypatch.setattr(memory, "SAMPLING_BYTES", 1)
     assert same(together, drawn_by("llama", samples))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_prompts_read_a_few_at_a_time_are_those_read_together(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = metered(layout, dtype=torch.float64)
+    together = model.read(MANY, 8)
+    monkeypatch.setattr(bodies, "PART", 12)
+    assert [piece.stop - piece.start for piece in bodies.parts([5, 7, 1, 20, 3], 12)] == [2, 1, 1, 1]
+    torch.use_deterministic_algorithms(True)  # memory that nobody has written to is NaN
+    try:
+        found = model.read(MANY, 8)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert together is not None and found is not None
+    assert torch.allclose(found.last, together.last, atol=1e-5 if layout in ("llama", "qwen2") else 1e-10)
+    for first, second in zip(found.cache, together.cache, strict=True):
+        for one, other in zip(first, second, strict=True):
+            assert one.is_contiguous() and one.shape == other.shape and bool(one.isfinite().all())
+            for row, length in enumerate(found.lengths.tolist()):
+                assert torch.allclose(one[row, :, :length], other[row, :, :length], atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
