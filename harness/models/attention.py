@@ -48,20 +48,21 @@ class Bucket:
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float, *, explicit: bool) -> Tensor:
         """Queries (groups, heads, longest, d), keys and values with their own heads, a divisor, and length, to an output like queries."""
         if explicit:
-            return attend_explicitly(query, key, value, self.bias.to(query.dtype), scaling)
+            return attend_explicitly(query, key, value, self.bias.to(torch.promote_types(query.dtype, torch.float32)), scaling)
         shared, mask = query.shape[1] != key.shape[1], None if self.causal else self.mask.unsqueeze(1)
         return F.scaled_dot_product_attention(query, key, value, mask, is_causal=self.causal, scale=scaling, enable_gqa=shared)
 
 
 def attend_explicitly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scaling: float) -> Tensor:
-    """softmax(scaling q k^T + bias) v by two batched products; the softmax in float32 at least. Heads that share keys are rows of one."""
+    """softmax(scaling q k^T + bias) v by two batched products; scores in float32 at least. Heads that share keys are rows of one."""
     groups, heads, longest, size = query.shape
     shared, keys = heads // key.shape[1], key.shape[2]
-    q = (query * scaling).reshape(-1, shared * longest, size)
-    k, v = key.reshape(-1, keys, size), value.reshape(-1, keys, size)
-    scores = torch.bmm(q, k.transpose(1, 2)).view(groups, -1, shared, longest, keys)
-    exact = torch.promote_types(scores.dtype, torch.float32)
-    weights = scores.add_(bias).softmax(-1, dtype=exact).to(q.dtype)
+    exact = torch.promote_types(query.dtype, torch.float32)
+    q = (query.to(exact) * scaling).reshape(-1, shared * longest, size)
+    k, v = key.to(exact).reshape(-1, keys, size), value.reshape(-1, keys, size)
+    with torch.autocast(query.device.type, enabled=False):  # the last bit of a score of 40 is a quarter in bfloat16
+        scores = torch.bmm(q, k.transpose(1, 2)).view(groups, -1, shared, longest, keys)
+    weights = scores.add_(bias).softmax(-1).to(v.dtype)
     return torch.bmm(weights.view(-1, shared * longest, keys), v).view(query.shape)
 
 

@@ -43,8 +43,8 @@ def in_use() -> str:
 
 
 def explicit(x: Tensor) -> bool:
-    """Whether attention to a tensor like this is computed as explicit products."""
-    return x.device.type == "cpu" and in_use() == "onednn"
+    """Whether attention to a tensor like this is computed as explicit products: where oneDNN multiplies, as it does under autocast."""
+    return x.device.type == "cpu" and (in_use() == "onednn" or torch.is_autocast_enabled("cpu"))
 
 
 def rounded(size: int) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.models import kernels, packing
-from harness.models.attention import bucketed
+from harness.models.attention import attend_explicitly, bucketed
 from harness.models.packing import pack
 from harness.types import Group
 from tests.models.toys import GROUPS, LAYOUTS, metered
@@ -64,6 +64,19 @@ def test_onednn_changes_only_rounding(layout: str) -> None:
     assert (seen - plain).abs().max() <= 1e-5 * float(plain.abs().max())
     for name, gradient in wanted.items():
         assert (found[name] - gradient).norm() <= 1e-4 * gradient.norm(), name
+
+
+def test_under_autocast_attention_is_explicit_and_its_scores_are_not_rounded() -> None:
+    """Scores near 40 that differ by hundredths: in bfloat16, whose last bit is a quarter there, the weights would be others."""
+    query = torch.full((1, 1, 4, 16), 2.0)
+    key = torch.full((1, 1, 64, 16), 1.25) + torch.linspace(-1, 1, 64).view(1, 1, 64, 1) / 500
+    value = torch.eye(64)[None, None, :, :16].contiguous()
+    wanted = (query.double() @ key.double().transpose(2, 3)).softmax(-1) @ value.double()
+    assert not kernels.explicit(query)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert kernels.explicit(query)
+        seen = attend_explicitly(query, key, value.bfloat16(), torch.zeros(1, 1, 1, 4, 64), 1.0)
+    assert (seen.double() - wanted).abs().max() <= 2**-8 * wanted.max()
 
 
 def test_padding_gets_no_gradient_and_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
