@@ -12,7 +12,8 @@ import numpy as np
 
 from harness.experiment import Experiment, study_key
 from harness.facts import checkpoint, judge_facts, model_facts, run_times, task_facts
-from harness.measure.evaluate import Yardstick, measure
+from harness.measure.evaluate import measure
+from harness.measure.yardstick import Yardstick
 from harness.models import threads
 from harness.proposals import reference_rows
 from harness.stages import Report, Shared, shared

@@ -16,7 +16,8 @@ import torch
 from harness import origins
 from harness.assumptions import recorded
 from harness.experiment import Experiment
-from harness.measure.evaluate import Measurement, Yardstick
+from harness.measure.evaluate import Measurement
+from harness.measure.yardstick import Yardstick
 from harness.models import kernels, precision
 from harness.stages import Shared
 from harness.training.ledger import Ledger

@@ -20,7 +20,7 @@ from harness import kept
 from harness.experiment import Experiment, fingerprint, study_key
 from harness.facts import judge_facts, run_times, task_facts
 from harness.measure.chance import generator_for
-from harness.measure.evaluate import Yardstick
+from harness.measure.yardstick import Yardstick
 from harness.models import storage, threads
 from harness.models.metered import Metered
 from harness.proposals import DECIMALS, Drawn, draw, frontier_key, grouped, judged, reference_samples

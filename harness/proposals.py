@@ -12,7 +12,7 @@ import torch
 
 from harness.experiment import Experiment
 from harness.measure.chance import generator_for
-from harness.measure.evaluate import Yardstick
+from harness.measure.yardstick import Yardstick
 from harness.models.metered import Metered
 from harness.stages import Shared
 from harness.store.cache import stage

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness import kept
 from harness.experiment import Experiment
-from harness.measure.evaluate import Yardstick
 from harness.measure.temperature import measure_at
+from harness.measure.yardstick import Yardstick
 from harness.models.metered import Metered
 from harness.stages import Report, shared
 from harness.store import temperatures

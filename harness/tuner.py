@@ -18,9 +18,9 @@ from harness.data.pairs import read_pairs, write_pairs
 from harness.errors import HarnessError
 from harness.experiment import Experiment
 from harness.measure.chance import generator_for
-from harness.measure.evaluate import Yardstick
 from harness.measure.lineage import Lineage
 from harness.measure.statistics import Interval, prompt_interval
+from harness.measure.yardstick import Yardstick
 from harness.models import storage
 from harness.models.metered import Metered
 from harness.origins import labels

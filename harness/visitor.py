@@ -10,7 +10,8 @@ from harness.elsewhere import Visit, refuse_words
 from harness.errors import HarnessError
 from harness.experiment import Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, judge_facts, model_facts, task_facts
-from harness.measure.evaluate import Yardstick, measure
+from harness.measure.evaluate import measure
+from harness.measure.yardstick import Yardstick
 from harness.models.loading import load_model, meter
 from harness.models.metered import Metered
 from harness.stages import Report, Shared, dtype_of, shared

@@ -12,8 +12,8 @@ import torch
 from harness.experiment import Experiment
 from harness.measure import safety
 from harness.measure.chance import generator_for
-from harness.measure.evaluate import Standing, Yardstick
 from harness.measure.judge import ScoreJudge, gold_judge
+from harness.measure.yardstick import Standing, Yardstick
 from harness.models.metered import Metered
 from harness.models.storage import load_reward
 from harness.stages import Report, Shared

@@ -4,63 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from harness.data.tokenise import Tokens
 from harness.measure import safety, text
 from harness.measure.chance import generator_for, interval, resampler
-from harness.measure.judge import ScoreJudge, wins
+from harness.measure.judge import wins
 from harness.measure.kl import cross_check
 from harness.measure.statistics import Interval, paired_difference
 from harness.measure.statistics.strengths import outcomes
+from harness.measure.yardstick import Standing, Yardstick, first
 from harness.models.metered import Metered
 from harness.models.packing import Past
-from harness.training.reward import RewardModel
-from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample, TokenPair, Twin
+from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample
 
 CONSTANT = 0.5  # a text given to more than half of the prompts is flagged
 Row = dict[str, Any]
-
-
-class Standing(NamedTuple):
-    """What one judge scored those whom a policy meets: ``opponents`` (prompts, samples) and the data's own ``references`` (prompts,)."""
-
-    opponents: Array
-    references: Array
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """What every policy of one seed is measured against: the same prompts, opponents, judge, reference and probes.
-
-    ``opponents`` are texts of frozen SFT samples, (prompts)(samples); ``standings`` hold what each column of the judge scored them and
-    the data set's own responses. ``refusals`` are the reference's masses by probe,
-    ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs. ``tuner`` scores what is measured on tuning prompts.
-    """
-
-    tokens: Tokens
-    reference: Metered
-    judge: ScoreJudge
-    evaluation: Sequence[Demonstration]
-    opponents: Sequence[Sequence[Response]]
-    standings: Mapping[str, Standing]
-    probes: Sequence[Probe]
-    twins: Mapping[str, Twin]
-    refusals: Mapping[str, Array]
-    proxy: RewardModel | None
-    heldout: Sequence[TokenPair]
-    heldout_logps: Array
-    gold: bool
-    seed: int
-    tuner: RewardModel | None = None
-
-    @property
-    def opponent_scores(self) -> Array:
-        """The primary judge's scores of the frozen opponents, (prompts, samples)."""
-        return self.standings[self.judge.primary].opponents
 
 
 @dataclass(frozen=True)
@@ -115,7 +76,9 @@ def _compared(
     own = yard.tokens.groups([d.prompt for d in rows], [[Response(d.responses[0])] for d in rows])
     parts = zip(groups, yard.opponents, own, strict=False)
     together = [Group(group.prompt, (group.responses[0], frozen[0].ids, held.responses[0])) for group, frozen, held in parts]
-    found = {name: _array(values).reshape(-1, 3) for name, values in policy.divergence(yard.reference, together, past)._asdict().items()}
+    theirs = first(yard.reference_past, len(together))
+    divergence = policy.divergence(yard.reference, together, past, theirs)
+    found = {name: _array(values).reshape(-1, 3) for name, values in divergence._asdict().items()}
     lengths = np.array([[len(response) for response in group.responses] for group in together], dtype=float)
     kl = found["kl"][:, 0]
     columns = {"kl": kl, "k1": found["log_ratio"][:, 0], "kl_per_token": kl / lengths[:, 0], "entropy": found["entropy"][:, 0]}
@@ -135,7 +98,7 @@ def judged(yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Grou
     if yard.tuner is not None:
         columns["tuning_score"] = _array(yard.tuner.scores(groups))
     if yard.proxy is not None:
-        columns["proxy"] = _array(yard.proxy.scores(groups))
+        columns["proxy"] = _array(yard.proxy.scores(groups, first(yard.proxy_past, len(groups))))
     return columns
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
-from harness.measure.evaluate import Yardstick
 from harness.measure.statistics import prompt_interval
+from harness.measure.yardstick import Yardstick
 from harness.training.reward import RewardModel, heldout_quality, margins, pair_group
 from harness.types import Array, Group, Response, Twin
 

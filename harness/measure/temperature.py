@@ -11,7 +11,8 @@ from dataclasses import replace
 import torch
 
 from harness.measure.chance import generator_for, interval
-from harness.measure.evaluate import Measurement, Row, Yardstick, constant_alarm, judged, texts
+from harness.measure.evaluate import Measurement, Row, constant_alarm, judged, texts
+from harness.measure.yardstick import Yardstick
 from harness.models.metered import Metered
 from harness.types import Group, Response
 

@@ -26,13 +26,13 @@ def over(
     read: Callable[..., Columns],
     shape: Shape | None = None,
     *,
-    beside: Sequence[Metered] = (),
+    beside: Sequence[tuple[Metered, Past | None]] = (),
     past: Past | None = None,
 ) -> list[Tensor]:
     """What ``read`` gives of the groups packed, column by column; in pieces, and in threads, where no gradient is kept.
 
-    Charges each piece by ``shape``, to models ``beside`` by their own, for each of which ``read`` is given a row of whole prompts;
-    remembers what a backward will cost. What is ``past`` is of use where all is one piece.
+    Charges each piece by ``shape``, to models ``beside`` by their own, for each of which ``read`` is given a row of its own; remembers
+    what a backward will cost. What is ``past``, to this model and to those beside, is of use where all is one piece.
     """
     remember, priced = torch.is_grad_enabled(), shape or model.shape
     pieces = [groups] if remember else [groups[part] for row in shards.parts(model, groups) for part in row]
@@ -40,14 +40,14 @@ def over(
 
     def one(piece: Sequence[Group]) -> tuple[Columns, list[Cost]]:
         packed = pack(piece, model.device, known)
-        rows = [packed if known is None else pack(piece, other.device) for other in beside]
+        rows = [packed if known is None else pack(piece, other.device, theirs) for other, theirs in beside]
         columns = read(packed, *rows)  # before the price: a row knows then which attention it took
-        costs = [cost(other, row, other.shape) for other, row in zip(beside, rows, strict=True)]
+        costs = [cost(other, row, other.shape, piece) for (other, _), row in zip(beside, rows, strict=True)]
         return columns, [cost(model, packed, priced, piece), *costs]
 
     found = threads.together(one, [piece for piece in pieces if piece], model.device)
     for _, costs in found:
-        for payer, each in zip((model, *beside), costs, strict=True):
+        for payer, each in zip((model, *(other for other, _ in beside)), costs, strict=True):
             _charge(payer, each, remember=remember)
     return [torch.cat(column) for column in zip(*(columns for columns, _ in found), strict=True)]
 

@@ -81,23 +81,26 @@ class Metered:
         *found, lengths = over(self, groups, read, self.shape.valued())
         return TokenReadings(*(TokenValues(values, lengths) for values in found))
 
-    def scalars(self, groups: Sequence[Group], *, at: str) -> TokenValues:
+    def scalars(self, groups: Sequence[Group], *, at: str, past: Past | None = None) -> TokenValues:
         """The scalar head at every response token (``at="token"``, rewards) or where it is predicted (``at="state"``, values)."""
 
         def read(packed: Packed) -> tuple[Tensor, ...]:
             return self._scalar(self.body.run(packed, packed.own if at == "token" else packed.sources)), packed.lengths
 
-        return TokenValues(*over(self, groups, read, self.shape.scalar()))
+        return TokenValues(*over(self, groups, read, self.shape.scalar(), past=past))
 
     @torch.no_grad()
-    def divergence(self, other: Metered, groups: Sequence[Group], past: Past | None = None) -> Divergence:
-        """Rao-Blackwellised KL(self || other) on given samples (Amini et al. 2025, arXiv 2504.10637), k1 and entropy; no gradients."""
+    def divergence(self, other: Metered, groups: Sequence[Group], past: Past | None = None, theirs: Past | None = None) -> Divergence:
+        """Rao-Blackwellised KL(self || other) on given samples (Amini et al. 2025, arXiv 2504.10637), k1 and entropy; no gradients.
 
-        def read(packed: Packed, whole: Packed) -> tuple[Tensor, ...]:
-            found = divergence(self._log_probs(packed), other._log_probs(whole), packed.targets)
+        ``past`` and ``theirs`` are the groups' prompts where this model and the other have read them.
+        """
+
+        def read(packed: Packed, row: Packed) -> tuple[Tensor, ...]:
+            found = divergence(self._log_probs(packed), other._log_probs(row), packed.targets)
             return tuple(TokenValues(value, packed.lengths).sums() for value in found)
 
-        return Divergence(*over(self, groups, read, beside=(other,), past=past))
+        return Divergence(*over(self, groups, read, beside=((other, theirs),), past=past))
 
     # -- sampling -----------------------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,10 @@ class Past(NamedTuple):
     last: Tensor
     cache: list[tuple[Tensor, Tensor]]
 
+    def first(self, n: int) -> Past:
+        """The first ``n`` of these prompts."""
+        return Past(self.lengths[:n], self.last[:n], [(keys[:n], values[:n]) for keys, values in self.cache])
+
     def before(self, layer: int, rows: Sequence[int], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of these prompts with later ones behind them, (rows, key heads, longest + more, d)."""
         keys, values = self.cache[layer]

@@ -20,6 +20,7 @@ from harness.types import Group, TokenPair, Update
 
 if TYPE_CHECKING:
     from harness.models.metered import Metered
+    from harness.models.packing import Past
     from harness.models.readings import TokenValues
     from harness.training.ledger import Ledger, Shape
 
@@ -39,10 +40,13 @@ class RewardModel:
     pooling: Pooling
     offset: float = 0.0
 
-    def scores(self, groups: Sequence[Group]) -> Tensor:
-        """The centred score of each response, (responses,), in nats of preference; charges one forward to the current phase."""
+    def scores(self, groups: Sequence[Group], past: Past | None = None) -> Tensor:
+        """The centred score of each response, (responses,), in nats of preference; charges one forward to the current phase.
+
+        ``past`` are the groups' prompts where this model has read them.
+        """
         with torch.no_grad():
-            return pooled(self.model.scalars(groups, at="token"), self.pooling) - self.offset
+            return pooled(self.model.scalars(groups, at="token", past=past), self.pooling) - self.offset
 
 
 def pooled(values: TokenValues, pooling: Pooling) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -61,6 +62,7 @@ def skeleton(words: Sequence[str]) -> str:
     return " ".join(f"{{{CATEGORY_OF[word]}}}" if word in CATEGORY_OF else word for word in words)
 
 
+@cache
 def categories_in(template: str) -> tuple[str, ...]:
     """Returns the categories that a template has slots for, in order."""
     return tuple(word[1:-1] for word in template.split() if word.startswith("{"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -105,3 +106,13 @@ def test_a_demonstration_keeps_the_references_that_fit(tiny: Tokens) -> None:
 
 def test_text_stops_at_eos_and_shows_other_special_tokens(tiny: Tokens) -> None:
     assert tiny.text(ids("a <bos> b <eos> c")) == "a <bos> b"
+
+
+def test_ids_are_those_of_transformers_own_call_whatever_its_file_pads_or_cuts(tiny: Tokens) -> None:
+    texts = ["a b c d e f g", "a", "", "b <eos> no such word"]
+    expected = tiny.tokenizer(texts)["input_ids"]
+    assert tiny._ids(texts) == expected
+    other = copy.deepcopy(tiny.tokenizer)
+    other.backend_tokenizer.enable_truncation(2)
+    other.backend_tokenizer.enable_padding()
+    assert Tokens(other, 5, 4)._ids(texts) == expected

@@ -75,7 +75,8 @@ def test_the_forward_estimate_is_the_reference_s_divergence_from_the_policy() ->
     theirs = reference.sample([PROMPT], samples=2000, max_tokens=LONGEST, generator=torch.Generator().manual_seed(1))[0]
     groups, text = [Group(PROMPT, (theirs[0].ids,))] * len(theirs), Group(PROMPT, ((6, 7, EOS),))
     tokens = SimpleNamespace(groups=lambda prompts, responses: [text] * len(prompts))
-    yard: Any = SimpleNamespace(reference=reference, opponents=[[Response("", each.ids, each.finished)] for each in theirs], tokens=tokens)
+    opponents = [[Response("", each.ids, each.finished)] for each in theirs]
+    yard: Any = SimpleNamespace(reference=reference, reference_past=None, opponents=opponents, tokens=tokens)
     rows: Any = [SimpleNamespace(prompt="", responses=("",))] * len(theirs)
     with torch.no_grad():
         columns = _compared(policy, yard, rows, groups)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from harness.data.tokenise import Tokens
-from harness.measure.evaluate import Standing, Yardstick, measure
+from harness.measure.evaluate import measure
 from harness.measure.judge import gold_judge
 from harness.measure.reward_probes import inspect
+from harness.measure.yardstick import Standing, Yardstick
 from harness.models.loading import load_model, meter
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
@@ -98,3 +99,17 @@ def test_samples_are_paired_by_the_sampler_s_seed_whatever_the_mark(policy: Mete
     early, late = (measure(policy, yard, mark=mark, prompts=N, probes=8).rows for mark in (0.0, 1.0))
     assert [row["response"] for row in early if "response" in row] == [row["response"] for row in late if "response" in row]
     assert {row["group"] for row in late if row["slice"] == "harmful"} <= {group for probe in WORLD.probes for group in probe.groups}
+
+
+def test_what_never_changes_reads_the_prompts_once_for_all_marks(policy: Metered, yard: Yardstick, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = replace(yard, probes=(), proxy=RewardModel(policy.fork(scalar_head=True), "sum"))
+    asked: list[Metered] = []
+    plain = Metered.read
+    monkeypatch.setattr(Metered, "read", lambda self, *given: (asked.append(self), plain(self, *given))[1])
+    found = [measure(policy, known, mark=mark, prompts=prompts, probes=0).metrics for mark, prompts in ((0.5, 8), (1.0, N), (1.0, N))]
+    assert asked.count(known.reference) == 1 and known.proxy is not None and asked.count(known.proxy.model) == 1
+    monkeypatch.setattr(Metered, "read", lambda self, *given: None)
+    anew = measure(policy, replace(known), mark=1.0, prompts=N, probes=0).metrics
+    for name in ("kl", "forward_kl", "proxy", "demonstration_nll"):
+        assert found[1][name].value == pytest.approx(anew[name].value, abs=1e-5)
+    assert found[0]["proxy"].n == 8

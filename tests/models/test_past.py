@@ -7,6 +7,7 @@ import torch
 
 from harness.models import kernels, memory, threads
 from harness.models.packing import pack
+from harness.training.reward import Pooling, RewardModel
 from harness.types import Group
 from tests.models.toys import LAYOUTS, metered
 
@@ -23,8 +24,10 @@ def test_what_goes_on_from_a_past_is_what_reads_anew(layout: str, dtype: torch.d
     assert past is not None
     with torch.no_grad():
         assert model.logps(GROUPS, past) == pytest.approx(model.logps(GROUPS), abs=tolerance)
-    for again, anew in zip(model.divergence(other, GROUPS, past), model.divergence(other, GROUPS), strict=True):
-        assert again == pytest.approx(anew, abs=tolerance)
+    theirs, anew = other.read(PROMPTS, 8), model.divergence(other, GROUPS)
+    for again in (model.divergence(other, GROUPS, past), model.divergence(other, GROUPS, past, theirs)):
+        for column, expected in zip(again, anew, strict=True):
+            assert column == pytest.approx(expected, abs=tolerance)
     drawn = [model.sample(PROMPTS, max_tokens=8, generator=torch.Generator().manual_seed(0), past=each) for each in (past, None)]
     assert [[s.ids for s in row] for row in drawn[0]] == [[s.ids for s in row] for row in drawn[1]]
 
@@ -44,6 +47,15 @@ def test_a_past_serves_more_than_once_and_costs_what_reading_costs() -> None:
         spent.append((after[0] - before[0], after[1] - before[1]))
     assert spent[0][0] == spent[1][0] and spent[0][1] < spent[1][1]
     assert pack(GROUPS, model.device, past).ids.numel() == sum(1 + sum(map(len, g.responses)) for g in GROUPS)
+
+
+@pytest.mark.parametrize("pooling", ["sum", "last"])
+def test_a_reward_model_scores_what_it_has_read_the_prompts_of(pooling: Pooling) -> None:
+    reward = RewardModel(metered(dtype=torch.float64).fork(scalar_head=True), pooling)
+    past = reward.model.read(PROMPTS, 8)
+    assert past is not None
+    for n in (len(PROMPTS), 2):
+        assert reward.scores(GROUPS[:n], past.first(n)) == pytest.approx(reward.scores(GROUPS[:n]), abs=1e-10)
 
 
 def test_with_explicit_attention_too() -> None:
