@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from harness import HarnessError
+from harness.models.packing import Past
 from harness.training import rollout as on_policy
 from harness.training.critic import Critic, Rollout, Separate, Shared, add_gradients, divided
 from harness.training.reward import RewardModel, fit_reward_model
@@ -137,28 +138,31 @@ class Run:
         self.critic.optimise(learning_rate=settings.learning_rate, value_learning_rate=settings.value_learning_rate, clip=settings.clip)
         while size := self.budget.size(iterations):
             iterations = max(iterations - 1, 1)
-            groups, samples = self._sample(size)
+            groups, samples, past = self._sample(size)
             if groups:
-                yield from self._use(self._assess(groups, samples))
+                yield from self._use(self._assess(groups, samples, past))
 
-    def _sample(self, size: int) -> tuple[list[Group], list[Sample]]:
-        """``size`` sampled groups less those whose use would break the budget, and their samples in order."""
+    def _sample(self, size: int) -> tuple[list[Group], list[Sample], Past | None]:
+        """``size`` sampled groups less those whose use would break the budget, their samples in order, and their prompts as read."""
         settings, setup = self.settings, self.setup
         prompts = setup.prompts(size)  # over-long ones are left out, so there may be fewer
         if not prompts:
             raise HarnessError("ppo: no training prompt fits the task's limit of prompt tokens.")
         with self.ledger.phase("rollout"):
-            drawn = self.policy.sample(
-                prompts, samples=settings.samples_per_prompt, max_tokens=setup.max_response_tokens, generator=setup.generator
-            )
+            how = {"samples": settings.samples_per_prompt, "max_tokens": setup.max_response_tokens}
+            past = self.policy.read(prompts, **how)
+            drawn = self.policy.sample(prompts, **how, generator=setup.generator, past=past)
         self.ledger.count(prompts=len(prompts))
         self.ledger.distinct(prompts=prompts)
         groups = [Group(prompt, tuple(sample.ids for sample in row)) for prompt, row in zip(prompts, drawn, strict=True)]
         kept = self.budget.usable(groups)
-        return groups[:kept], list(chain(*drawn[:kept]))
+        return groups[:kept], list(chain(*drawn[:kept])), past
 
-    def _assess(self, groups: list[Group], samples: list[Sample]) -> Rollout:
-        """Scores, old log-probs, values, per-token rewards and whitened advantages of a rollout, with its statistics."""
+    def _assess(self, groups: list[Group], samples: list[Sample], past: Past | None) -> Rollout:
+        """Scores, old log-probs, values, per-token rewards and whitened advantages of a rollout, with its statistics.
+
+        The divergence goes on from the prompts that sampling read, ``past``.
+        """
         settings = self.settings
         scores, judged = self._scores(groups, samples)
         with self.ledger.phase("reference"), torch.no_grad():
@@ -174,7 +178,8 @@ class Run:
         advantages = on_policy.generalised_advantages(rewards, values, steps, gamma=settings.gamma, decay=settings.decay)
         returns = advantages + values
         with self.ledger.phase("evaluation"):  # only looked at, so not charged
-            divergence = float(self.policy.divergence(self.setup.reference, groups[:KL_GROUPS]).kl.mean())
+            looked = groups[:KL_GROUPS]
+            divergence = float(self.policy.divergence(self.setup.reference, looked, past and past.first(len(looked))).kl.mean())
         metrics = judged | {
             "kl": divergence,
             "k1": float((logps - reference).sum(1).mean()),

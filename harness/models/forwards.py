@@ -35,7 +35,7 @@ def over(
     what a backward will cost. What is ``past``, to this model and to those beside, is of use where all is one piece.
     """
     remember, priced = torch.is_grad_enabled(), shape or model.shape
-    pieces = [groups] if remember else [groups[part] for row in shards.parts(model, groups) for part in row]
+    pieces = [groups] if remember else [groups[part] for row in shards.parts(model, groups, whole=past is not None) for part in row]
     known = past if len(pieces) == 1 else None
 
     def one(piece: Sequence[Group]) -> tuple[Columns, list[Cost]]:

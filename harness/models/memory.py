@@ -5,6 +5,7 @@ How work is cut is never charged and changes no number: the gradients of parts a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from harness.types import Group
 # Bytes of activations that one forward and backward may hold; about what two processes leave free on a small machine.
 ACTIVATION_BYTES = 2_500_000_000
 SAMPLING_BYTES = 500_000_000
+# Bytes of one hidden layer that a core's caches hold beside what is made of them, with and without gradients (docs/performance.md).
+LEARNT_BYTES, SCORED_BYTES = 1 << 20, 1 << 21
 
 
 def slices(groups: Sequence[Group], layers: int, hidden: int, *, beside: int = 1) -> list[slice]:
@@ -27,6 +30,12 @@ def slices(groups: Sequence[Group], layers: int, hidden: int, *, beside: int = 1
             start, held = index, 0
         held += tokens
     return [*found, slice(start, len(groups))]
+
+
+def cached(groups: Sequence[Group], hidden: int, *, learning: bool) -> int:
+    """Into how many runs to cut groups so that what a layer makes of each stays in a core's caches."""
+    tokens = sum(len(group.prompt) + sum(map(len, group.responses)) for group in groups)
+    return max(1, math.ceil(tokens * hidden * 4 / (LEARNT_BYTES if learning else SCORED_BYTES)))
 
 
 def _token_limit(layers: int, hidden: int) -> int:

@@ -105,13 +105,13 @@ class Metered:
     # -- sampling -----------------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def read(self, prompts: Sequence[tuple[int, ...]], max_tokens: int) -> Past | None:
+    def read(self, prompts: Sequence[tuple[int, ...]], max_tokens: int, samples: int = 1) -> Past | None:
         """Prompts that sampling and scoring go on from, as long as the weights are what they are now; None where they do not fit in memory.
 
         Charges nothing: whoever goes on from it is charged as if it had read them.
         """
         longest = max(map(len, prompts), default=0)
-        if not longest or threads.count(self.device) > 1 or len(prompts) > self._fitting(longest, 1, max_tokens):
+        if not longest or threads.count(self.device) > 1 or len(prompts) > self._fitting(longest, samples, max_tokens):
             return None
         return read(self.body, prompts, self.device)
 
@@ -214,9 +214,16 @@ class Metered:
         """Keep no activations inside layers: every backward computes them again, layer by layer (Chen et al. 2016, arXiv 1604.06174)."""
         self.spared, self.body = memory.checkpoint(self.model), Whole(self.model)  # transformers' layers keep what they are told to
 
-    def micro(self, groups: Sequence[Group]) -> list[slice]:
-        """How to cut a batch so that each forward and backward fits in memory; one slice wherever the whole batch fits."""
-        return memory.slices(groups, self.shape.layers, self.model.config.hidden_size, beside=threads.count(self.device))
+    def micro(self, groups: Sequence[Group], *, whole: bool = False) -> list[slice]:
+        """How to cut a batch so that each forward and backward fits in memory and, unless it is to be ``whole``, in a CPU's caches."""
+        hidden, beside = self.model.config.hidden_size, threads.count(self.device)
+        undivided = whole or self.device.type != "cpu"
+        number = 1 if undivided else memory.cached(groups, hidden, learning=torch.is_grad_enabled())
+        return [
+            slice(run.start + part.start, run.start + part.stop)
+            for run in shards.balanced(groups, number)
+            for part in memory.slices(groups[run], self.shape.layers, hidden, beside=beside)
+        ]
 
     def in_parts(self, groups: Sequence[Group], function: Callable[[Self, slice], R]) -> list[R]:
         """What ``function`` gives of the model and each part of a batch; gradients that it adds add up, whatever thread does it."""

@@ -36,10 +36,10 @@ def in_parts(model: M, groups: Sequence[Group], function: Callable[[M, slice], R
     return [each for row in found for each in row]
 
 
-def parts(model: Metered, groups: Sequence[Group]) -> list[list[slice]]:
-    """A slice for every forward over a batch: in a list for each thread, what fits in memory beside the others."""
+def parts(model: Metered, groups: Sequence[Group], *, whole: bool = False) -> list[list[slice]]:
+    """A slice for every forward over a batch, in a list for each thread; see ``Metered.micro``."""
     return [
-        [slice(shard.start + part.start, shard.start + part.stop) for part in model.micro(groups[shard])]
+        [slice(shard.start + part.start, shard.start + part.stop) for part in model.micro(groups[shard], whole=whole)]
         for shard in balanced(groups, threads.count(model.device))
     ]
 

@@ -96,10 +96,11 @@ class _Run:
         Every part sees the state as the step found it, so a state may follow ``batch`` but not the rows of one part.
         """
         groups = [e.group() for e in examples]
-        parts = self.setup.policy.micro(groups)
+        of_batch = "batch" in self.algorithm.signature.arguments  # each cut costs such a loss a forward ahead
+        parts = self.setup.policy.micro(groups, whole=of_batch)
         weights = torch.tensor([e.pair.weight for e in examples], dtype=torch.float64)
         shared = {**shared, "progress": self.setup.ledger.share}
-        if "batch" in self.algorithm.signature.arguments and len(parts) > 1:
+        if of_batch and len(parts) > 1:
             shared["batch"] = self._statistics_ahead(examples, groups)
         total, scored, state = 0.0, [], self.state
         for part in parts:

@@ -82,3 +82,20 @@ def test_micro_slices_cover_the_batch_in_order_and_respect_memory(monkeypatch: p
     monkeypatch.undo()
     with torch.no_grad():
         assert torch.allclose(cut, model.logps(GROUPS * 10), atol=1e-5)
+
+
+def test_a_cpu_is_given_what_its_caches_hold_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, many = metered(dtype=torch.float64), GROUPS * 10
+    monkeypatch.setattr("harness.models.memory.LEARNT_BYTES", 32 * 4 * 30)
+    monkeypatch.setattr("harness.models.memory.SCORED_BYTES", 32 * 4 * 60)
+    learnt, whole = model.micro(many), model.micro(many, whole=True)
+    with torch.no_grad():
+        scored = model.micro(many)
+        cut = model.logps(many)
+    monkeypatch.undo()
+    tokens = sum(len(g.prompt) + sum(map(len, g.responses)) for g in many)
+    assert (len(learnt), len(scored), len(whole)) == (-(-tokens // 30), -(-tokens // 60), 1)
+    for slices in (learnt, scored):
+        assert [i for s in slices for i in range(s.start, s.stop)] == list(range(30))
+    with torch.no_grad():
+        torch.testing.assert_close(cut, model.logps(many), rtol=0, atol=1e-12)

@@ -37,7 +37,7 @@ def learned(updates: Sequence[Update]) -> float:
 class OneByOne(Metered):
     """A model whose memory holds a single group."""
 
-    def micro(self, groups: Sequence[Group]) -> list[slice]:
+    def micro(self, groups: Sequence[Group], *, whole: bool = False) -> list[slice]:
         return [slice(i, i + 1) for i in range(len(groups))]
 
 
