@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -32,6 +33,19 @@ def mixed(model: Any) -> bool:
 def of(model: Any) -> AbstractContextManager[Any]:
     """The context that a model's forward is computed in."""
     return torch.autocast(model.device.type, torch.bfloat16) if mixed(model) else nullcontext()
+
+
+@contextmanager
+def unmixed(model: Any) -> Iterator[None]:
+    """Until the block ends, products of this model are computed in what its weights are stored in."""
+    if not mixed(model):
+        yield
+        return
+    setattr(model.config, MIXED, False)
+    try:
+        yield
+    finally:
+        setattr(model.config, MIXED, True)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -149,6 +150,19 @@ def test_mixed_precision_keeps_float32_weights_and_comes_near_float32(layout: st
     assert seen.dtype == torch.float32
     assert (seen - logps).abs().mean() <= 0.05 * logps.abs().mean()
     assert all(found[name].dtype == torch.float32 for name in wanted)
+
+
+def test_a_model_whose_logits_are_large_may_be_mixed_too() -> None:
+    """Whether the layout is right is asked in float32: here bfloat16 moves log-probs by nats."""
+    model = plain_model("llama")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(30 if weight.ndim == 2 else 1)
+    plain = Metered(prepare(copy.deepcopy(model)), eos=2, pad=2, ledger=Ledger(1e15))
+    mixed = Metered(prepare(precision.store(model, "mixed", torch.device("cpu"))), eos=2, pad=2, ledger=Ledger(1e15))
+    assert precision.named(model) == "mixed"
+    with torch.no_grad():
+        assert (mixed.logps(GROUPS) - plain.logps(GROUPS)).abs().max() > 1
 
 
 def test_mixed_precision_travels_with_a_saved_model(tmp_path: Any) -> None:
