@@ -7,24 +7,21 @@ reports made anew from that, and is then searched as a whole; where a trace is l
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness import traces
 from harness.errors import HarnessError
 from harness.report import combining, page
+from harness.store import archives
 from harness.store.files import write_bytes, write_json
 from harness.store.records import EXPERIMENT, RECORD, SAMPLES, TEMPERATURE_ROWS
 
 ROOMS = ("cells", "references", "frontiers", "trials")
 KEPT = (".json", ".jsonl", ".jsonl.gz")  # of a run's folder: logs are full of paths, policies are large
 SAID_BY_MODELS = (SAMPLES, TEMPERATURE_ROWS)  # never rewritten: what a model said is the result
-SUFFIXES = (".zip", ".tar.gz")
 SHOWN = 5  # traces that a refusal names
 
 
@@ -32,12 +29,12 @@ def write(root: Path, out: Path | None, *, anonymous: bool, hide: Sequence[str] 
     """Pack every study at or below a folder; the archive's path comes back.
 
     ``hide`` are further words that an anonymous bundle may not hold. HarnessError where there is no study, the archive's name has
-    another suffix than .zip or .tar.gz, or a trace is left: the message names the file and the string.
+    another suffix than those of ``archives``, or a trace is left: the message names the file and the string.
     """
     file = out or Path(f"{root.resolve().name}{'-anonymous' if anonymous else ''}.zip")
-    if not file.name.endswith(SUFFIXES):
-        raise HarnessError(f"--out {file}: an archive ends in {' or '.join(SUFFIXES)}.")
-    write_bytes(file, packed(contents(root, anonymous=anonymous, hide=hide), file.name))
+    if not file.name.endswith(archives.SUFFIXES):
+        raise HarnessError(f"--out {file}: an archive ends in {' or '.join(archives.SUFFIXES)}.")
+    write_bytes(file, archives.packed(contents(root, anonymous=anonymous, hide=hide), file.name))
     return file
 
 
@@ -112,21 +109,3 @@ def _refuse(left: Sequence[tuple[str, str]]) -> None:
         told = "; ".join(f"{name} holds {found!r}" for name, found in left[:SHOWN])
         more = f"; and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
         raise HarnessError(f"Not anonymous, so nothing was packed: {told}{more}. Take it out of the records, or leave the run out.")
-
-
-def packed(files: Mapping[str, bytes], name: str) -> bytes:
-    """The archive's bytes: files by name, no times, no owners."""
-    buffer = io.BytesIO()
-    if name.endswith(".zip"):
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            for path, content in sorted(files.items()):
-                entry = zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0))
-                entry.external_attr, entry.create_system, entry.compress_type = 0o644 << 16, 3, zipfile.ZIP_DEFLATED
-                archive.writestr(entry, content)
-        return buffer.getvalue()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tape:
-        for path, content in sorted(files.items()):
-            member = tarfile.TarInfo(path)
-            member.size = len(content)
-            tape.addfile(member, io.BytesIO(content))
-    return gzip.compress(buffer.getvalue(), compresslevel=6, mtime=0)

@@ -19,6 +19,7 @@ from harness.facts import checkpoint, clock, forget_peak, judge_facts, model_fac
 from harness.fits import once, reusing
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
+from harness.models.packing import Past
 from harness.stages import Report, Shared
 from harness.store.records import CellWriter
 from harness.temperatures import measure_all
@@ -78,6 +79,7 @@ class _Run:
         self.inspected: dict[str, Any] = {}  # with intervals, so it wins over what the updates logged
         self.seconds: dict[str, float] = {}  # charged, by mark; they differ from run to run, so the record does not hold them
         self.step, self.started = 0, False
+        self.past: Past | None = None  # what the policy has read as it is now
         entry = registry.find("algorithms", plan.cell.algorithm.path or plan.cell.algorithm.name)
         bound = registry.load_entry(entry).algorithm
         self.algorithm = bound() if isinstance(bound, type) else bound
@@ -128,6 +130,7 @@ class _Run:
         prompts = experiment.evaluation_prompts if final else experiment.mark_prompts
         probes = experiment.probe_prompts if final else min(experiment.mark_prompts // 2, experiment.probe_prompts)
         found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes)
+        self.past = found.past if final else None
         self.writer.samples({**row, "mark": name} for row in found.rows)
         if self.keeper is not None and named is None and self.started:
             self.keeper.look(self.setup.policy, mark)
@@ -144,7 +147,7 @@ class _Run:
         if kept.keeps(experiment, sum(p.numel() for p in policy.model.parameters())):  # first: other temperatures can be made from it
             kept.keep(policy, self.shared.tokens.tokenizer, self.plan.folder)
         wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
-        measure_all(policy, self.yard, wanted, self.plan.folder, experiment.evaluation_prompts, self.report)
+        measure_all(policy, self.yard, wanted, self.plan.folder, experiment.evaluation_prompts, self.report, self.past)
 
     def result(self) -> dict[str, Any]:
         """What the record says of the run beyond its plan."""

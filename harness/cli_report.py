@@ -16,7 +16,7 @@ Margin = Annotated[float | None, typer.Option("--safety-margin", help="Share by 
 
 
 def report(
-    results: Annotated[list[Path] | None, typer.Argument(help="Studies, or folders of studies; several machines' are merged.")] = None,
+    results: Annotated[list[Path] | None, typer.Argument(help="Studies, folders or archives of studies; several are merged.")] = None,
     formats: Annotated[str, typer.Option("--format", help="html, pdf, latex, csv, or several: pdf,latex.")] = "html",
     style: Annotated[str, typer.Option(help="Whose columns figures and tables fit: neurips, icml or acl.")] = "neurips",
     columns: Annotated[int, typer.Option(help="How many columns a figure or table spans: 1 or 2.")] = 1,
@@ -47,7 +47,7 @@ def bundle(
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Without hosts, users, paths or remotes; refuses where one is left.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="The archive, .zip or .tar.gz; NAME-anonymous.zip here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The archive: .zip, .tar.gz or .tar.xz; NAME-anonymous.zip here.")] = None,
     hide: Annotated[str, typer.Option(help="More words that may not be in it, such as a lab's name: acme,j-doe.")] = "",
 ) -> None:
     """Pack records and figures into one archive, without logs and policies: for a reviewer."""

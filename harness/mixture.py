@@ -23,7 +23,7 @@ from harness.measure.chance import generator_for
 from harness.measure.yardstick import Yardstick
 from harness.models import storage, threads
 from harness.models.metered import Metered
-from harness.proposals import DECIMALS, Drawn, draw, frontier_key, grouped, judged, reference_samples
+from harness.proposals import DECIMALS, Drawn, draw, frontier_key, judged, log_probs, reference_samples
 from harness.stages import Report, Shared, shared
 from harness.store import failing, records
 from harness.store.cache import key_of, stage
@@ -128,8 +128,7 @@ def _likely(experiment: Experiment, both: Shared, yard: Yardstick, own: Drawn, f
 def under(model: Metered, both: Shared, yard: Yardstick, responses: Sequence[Sequence[Response]]) -> Array:
     """Log pi of responses to the evaluation prompts, (prompts, samples), nats."""
     prompts = both.tokens.prompts([d.prompt for d in yard.evaluation])
-    found: Array = model.logps(grouped(prompts, responses)).double().cpu().numpy().reshape(len(prompts), -1)
-    return found
+    return log_probs(model, prompts, responses)
 
 
 def log_ratios(

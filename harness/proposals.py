@@ -94,6 +94,18 @@ def judged(yard: Yardstick, responses: Sequence[Sequence[Response]]) -> dict[str
     return {name: np.asarray(scores[name], dtype=np.float64) for name in yard.judge.names}
 
 
+def log_probs(model: Metered, prompts: Sequence[tuple[int, ...]], responses: Sequence[Sequence[Response]]) -> Array:
+    """Log pi of as many responses to every prompt, (prompts, samples), nats; each prompt is read once for all of them."""
+    whole = [Group(prompt, tuple(r.ids for r in row)) for prompt, row in zip(prompts, responses, strict=True)]
+
+    def score(model: Metered, part: slice) -> Array:
+        groups, past = grouped(prompts[part], responses[part]), model.read(prompts[part], 0)
+        found = model.logps(groups, past and past.repeated(len(groups) // max(1, len(prompts[part]))))
+        return found.double().cpu().numpy().reshape(len(prompts[part]), -1)
+
+    return np.concatenate(model.in_parts(whole, score))
+
+
 def grouped(prompts: Sequence[tuple[int, ...]], responses: Sequence[Sequence[Response]]) -> list[Group]:
     """The responses of each prompt in groups of a few, in order: flat scores of the groups are flat scores of the responses."""
     return [

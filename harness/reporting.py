@@ -11,6 +11,7 @@ from harness.errors import HarnessError
 from harness.report import bibliography, combining, page, paper, robustness, styles
 from harness.report.points import Loaded, load
 from harness.report.styles import Sheet
+from harness.store import archives
 from harness.store.records import studies
 
 BIBLIOGRAPHIES = "references.bib"  # beside the algorithms of a package
@@ -35,6 +36,13 @@ def write(roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapp
     """
     if len(roots) > 1 and out is None:
         raise HarnessError("Several result folders are merged into one report; say with --out DIR where it goes.")
+    if out is None and archives.packs(roots[0]):
+        raise HarnessError(f"{roots[0]} is an archive; say with --out DIR where its report goes.")
+    with archives.unpacked(roots) as folders:
+        yield from _write(folders, what, out, overrides)
+
+
+def _write(roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapping[str, Any]) -> Iterator[str | HarnessError]:
     if list(what.formats) == ["html"] and len(roots) == 1:
         yield from _one_by_one(roots[0], out, overrides)
         return

@@ -12,6 +12,7 @@ from harness.experiment import Experiment
 from harness.measure.temperature import measure_at
 from harness.measure.yardstick import Yardstick
 from harness.models.metered import Metered
+from harness.models.packing import Past
 from harness.stages import Report, shared
 from harness.store import temperatures
 from harness.store.records import LOG
@@ -19,12 +20,14 @@ from harness.training.ledger import Ledger
 from harness.yardstick import yardstick
 
 
-def measure_all(policy: Metered, yard: Yardstick, wanted: Sequence[float], folder: Path, prompts: int, report: Report) -> None:
-    """Measure a policy at each of these temperatures and write what was found beside its record."""
+def measure_all(
+    policy: Metered, yard: Yardstick, wanted: Sequence[float], folder: Path, prompts: int, report: Report, past: Past | None = None
+) -> None:
+    """Measure a policy at each of these temperatures and write what was found beside its record; ``past``: see ``measure_at``."""
     found = []
     for position, temperature in enumerate(wanted):
         report(f"temperature {temperature:g}", position / len(wanted), None)
-        each = measure_at(policy, yard, temperature, prompts=prompts)
+        each = measure_at(policy, yard, temperature, prompts=prompts, past=past)
         metrics = {name: interval._asdict() for name, interval in each.metrics.items()}
         found.append(temperatures.Measured(temperature, metrics, each.alarms, each.rows))
     if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 from harness import bundle, traces
 from harness.errors import HarnessError
+from harness.store import archives
 from harness.store.records import write_json
 from tests.conftest import Command
 from tests.report import synthetic
@@ -60,11 +62,11 @@ def test_paths_remotes_and_addresses_are_taken_out_and_logs_stay_behind(study: P
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_same_records_give_the_same_archive_in_both_kinds(study: Path, tmp_path: Path) -> None:
+def test_the_same_records_give_the_same_archive_in_every_kind(study: Path, tmp_path: Path) -> None:
     found = bundle.contents(study, anonymous=True)
-    for name in ("a.zip", "a.tar.gz"):
-        made = bundle.packed(dict(reversed(found.items())), name)
-        assert made == bundle.packed(found, name)
+    for name in ("a.zip", "a.tar.xz", "a.tar.gz"):
+        made = archives.packed(dict(reversed(found.items())), name)
+        assert made == archives.packed(found, name)
     with tarfile.open(fileobj=io.BytesIO(made)) as tape:
         members = tape.getmembers()
     assert {(member.mtime, member.uid, member.uname) for member in members} == {(0, 0, "")}
@@ -125,4 +127,37 @@ def test_this_machine_s_own_names_are_looked_for(monkeypatch: pytest.MonkeyPatch
 def test_the_command_refuses_an_unknown_kind_of_archive_in_one_line(study: Path, tmp_path: Path, command: Command) -> None:
     done = command("bundle", study, "--anonymous", "--out", tmp_path / "a.rar")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "an archive ends in .zip or .tar.gz" in done.stderr
+    assert "an archive ends in .zip or .tar.gz or .tar.xz" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", archives.SUFFIXES)
+def test_an_archive_is_reported_on_as_the_folder_is(study: Path, tmp_path: Path, suffix: str, command: Command) -> None:
+    archive = bundle.write(study, tmp_path / f"packed{suffix}", anonymous=False)
+    for results, out in ((study, "folder"), (archive, "archive")):
+        assert command("report", results, "--format", "latex,csv", "--out", tmp_path / out).returncode == 0
+    written = (tmp_path / out for out in ("folder", "archive"))
+    first, second = ({path.relative_to(place): path.read_bytes() for path in place.rglob("*.*")} for place in written)
+    assert first == second and any(path.name == "macros.tex" for path in first)
+
+
+def test_rows_of_many_runs_are_stored_once(tmp_path: Path) -> None:
+    text = "".join(f"{hashlib.sha256(str(i).encode()).hexdigest()} prompt {i}\n" for i in range(4000)).encode()
+    files = {f"cells/{run}/samples.jsonl.gz": gzip.compress(text + str(run).encode(), mtime=0) for run in range(8)}
+    assert len(archives.packed(files, "a.tar.xz")) < len(archives.packed(files, "a.tar.gz")) / 6
+    (tmp_path / "a.tar.xz").write_bytes(archives.packed(files, "a.tar.xz"))
+    with archives.unpacked([tmp_path / "a.tar.xz"]) as [folder]:
+        assert gzip.decompress((folder / "cells/3/samples.jsonl.gz").read_bytes()) == text + b"3"
+    assert not folder.exists()
+
+
+def test_an_archive_needs_a_place_and_what_is_none_is_refused_in_one_line(study: Path, tmp_path: Path, command: Command) -> None:
+    archive = bundle.write(study, tmp_path / "a.tar.xz", anonymous=False)
+    done = command("report", archive)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "--out DIR" in done.stderr
+    archive.write_bytes(archive.read_bytes()[:1000])
+    done = command("report", archive, "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "cannot be unpacked" in done.stderr
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tape:
+        tape.add(archive, "../../evil.json")
+    assert command("report", tmp_path / "evil.tar.gz", "--out", tmp_path / "out").returncode == 2
+    assert not list(tmp_path.parent.glob("evil.json"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +101,16 @@ def joined(tmp_path: Path, experiment: Experiment, folder: Path) -> None:
     assert len(known) == 2
     both = shared(experiment, 0, quiet)
     kept.keep(both.reference(Ledger(math.inf)), both.tokens.tokenizer, folder)
-    asked = Metered.logps
+    asked = Metered.in_parts
     sizes: list[int] = []
 
-    def heard(self: Metered, groups: Sequence[Group]) -> torch.Tensor:
+    def heard(self: Metered, groups: Sequence[Group], function: Callable[[Metered, slice], Any]) -> list[Any]:
         assert threads.count(self.device) == experiment.stage_threads  # this job runs alone
         sizes.append(sum(len(g.responses) for g in groups))
-        return asked(self, groups)
+        return asked(self, groups, function)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Metered, "logps", heard)
+        patch.setattr(Metered, "in_parts", heard)
         assert measure_mixture(experiment, 0, tmp_path, quiet) == "finished"
     assert sorted(sizes) == [
         6 * 5,

@@ -66,6 +66,8 @@ def run_jobs(
     with _listening(messages, heard):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, prepare, verbose))
         try:
+            for _ in range(workers):  # all at once: the first job leaves cores free while its process still imports
+                pool.submit(_warm)
             _drain(pool, list(jobs), done, threads=threads, most=workers * threads)
         except BrokenProcessPool as error:
             raise HarnessError(
@@ -139,6 +141,11 @@ def _leave_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
+
+
+def _warm() -> None:
+    """Import what every job needs."""
+    import harness.cell  # noqa: F401
 
 
 _messages: Any = None

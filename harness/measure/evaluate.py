@@ -26,11 +26,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Measurement:
-    """A checkpoint's numbers with intervals, the rows behind them, and alarms in words."""
+    """A checkpoint's numbers with intervals, the rows behind them, and alarms in words; its prompts as it has read them."""
 
     metrics: dict[str, Interval]
     rows: list[Row]
     alarms: list[str]
+    past: Past | None = None
 
 
 def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int) -> Measurement:
@@ -55,7 +56,7 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
             slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark)
             rows += slice_rows
             metrics |= slice_metrics
-    return Measurement(metrics, rows, _alarms(columns, responses))
+    return Measurement(metrics, rows, _alarms(columns, responses), past)
 
 
 def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str]) -> tuple[list[Group], list[Sample], Past | None]:

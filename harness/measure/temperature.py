@@ -14,19 +14,21 @@ from harness.measure.chance import generator_for, interval
 from harness.measure.evaluate import Measurement, Row, constant_alarm, judged, texts
 from harness.measure.yardstick import Yardstick
 from harness.models.metered import Metered
+from harness.models.packing import Past
 from harness.types import Group, Response
 
 
-def measure_at(policy: Metered, yard: Yardstick, temperature: float, *, prompts: int) -> Measurement:
+def measure_at(policy: Metered, yard: Yardstick, temperature: float, *, prompts: int, past: Past | None = None) -> Measurement:
     """Answer each of the first ``prompts`` evaluation prompts once at ``temperature`` (0: greedy) and judge as at temperature 1.
 
-    The opponents are the same frozen samples, drawn at temperature 1. Rows hold win and tie shares, scores, length, EOS and repetition.
+    ``past`` are these prompts where the policy has read them. The opponents are the same frozen samples, drawn at temperature 1. Rows
+    hold win and tie shares, scores, length, EOS and repetition.
     """
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
         ids = yard.tokens.prompts([d.prompt for d in demonstrations])
         generator = generator_for(yard.seed, "temperature", temperature)
-        drawn = policy.sample(ids, max_tokens=yard.tokens.max_response, temperature=temperature, generator=generator)
+        drawn = policy.sample(ids, max_tokens=yard.tokens.max_response, temperature=temperature, generator=generator, past=past)
         samples = [row[0] for row in drawn]
         groups = [Group(p, (s.ids,)) for p, s in zip(ids, samples, strict=True)]
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]

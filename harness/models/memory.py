@@ -17,7 +17,7 @@ from harness.types import Group
 ACTIVATION_BYTES = 2_500_000_000
 SAMPLING_BYTES = 500_000_000
 # Bytes of one hidden layer that a core's caches hold beside what is made of them, with and without gradients (docs/performance.md).
-LEARNT_BYTES, SCORED_BYTES = 1 << 20, 1 << 21
+LEARNT_BYTES, SCORED_BYTES = 1 << 20, 1 << 22
 
 
 def slices(groups: Sequence[Group], layers: int, hidden: int, *, beside: int = 1) -> list[slice]:

@@ -45,6 +45,11 @@ class Past(NamedTuple):
         """The first ``n`` of these prompts."""
         return Past(self.lengths[:n], self.last[:n], [(keys[:n], values[:n]) for keys, values in self.cache])
 
+    def repeated(self, times: int) -> Past:
+        """Each of these prompts so many times in a row."""
+        lengths, last = (x.repeat_interleave(times, 0) for x in (self.lengths, self.last))
+        return Past(lengths, last, [(k.repeat_interleave(times, 0), v.repeat_interleave(times, 0)) for k, v in self.cache])
+
     def before(self, layer: int, rows: Sequence[int], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of these prompts with later ones behind them, (rows, key heads, longest + more, d)."""
         keys, values = self.cache[layer]

@@ -40,6 +40,15 @@ def line(row: Mapping[str, Any]) -> str:
     return json.dumps(plain(row), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+def shortened(value: Any, digits: int) -> Any:
+    """What ``plain`` gives, floats inside it rounded to so many significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {key: shortened(item, digits) for key, item in value.items()}
+    return [shortened(item, digits) for item in value] if isinstance(value, list) else value
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file atomically and durably: temp file in the same folder, fsync, rename, fsync of the folder; mode 0644."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,12 +22,13 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.store import pooling
-from harness.store.files import compressed, line, opened_alone, plain, sync_folder, write_bytes, write_json
+from harness.store.files import compressed, line, opened_alone, plain, shortened, sync_folder, write_bytes, write_json
 from harness.store.lines import Row, rows
 
 __all__ = ["Cell", "CellWriter", "Reference", "Row", "Study", "compressed", "line", "plain", "read", "studies", "write_bytes", "write_json"]
 
 SCHEMA = 1
+DIGITS = 7
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
 TIMES, LOG, EXPERIMENT, POLICY = "times.json", "log.txt", "experiment.json", "policy"
 FRONTIERS, TEMPERATURES, TEMPERATURE_ROWS = "frontiers", "temperatures.json", "temperatures.jsonl.gz"
@@ -75,8 +76,11 @@ class CellWriter:
         os.fsync(self._metrics.fileno())
 
     def samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Keep sample rows for samples.jsonl.gz, in the order given, and make the metrics so far durable."""
-        self._samples.extend(line(row) for row in rows)
+        """Keep sample rows for samples.jsonl.gz, in the order given, and make the metrics so far durable.
+
+        Numbers keep ``DIGITS`` significant digits: models compute in float32, and what is noise does not compress.
+        """
+        self._samples.extend(line(shortened(plain(row), DIGITS)) for row in rows)
         self.sync()
 
     def note(self, text: str) -> None:

@@ -58,6 +58,14 @@ def test_a_reward_model_scores_what_it_has_read_the_prompts_of(pooling: Pooling)
         assert reward.scores(GROUPS[:n], past.first(n)) == pytest.approx(reward.scores(GROUPS[:n]), abs=1e-10)
 
 
+def test_a_prompt_may_be_gone_on_from_in_several_groups() -> None:
+    model = metered(dtype=torch.float64)
+    past, split = model.read(PROMPTS[:1], 8), [Group(PROMPTS[0], (response,)) for response in ((5, 6, 2), (7,), (4, 4))]
+    assert past is not None
+    with torch.no_grad():
+        assert model.logps(split, past.repeated(3)) == pytest.approx(model.logps(split), abs=1e-10)
+
+
 def test_with_explicit_attention_too() -> None:
     if not hasattr(torch.backends.mkldnn, "matmul"):
         pytest.skip("this torch has no switch for oneDNN")

@@ -213,3 +213,13 @@ def test_the_search_for_cycles_comes_back_after_reading(tmp_path: Path) -> None:
     with pytest.raises(HarnessError):
         load(tmp_path)
     assert gc.isenabled()
+
+
+def test_rows_keep_seven_digits_of_a_number_and_records_all(tmp_path: Path) -> None:
+    third = 1 / 3
+    with CellWriter(tmp_path) as writer:
+        writer.samples([{"kl": third, "each": [third, 1.0], "far": -1234567.891, "n": 12345678901, "text": "1.23456789"}])
+        writer.finish({"kind": "cell", "status": "finished", "kl": third}, {})
+    [row] = lines.rows(tmp_path, gzip.decompress((tmp_path / records.SAMPLES).read_bytes()))
+    assert row == {"kl": 0.3333333, "each": [0.3333333, 1.0], "far": -1234568.0, "n": 12345678901, "text": "1.23456789"}
+    assert json.loads((tmp_path / records.RECORD).read_text())["kl"] == third

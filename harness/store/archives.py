@@ -1,0 +1,78 @@
+"""Studies in one file: the same files give the same bytes, and what is packed can be reported on as it is."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+SUFFIXES = (".zip", ".tar.gz", ".tar.xz")
+PRESET = 9  # of xz: its window of 64 MiB reaches over the runs of a study, which share prompts, references and opponents
+
+
+def packed(files: Mapping[str, bytes], name: str) -> bytes:
+    """The archive's bytes: files by name, no times, no owners.
+
+    In a .tar.xz what was compressed file by file is compressed as a whole instead, to about a third of the size.
+    """
+    if name.endswith(".zip"):
+        return _zipped(files)
+    if name.endswith(".tar.gz"):
+        return gzip.compress(_taped(files), compresslevel=6, mtime=0)
+    return lzma.compress(_taped({path: _loose(path, content) for path, content in files.items()}), preset=PRESET)
+
+
+def _loose(path: str, content: bytes) -> bytes:
+    """A gzip file as one that only wraps what it holds."""
+    return gzip.compress(gzip.decompress(content), compresslevel=0, mtime=0) if path.endswith(".gz") else content
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for path, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0))
+            entry.external_attr, entry.create_system, entry.compress_type = 0o644 << 16, 3, zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def _taped(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tape:
+        for path, content in sorted(files.items()):
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            tape.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@contextmanager
+def unpacked(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """The folders among the paths as they are and the archives as folders, which are gone when the block ends."""
+    with ExitStack() as stack:
+        yield [_unpacked(path, Path(stack.enter_context(tempfile.TemporaryDirectory()))) if packs(path) else path for path in paths]
+
+
+def packs(path: Path) -> bool:
+    """Whether this is an archive of studies, by its name."""
+    return path.is_file() and path.name.endswith(SUFFIXES)
+
+
+def _unpacked(path: Path, scratch: Path) -> Path:
+    """The archive's content in a folder that has its name; nothing outside of the folder is written, whatever the archive says."""
+    folder = scratch / next(path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix))
+    try:
+        shutil.unpack_archive(path, folder, filter=None if path.suffix == ".zip" else "data")
+    except (OSError, EOFError, ValueError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise HarnessError(f"{path} cannot be unpacked: {error}.") from error
+    return folder
