@@ -21,19 +21,22 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from harness import HarnessError
-from harness.models.packing import Past
 from harness.training import rollout as on_policy
-from harness.training.critic import Critic, Rollout, Separate, Shared, add_gradients, divided
+from harness.training.critic import Critic, Separate, Shared
+from harness.training.episodes import Rollout, add_gradients, divided, read
 from harness.training.reward import RewardModel, fit_reward_model
 from harness.training.rollout_budget import RolloutBudget
 from harness.types import Group, Sample, Setup, Update
+
+if TYPE_CHECKING:
+    from harness.models.packing import Past
 
 ALIASES = ("ppo_rlhf",)
 COUNTS = ("iterations", "samples_per_prompt", "epochs", "minibatches", "reward_batch")
@@ -161,17 +164,19 @@ class Run:
     def _assess(self, groups: list[Group], samples: list[Sample], past: Past | None) -> Rollout:
         """Scores, old log-probs, values, per-token rewards and whitened advantages of a rollout, with its statistics.
 
-        The divergence goes on from the prompts that sampling read, ``past``.
+        The divergence goes on from the prompts that sampling, ``past``, and the reference have read, the first step from the forwards
+        that gave log-probs and values.
         """
         settings = self.settings
         scores, judged = self._scores(groups, samples)
         with self.ledger.phase("reference"), torch.no_grad():
-            reference, mask = self.setup.reference.token_logps(groups).padded()
-        with self.ledger.phase("rollout"), torch.no_grad():
-            read = self.critic.read(groups, settings.minibatches)
-        values, steps = read.values.padded()
+            seen = self.setup.reference.read([group.prompt for group in groups], 0)
+            reference, mask = self.setup.reference.token_logps_and_entropies(groups, entropies=False, past=seen)[0].padded()
+        with self.ledger.phase("rollout"):
+            found, ahead = read(self.critic, groups, settings.minibatches)
+        values, steps = found.values.padded()
         reference, mask = (pad(tensor, (0, steps.shape[1] - mask.shape[1])) for tensor in (reference, mask))
-        logps, entropy = (torch.zeros_like(values).masked_scatter(mask, tokens) for tokens in (read.logps, read.entropies))
+        logps, entropy = (torch.zeros_like(values).masked_scatter(mask, tokens) for tokens in (found.logps, found.entropies))
         finished = torch.tensor([sample.finished for sample in samples], device=scores.device)
         scores = on_policy.penalise_missing_eos(scores, finished, settings.missing_eos_penalty)
         rewards = on_policy.token_rewards(logps, reference, mask, scores, kl_coef=self.kl_coef, at=settings.score_at)
@@ -179,7 +184,8 @@ class Run:
         returns = advantages + values
         with self.ledger.phase("evaluation"):  # only looked at, so not charged
             looked = groups[:KL_GROUPS]
-            divergence = float(self.policy.divergence(self.setup.reference, looked, past and past.first(len(looked))).kl.mean())
+            known = (each and each.first(len(looked)) for each in (past, seen))
+            divergence = float(self.policy.divergence(self.setup.reference, looked, *known).kl.mean())
         metrics = judged | {
             "kl": divergence,
             "k1": float((logps - reference).sum(1).mean()),
@@ -191,7 +197,7 @@ class Run:
         }
         tokens = torch.stack([logps[mask], on_policy.whiten(advantages, mask)[mask]])
         states = torch.stack([values[steps], returns[steps]])
-        return Rollout(groups, divided(tokens, groups), divided(states, self.critic.steps(groups)), metrics)
+        return Rollout(groups, divided(tokens, groups), divided(states, self.critic.steps(groups)), metrics, ahead)
 
     def _scores(self, groups: Sequence[Group], samples: Sequence[Sample]) -> tuple[Tensor, dict[str, float]]:
         """What this run maximises, (responses,), and the means of the proxy and of gold; gold is only looked at unless it is the reward."""

@@ -17,9 +17,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from algorithms.ppo import PPO, Run
 from harness import HarnessError
 from harness.cell import _Run
+from harness.models import memory
 from harness.models.loading import prepare
 from harness.models.metered import Metered
-from harness.training.ledger import Ledger
+from harness.training.episodes import read
+from harness.training.ledger import CHARGED, Ledger
 from harness.types import Array, Group, Sample, Setup, TokenPair, Update
 
 GOOD, EOS = 5, 2
@@ -82,6 +84,25 @@ def test_ratio_is_exactly_one_at_the_first_minibatch_of_every_rollout(settings: 
     for update in rollouts(updates):
         assert update.metrics["ratio"] == 1
         assert update.metrics["clip_fraction"] == 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"value": "shared"}, {"score_at": "after_eos"}, {"epochs": 2, "minibatches": 1}])
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_first_step_learns_from_the_forwards_that_were_read(
+    settings: dict[str, Any], cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same updates at the same price, fewer FLOPs executed, as when memory holds no graph; and where caches cut the minibatch."""
+    if cut:
+        monkeypatch.setattr(memory, "LEARNT_BYTES", 16 * 4 * 40)
+    ahead = setup(3e8, iterations=3, **settings)
+    found = train(ahead)
+    monkeypatch.setattr(Metered, "holds", lambda self, groups, times: False)
+    alone = setup(3e8, iterations=3, **settings)
+    for one, other in zip(found, train(alone), strict=True):
+        assert one.metrics == pytest.approx(other.metrics, rel=1e-4, abs=1e-5)
+    assert ahead.ledger.canonical == pytest.approx(alone.ledger.canonical, rel=1e-9)
+    first, second = (sum(ledger.executed[phase] for phase in CHARGED) for ledger in (ahead.ledger, alone.ledger))
+    assert first < second
 
 
 def test_optimiser_steps_are_epochs_times_minibatches() -> None:
@@ -199,7 +220,7 @@ def test_after_eos_reads_one_more_value_where_a_response_ended_early(kind: Liter
     late = replace(late, limit=4)  # type: ignore[type-var]
     given.policy.attach_head()
     groups = [Group((3, 4), ((5, 6, EOS), (EOS,))), Group((8,), ((5, 6, 7, 8),))]
-    before, after = plain.read(groups, 2), late.read(groups, 2)
+    before, after = (read(critic, groups, 2).whole for critic in (plain, late))
     assert before.values.lengths.tolist() == [3, 1, 4]
     assert after.values.lengths.tolist() == [4, 2, 4]
     torch.testing.assert_close(before.logps, after.logps)

@@ -225,6 +225,10 @@ class Metered:
             for part in memory.slices(groups[run], self.shape.layers, hidden, beside=beside)
         ]
 
+    def holds(self, groups: Sequence[Group], times: int) -> bool:
+        """Whether memory holds what a backward over a batch needs so many times at once."""
+        return len(memory.slices(groups, self.shape.layers, self.model.config.hidden_size, beside=times * threads.count(self.device))) == 1
+
     def in_parts(self, groups: Sequence[Group], function: Callable[[Self, slice], R]) -> list[R]:
         """What ``function`` gives of the model and each part of a batch; gradients that it adds add up, whatever thread does it."""
         return shards.in_parts(self, groups, function)

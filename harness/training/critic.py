@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from harness.training import rollout as on_policy
 from harness.types import Group
 
 if TYPE_CHECKING:
@@ -42,15 +41,6 @@ class Learnt(NamedTuple):
     value_loss: float
 
 
-class Rollout(NamedTuple):
-    """Sampled groups; for each, (2, tokens) old log-probs and whitened advantages and (2, steps) old values and returns; metrics."""
-
-    groups: Sequence[Group]
-    tokens: Sequence[Tensor]
-    steps: Sequence[Tensor]
-    metrics: dict[str, float]
-
-
 class Critic(Protocol):
     """Policy and value function as one thing that is priced, read and trained; charges the current phase."""
 
@@ -67,11 +57,14 @@ class Critic(Protocol):
     def steps(self, groups: Sequence[Group]) -> Sequence[Group]:
         """The groups with a token for every step, hence one more in a response that has a step after its EOS."""
 
-    def read(self, groups: Sequence[Group], parts: int) -> Reading:
-        """Log-probs, entropies and values; log-probs in the ``parts`` minibatches that learning will use, so that ratios are exact."""
+    def forward(self, groups: Sequence[Group]) -> Reading:
+        """Log-probs, entropies and values, with the caller's grad mode."""
 
-    def learn(self, groups: Sequence[Group], policy_loss: Loss, value_loss: Loss) -> Learnt:
-        """Add the gradients of a loss of the log-probs (tokens,) and of a loss of the values (steps,)."""
+    def learn(self, groups: Sequence[Group], policy_loss: Loss, value_loss: Loss, ahead: Reading | None = None) -> Learnt:
+        """Add the gradients of a loss of the log-probs (tokens,) and of a loss of the values (steps,).
+
+        Goes on from a reading made ``ahead``; charges its forward again all the same, as the price of learning has it.
+        """
 
     def step(self, progress: float) -> StepStats:
         """Step and forget the gradients; the policy's statistics."""
@@ -98,18 +91,17 @@ class Separate:
         """See ``Critic``."""
         return stretched(groups, self.limit, self.policy.eos)
 
-    def read(self, groups: Sequence[Group], parts: int) -> Reading:
-        """Values of the whole rollout at once, log-probs in its minibatches."""
-        values = self.value.scalars(self.steps(groups), at="state")
-        read = [self.policy.token_logps_and_entropies(part) for part in on_policy.minibatches(groups, parts)]
-        return Reading(torch.cat([logps.values for logps, _ in read]), torch.cat([entropies.values for _, entropies in read]), values)
+    def forward(self, groups: Sequence[Group]) -> Reading:
+        """A forward of each model."""
+        logps, entropies = self.policy.token_logps_and_entropies(groups)
+        return Reading(logps.values, entropies.values, self.value.scalars(self.steps(groups), at="state"))
 
-    def learn(self, groups: Sequence[Group], policy_loss: Loss, value_loss: Loss) -> Learnt:
-        """One backward after the other, so that only one model's activations are held."""
-        logps = self.policy.token_logps(groups).values
+    def learn(self, groups: Sequence[Group], policy_loss: Loss, value_loss: Loss, ahead: Reading | None = None) -> Learnt:
+        """One backward after the other, so that only one model's activations are held, unless both were read ahead."""
+        logps = _again(self, groups, ahead).logps if ahead else self.policy.token_logps(groups).values
         first = policy_loss(logps)
         self.policy.backward(first)
-        second = value_loss(self.value.scalars(self.steps(groups), at="state").values)
+        second = value_loss((ahead.values if ahead else self.value.scalars(self.steps(groups), at="state")).values)
         self.value.backward(second)
         return Learnt(logps.detach(), first.item(), second.item())
 
@@ -141,16 +133,13 @@ class Shared:
         """See ``Critic``."""
         return stretched(groups, self.limit, self.policy.eos)
 
-    def read(self, groups: Sequence[Group], parts: int) -> Reading:
-        """Everything from one forward of each minibatch."""
-        read = [self._forward(part, entropies=True) for part in on_policy.minibatches(groups, parts)]
-        values, lengths = (torch.cat([part.values[i] for part in read]) for i in (0, 1))
-        together = type(read[0].values)(values, lengths)
-        return Reading(torch.cat([part.logps for part in read]), torch.cat([part.entropies for part in read]), together)
+    def forward(self, groups: Sequence[Group]) -> Reading:
+        """Everything from one forward."""
+        return self._forward(groups, entropies=True)
 
-    def learn(self, groups: Sequence[Group], policy_loss: Loss, value_loss: Loss) -> Learnt:
+    def learn(self, groups: Sequence[Group], policy_loss: Loss, value_loss: Loss, ahead: Reading | None = None) -> Learnt:
         """One backward of the policy loss plus ``coefficient`` times the value loss."""
-        read = self._forward(groups, entropies=False)
+        read = _again(self, groups, ahead) if ahead else self._forward(groups, entropies=False)
         first, second = policy_loss(read.logps), value_loss(read.values.values)
         self.policy.backward(first + self.coefficient * second)
         return Learnt(read.logps.detach(), first.item(), second.item())
@@ -168,6 +157,12 @@ class Shared:
         return Reading(found.logps.values[real], found.entropies.values[real], found.values)
 
 
+def _again(critic: Critic, groups: Sequence[Group], ahead: Reading) -> Reading:
+    """The reading; its forward is charged like one that is made, so that what is bought does not depend on what memory holds."""
+    critic.policy.ledger.charge(sum(critic.price(group) for group in groups), 0.0)
+    return ahead
+
+
 def stretched(groups: Sequence[Group], limit: int, token: int) -> Sequence[Group]:
     """The groups with ``token`` appended to every response of fewer than ``limit`` tokens.
 
@@ -176,36 +171,3 @@ def stretched(groups: Sequence[Group], limit: int, token: int) -> Sequence[Group
     if not limit:
         return groups
     return [Group(g.prompt, tuple((*ids, token) if len(ids) < limit else ids for ids in g.responses)) for g in groups]
-
-
-def divided(columns: Tensor, groups: Sequence[Group]) -> Sequence[Tensor]:
-    """(rows, tokens) of all responses cut into one tensor per group."""
-    return torch.split(columns, [sum(map(len, group.responses)) for group in groups], dim=1)
-
-
-def add_gradients(critic: Critic, rollout: Rollout, part: Sequence[int], *, ratio_clip: float, value_clip: float) -> dict[str, float]:
-    """Add the gradients of both clipped losses on these groups, in slices that fit memory; returns both losses, ratio, clip fraction.
-
-    The value loss is a mean over the part's steps, everything else over its tokens.
-    """
-    groups = [rollout.groups[i] for i in part]
-    counts = sum(rollout.tokens[i].shape[1] for i in part), sum(rollout.steps[i].shape[1] for i in part)
-    totals = torch.zeros(4)
-    for piece in critic.policy.micro(groups):
-        tokens, steps = (torch.cat([columns[i] for i in part[piece]], dim=1) for columns in (rollout.tokens, rollout.steps))
-        totals += _learn(critic, groups[piece], tokens, steps, ratio_clip, value_clip, counts)
-    return dict(zip(("policy_loss", "value_loss", "ratio", "clip_fraction"), totals.tolist(), strict=True))
-
-
-def _learn(
-    critic: Critic, groups: Sequence[Group], tokens: Tensor, steps: Tensor, ratio_clip: float, value_clip: float, counts: tuple[int, int]
-) -> Tensor:
-    """The slice's share, (4,), of what ``add_gradients`` returns."""
-    (old, advantages), (before, returns) = tokens, steps
-    learnt = critic.learn(
-        groups,
-        lambda logps: on_policy.policy_loss(logps, old, advantages, clip=ratio_clip).sum() / counts[0],
-        lambda values: on_policy.value_loss(values, before, returns, clip=value_clip).sum() / counts[1],
-    )
-    ratio, clipped = on_policy.ratio_statistics(learnt.logps, old, clip=ratio_clip)
-    return torch.tensor([learnt.policy_loss, learnt.value_loss, ratio * len(old) / counts[0], clipped * len(old) / counts[0]])
