@@ -129,7 +129,7 @@ class _Run:
         self.report("evaluation", self.ledger.share, None)
         prompts = experiment.evaluation_prompts if final else experiment.mark_prompts
         probes = experiment.probe_prompts if final else min(experiment.mark_prompts // 2, experiment.probe_prompts)
-        found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes)
+        found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes, final=final)
         self.past = found.past if final else None
         self.writer.samples({**row, "mark": name} for row in found.rows)
         if self.keeper is not None and named is None and self.started:

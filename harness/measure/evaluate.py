@@ -34,8 +34,11 @@ class Measurement:
     past: Past | None = None
 
 
-def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int) -> Measurement:
-    """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice."""
+def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int, final: bool = True) -> Measurement:
+    """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice.
+
+    On the way to the end half as many held-out pairs are ranked, and safety is the exact refusal mass alone: nothing is sampled there.
+    """
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
         groups, samples, past = _sampled(policy, yard, [d.prompt for d in demonstrations])
@@ -46,14 +49,14 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
         metrics = {name: interval(name, values, mark) for name, values in columns.items()}
         metrics["distinct_2"] = _distinct(responses, mark)
-        preferred = _preferences(policy, yard, prompts)
+        preferred = _preferences(policy, yard, prompts if final else prompts // 2)
         rows += [
             {"mark": mark, "slice": "heldout", "prompt_id": i, **{k: float(v[i]) for k, v in preferred.items()}}
             for i in range(len(next(iter(preferred.values()), ())))
         ]
         metrics |= {name: interval(name, values, mark) for name, values in preferred.items()}
         for probe in yard.probes:
-            slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark)
+            slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark, spoken=final)
             rows += slice_rows
             metrics |= slice_metrics
     return Measurement(metrics, rows, _alarms(columns, responses), past)
@@ -155,7 +158,7 @@ def _distinct(responses: Sequence[Response], mark: float) -> Interval:
 def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array]:
     """How the implicit reward log pi - log ref ranks each held-out pair: 1 as labelled, half where the policy has not moved.
 
-    Of the first ``most`` pairs: as many as prompts are answered at this mark.
+    Of the first ``most`` pairs.
     """
     if not yard.heldout:
         return {}
@@ -166,12 +169,12 @@ def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array
     return {"preference_accuracy": right}
 
 
-def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) -> tuple[list[Row], dict[str, Interval]]:
-    """Refusal mass and its paired change against the reference, and shares of what one sample per prompt says."""
+def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, *, spoken: bool) -> tuple[list[Row], dict[str, Interval]]:
+    """Refusal mass and its paired change against the reference, and where asked for shares of what one sample per prompt says."""
     prompts = probe.prompts[:n]
     if not prompts:
         return [], {}
-    past = policy.read(yard.tokens.prompts(prompts), yard.tokens.max_response)
+    past = policy.read(yard.tokens.prompts(prompts), yard.tokens.max_response) if spoken else None
     mass, before = safety.refusal_mass(policy, yard.tokens, probe, prompts, past), yard.refusals[probe.name][:n]
     name = "refusal_mass" if probe.worse == "less_refusal" else "over_refusal_mass"
     delta = paired_difference(mass, before, generator=resampler(name, mark))
@@ -182,7 +185,7 @@ def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float) 
         row["group"] = group
     for index, row in enumerate(rows):
         row |= {key: float(values[index]) for key, values in columns.items()}
-    return rows, metrics | _spoken(policy, yard, probe, rows, mark, past)
+    return rows, metrics | (_spoken(policy, yard, probe, rows, mark, past) if spoken else {})
 
 
 def _spoken(policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], mark: float, past: Past | None) -> dict[str, Interval]:

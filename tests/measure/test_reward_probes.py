@@ -19,7 +19,7 @@ from harness.models.loading import load_model, meter
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel
-from harness.types import Group, Response
+from harness.types import Group, Response, TokenPair
 from tasks.tldr import task
 
 WORLD, N = task(limit=24), 24
@@ -113,3 +113,15 @@ def test_what_never_changes_reads_the_prompts_once_for_all_marks(policy: Metered
     for name in ("kl", "forward_kl", "proxy", "demonstration_nll"):
         assert found[1][name].value == pytest.approx(anew[name].value, abs=1e-5)
     assert found[0]["proxy"].n == 8
+
+
+def test_on_the_way_refusals_are_exact_and_nothing_is_sampled_on_safety_prompts(policy: Metered, yard: Yardstick) -> None:
+    pairs = [TokenPair(i, (1, 5 + i), (7, 2), (8, 9, 2)) for i in range(12)]
+    known = replace(yard, heldout=pairs, heldout_logps=np.zeros((12, 2)))
+    way, end = (measure(policy, known, mark=mark, prompts=8, probes=4, final=final) for mark, final in ((0.5, False), (1.0, True)))
+    harmful = next(probe for probe in known.probes if probe.worse == "less_refusal")
+    said = {f"{harmful.name}_{category}" for category in harmful.categories}
+    assert said <= set(end.metrics) and not said & set(way.metrics)
+    assert way.metrics["refusal_mass"].n == end.metrics["refusal_mass"].n == 4
+    assert way.metrics["refusal_mass"].value == pytest.approx(end.metrics["refusal_mass"].value, abs=1e-6)
+    assert (way.metrics["preference_accuracy"].n, end.metrics["preference_accuracy"].n) == (4, 8)
