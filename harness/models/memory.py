@@ -9,13 +9,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from harness.errors import HarnessError
-from harness.training.ledger import Shape
 from harness.types import Group
 
 # Bytes of activations that one forward and backward may hold; about what two processes leave free on a small machine.
 ACTIVATION_BYTES = 2_500_000_000
-SAMPLING_BYTES = 500_000_000
+SAMPLING_BYTES = 1_000_000_000  # keys, values and logits while sampling on a CPU; on an accelerator this share of what is free:
+SAMPLING_SHARE = 0.3
 # Bytes of one hidden layer that a core's caches hold beside what is made of them, with and without gradients (docs/performance.md).
 LEARNT_BYTES, SCORED_BYTES = 1 << 20, 1 << 22
 
@@ -62,7 +64,17 @@ def checkpoint(model: Any) -> int:
     return sum([p for p in layer.parameters() if p.ndim == 2][-1].numel() for layer in layers)
 
 
-def sampling_rows(shape: Shape, *, vocabulary: int, prompt: int, samples: int, max_tokens: int) -> int:
-    """How many prompts of at most ``prompt`` tokens may be sampled at once: keys and values of prompts and samples, and the logits."""
-    own = samples * (max_tokens * 2 * shape.layers * shape.width * 4 + vocabulary * 16)
-    return int(SAMPLING_BYTES // (own + prompt * 2 * shape.layers * shape.width * 4))
+def sampling_rows(model: Any, *, prompt: int, samples: int, max_tokens: int) -> int:
+    """How many prompts of at most ``prompt`` tokens may be sampled at once: keys and values of prompts and samples, and the logits.
+
+    Every step of decoding reads all weights, so a model is asked for as many rows at a time as memory holds.
+    """
+    config = model.config
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    return int(_sampling_bytes(model.device) // (samples * (max_tokens * token + config.vocab_size * 16) + prompt * token))
+
+
+def _sampling_bytes(device: torch.device) -> float:
+    return SAMPLING_BYTES if device.type != "cuda" else SAMPLING_SHARE * torch.cuda.mem_get_info(device)[0]

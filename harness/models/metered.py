@@ -111,13 +111,14 @@ class Metered:
         Charges nothing: whoever goes on from it is charged as if it had read them.
         """
         longest = max(map(len, prompts), default=0)
-        if not longest or threads.count(self.device) > 1 or len(prompts) > self._fitting(longest, samples, max_tokens):
+        if (
+            not longest or threads.count(self.device) > 1 or 2 * len(prompts) > self._fitting(longest, samples, max_tokens)
+        ):  # kept beside others
             return None
         return read(self.body, prompts, self.device)
 
     def _fitting(self, longest: int, samples: int, max_tokens: int) -> int:
-        size = {"vocabulary": self.model.config.vocab_size, "samples": samples, "max_tokens": max_tokens}
-        return memory.sampling_rows(self.shape, prompt=longest, **size)
+        return memory.sampling_rows(self.model, prompt=longest, samples=samples, max_tokens=max_tokens)
 
     @torch.no_grad()
     def sample(

@@ -190,3 +190,20 @@ def test_a_draw_is_the_inverse_of_the_distribution_function() -> None:
     assert logp.exp().tolist() == pytest.approx([0.2, 0.2, 0.3, 0.3, 0.5, 0.5])
     with pytest.raises(FloatingPointError):
         draw(torch.tensor([[0.0, float("nan")]]), 1.0, numbers[:1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_memory_is_counted_by_the_heads_that_have_keys_and_by_the_bytes_of_a_number(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row holds its keys and values, as the sampler keeps them, and 16 bytes a logit."""
+    model = metered(layout)
+    past = model.read([(3, 4, 5, 6)], 8)
+    assert past is not None
+    token = sum(keys.nbytes + values.nbytes for keys, values in past.cache) / 4
+    row = (10 + 2 * 8) * token + 2 * 16 * model.model.config.vocab_size
+    monkeypatch.setattr(memory, "SAMPLING_BYTES", 7.5 * row)
+    assert memory.sampling_rows(model.model, prompt=10, samples=2, max_tokens=8) == 7
+
+
+def test_an_accelerator_gives_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**10, 10**11))
+    assert memory._sampling_bytes(torch.device("cuda")) == 3 * 10**9
