@@ -111,9 +111,8 @@ class Metered:
         Charges nothing: whoever goes on from it is charged as if it had read them.
         """
         longest = max(map(len, prompts), default=0)
-        if (
-            not longest or threads.count(self.device) > 1 or 2 * len(prompts) > self._fitting(longest, samples, max_tokens)
-        ):  # kept beside others
+        rows = 2 * len(prompts)  # as many again for what else is kept
+        if not longest or threads.count(self.device) > 1 or rows > self._fitting(longest, samples, max_tokens):
             return None
         return read(self.body, prompts, self.device)
 
