@@ -65,7 +65,8 @@ class Tokens:
     def _rust(self) -> Any | None:
         """The tokenizer below, a third of whose time the masks and offsets take that nothing here reads; None where there is none."""
         rust = getattr(self.tokenizer, "backend_tokenizer", None)
-        return None if rust is None or rust.truncation or rust.padding else rust
+        other = getattr(self.tokenizer, "split_special_tokens", False)  # set below at each of transformers' own calls
+        return None if rust is None or other or rust.truncation or rust.padding else rust
 
     def fits(self, group: Group, what: str) -> bool:
         """Whether a row is used; over-long and empty rows are dropped, the same for every algorithm, and counted by reason."""

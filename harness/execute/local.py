@@ -66,7 +66,7 @@ def run_jobs(
     with _listening(messages, heard):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, prepare, verbose))
         try:
-            for _ in range(workers):  # all at once: the first job leaves cores free while its process still imports
+            for _ in range(min(workers, len(jobs))):  # all at once: the first job leaves cores free while its process still imports
                 pool.submit(_warm)
             _drain(pool, list(jobs), done, threads=threads, most=workers * threads)
         except BrokenProcessPool as error:

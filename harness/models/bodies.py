@@ -20,7 +20,7 @@ from harness.models.layers import Layers, Rotation, layers_of
 from harness.models.packing import Layout, Packed, Past, pack
 from harness.types import Group
 
-PART = 1024  # prompt tokens that a CPU reads at a time; half and twice as many take longer (docs/performance.md)
+PART = 1024  # prompt tokens that a CPU reads at a time; half as many take longer (docs/performance.md)
 
 
 class Body(Protocol):
