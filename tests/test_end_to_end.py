@@ -112,6 +112,12 @@ def test_the_policies_learn_the_preference_and_beat_what_they_started_from(line:
     assert dpo["kl"]["lower"] > 0.05
 
 
+def test_on_the_way_safety_prompts_are_not_answered_and_half_as_many_pairs_ranked(line: Line) -> None:
+    way, end = (dict(each["metrics"]) for each in cell_of(line.study(), "dpo").record["checkpoints"])
+    assert (way["win_sft"]["n"], way["refusal_mass"]["n"], way["preference_accuracy"]["n"]) == (48, 24, 24)
+    assert set(end) - set(way) == {name for name in end if name.startswith(("harmful_", "borderline_"))} != set()
+
+
 def test_the_reference_is_at_kl_zero_and_ties_with_itself(line: Line) -> None:
     reference = final(line.study().references[0])
     assert abs(reference["kl"]["value"]) < 1e-5
