@@ -15,7 +15,7 @@ from harness.facts import checkpoint, judge_facts, model_facts, run_times, task_
 from harness.measure.evaluate import measure
 from harness.measure.yardstick import Yardstick
 from harness.models import threads
-from harness.proposals import reference_rows
+from harness.proposals import reference_rows, reference_samples, sampled
 from harness.stages import Report, Shared, shared
 from harness.store import failing, records
 from harness.temperatures import measure_all
@@ -35,6 +35,23 @@ def prepare(experiment: Experiment, seed: int, report: Report) -> str:
             scene(experiment, seed, Ledger(math.inf), report)
         if tunes(experiment) and seed == trial_seed(experiment):
             scene(experiment, seed, Ledger(math.inf), report, trial=True)
+    return "finished"
+
+
+def draw_samples(experiment: Experiment, seed: int, report: Report) -> str:
+    """Draw and keep the samples of the reference that the frontiers need, a job of its own; returns the status.
+
+    An error is not raised: whoever measures the reference meets it again, and records it.
+    """
+    ledger = Ledger(math.inf)
+    try:
+        both = shared(experiment, seed, report)
+        yard = yardstick(experiment, both, ledger, report)
+        if sampled(experiment, yard):
+            report("frontier", 0.0, None)
+            reference_samples(experiment, both, yard)
+    except Exception:
+        return "failed"
     return "finished"
 
 

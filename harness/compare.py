@@ -13,6 +13,7 @@ from harness import registry, superseding
 from harness.budget import Budget, budgets
 from harness.called import answers
 from harness.data.shapes import shape
+from harness.execute.allocation import SMALL, keep
 from harness.execute.kernels import choose
 from harness.execute.local import Job, run_jobs
 from harness.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
@@ -27,7 +28,6 @@ from harness.types import Task
 
 answers(__name__)
 
-TINY = 5_000_000  # weights below which a process uses one core well and two badly
 MEMORY_SHARE = 0.6
 
 
@@ -123,51 +123,57 @@ def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell
 def execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
     """Run jobs in processes of this machine and show how far they are; an error in one is raised here."""
     with GridView(len(todo)) as view:
-        threads, prepare = experiment.threads, partial(choose, experiment.kernels, shape(experiment.model, 1).width)
+        threads, prepare = experiment.threads, partial(_ready, experiment.kernels, experiment.model)
         run_jobs(todo, workers=workers, threads=threads, prepare=prepare, verbose=verbose, heard=view.update, done=view.finish)
+
+
+def _ready(kernels: str, model: str) -> None:
+    """What a worker sets up for this model before its first job."""
+    size = shape(model, 1)
+    keep(size.blocks + size.head)
+    choose(kernels, size.width)
 
 
 def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], force: bool) -> Iterator[Job]:
     """What is left to do: for each seed its shared stages first, then the reference and the cells that wait for them, then frontiers."""
     for seed in experiment.seeds:
-        left = [*_reference_job(experiment, study, seed, force), *_cell_jobs(experiment, study, spending, seed, force)]
-        if not left and failing.settled(study / records.FRONTIERS / f"seed{seed}"):
+        of_reference = list(reference_jobs(experiment, study, seed, force=force))
+        left = list(_cell_jobs(experiment, study, spending, seed, force))
+        if not left and len(of_reference) == 1 and failing.settled(study / records.FRONTIERS / f"seed{seed}"):
             continue
-        first = f"reference-seed{seed}"  # before the frontier as well: only here have the shared stages the threads that they are keyed by
-        yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
-        yield from (Job(name, function, arguments, (first,)) for name, function, arguments in left)
-        before = (first, *(name for name, *_ in left))
+        first, *measured = of_reference
+        # Before the frontier as well: only in the first have the shared stages the threads that they are keyed by.
+        yield first
+        yield from measured[:-1]
+        yield from left
+        yield from measured[-1:]  # short, so that it fills what the last cells leave of the cores
+        before = tuple(job.name for job in (*of_reference, *left))
         yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), before, threads=experiment.stage_threads)
 
 
-def reference_jobs(experiment: Experiment, study: Path, seed: int) -> Iterator[Job]:
-    """The shared stages of a seed, which come first, and the measurement of its reference where that is not settled."""
-    first = Job(f"reference-seed{seed}", _prepare, (experiment, seed), threads=experiment.stage_threads)
-    yield first
-    for name, function, arguments in _reference_job(experiment, study, seed, force=False):
-        yield Job(name, function, arguments, (first.name,))
-
-
-Call = tuple[str, Callable[..., str], tuple[object, ...]]
-
-
-def _reference_job(experiment: Experiment, study: Path, seed: int, force: bool) -> Iterator[Call]:
-    folder = study / "references" / f"seed{seed}"
+def reference_jobs(experiment: Experiment, study: Path, seed: int, *, force: bool = False) -> Iterator[Job]:
+    """The shared stages of a seed, which come first, then what its reference is measured by, where that is not settled."""
+    first, folder = f"reference-seed{seed}", study / "references" / f"seed{seed}"
+    yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
     if force or not failing.settled(folder):
-        yield f"measure-reference-seed{seed}", _measure_reference, (experiment, seed, folder)
+        drawn = [Job(f"samples-reference-seed{seed}", _draw_samples, (experiment, seed), (first,))] if experiment.frontier_samples else []
+        yield from drawn
+        before = (first, *(job.name for job in drawn))
+        yield Job(f"measure-reference-seed{seed}", _measure_reference, (experiment, seed, folder), before)
     elif temperatures.missing(folder, experiment.temperatures):
-        yield f"temperatures-reference-seed{seed}", _measure_temperatures, (experiment, seed, folder, True)
+        yield Job(f"temperatures-reference-seed{seed}", _measure_temperatures, (experiment, seed, folder, True), (first,))
 
 
-def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], seed: int, force: bool) -> Iterator[Call]:
+def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], seed: int, force: bool) -> Iterator[Job]:
     """The cells of a seed; those whose algorithm samples first, for they take longest, and a long last one keeps processes waiting."""
+    first = (f"reference-seed{seed}",)
     for cell in sorted((cell for cell in cells(experiment) if cell.seed == seed), key=lambda cell: not _samples(cell)):
         budget = spending[cell.budget]
         folder = _folder(study, cell, cell_fingerprint(experiment, cell, budget.limit)[:8])
         if force or not settled(folder):
-            yield cell.label, _run_cell, (experiment, cell, budget, folder)
+            yield Job(cell.label, _run_cell, (experiment, cell, budget, folder), first)
         elif _lacks(experiment, folder) and (folder / records.POLICY).is_dir():
-            yield f"temperatures-{cell.label}", _measure_temperatures, (experiment, seed, folder, False)
+            yield Job(f"temperatures-{cell.label}", _measure_temperatures, (experiment, seed, folder, False), first)
 
 
 def _samples(cell: Cell) -> bool:
@@ -201,7 +207,7 @@ def _folder(study: Path, cell: Cell, mark: str) -> Path:
 def processes(weights: int, threads: int) -> int:
     """Processes at a time: as many as the cores allow, fewer where a model's copies would not fit in memory."""
     cores = max(1, len(os.sched_getaffinity(0)) // threads)
-    if weights < TINY:
+    if weights < SMALL:  # a process uses one core well and two badly
         return cores
     need = weights * 4 * 7 + 3_000_000_000  # policy, gradients, two moments, reference, proxy and judge in float32; activations
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -212,6 +218,12 @@ def _prepare(experiment: Experiment, seed: int, report: Callable[..., None]) -> 
     from harness.baseline import prepare
 
     return prepare(experiment, seed, report)
+
+
+def _draw_samples(experiment: Experiment, seed: int, report: Callable[..., None]) -> str:
+    from harness.baseline import draw_samples
+
+    return draw_samples(experiment, seed, report)
 
 
 def _measure_reference(experiment: Experiment, seed: int, folder: Path, report: Callable[..., None]) -> str:

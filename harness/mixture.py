@@ -23,7 +23,7 @@ from harness.measure.chance import generator_for
 from harness.measure.yardstick import Yardstick
 from harness.models import storage, threads
 from harness.models.metered import Metered
-from harness.proposals import DECIMALS, Drawn, draw, frontier_key, judged, log_probs, reference_samples
+from harness.proposals import DECIMALS, Drawn, draw, frontier_key, judged, log_probs, reference_samples, sampled
 from harness.stages import Report, Shared, shared
 from harness.store import failing, records
 from harness.store.cache import key_of, stage
@@ -86,7 +86,7 @@ def _measured(
     """Draw and score; what the record says of it, and its rows."""
     both = shared(experiment, seed, report)
     yard = yardstick(experiment, both, ledger, report)
-    if not yard.gold or not experiment.frontier_samples:
+    if not sampled(experiment, yard):
         return {"skipped": "this task has no gold reward, or no samples of the reference are asked for"}, []
     if not chosen:
         return {"skipped": NO_POLICY}, []

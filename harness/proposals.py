@@ -42,12 +42,17 @@ def frontier_key(experiment: Experiment, both: Shared) -> dict[str, Any]:
     return {"stage": "frontier", "version": 2, "sft": both.sft.name, "task": both.task.version, **sizes}
 
 
+def sampled(experiment: Experiment, yard: Yardstick) -> bool:
+    """Whether frontiers are estimated at all: for a task with a gold reward, of as many samples as are asked for."""
+    return yard.gold and experiment.frontier_samples > 0
+
+
 def reference_rows(experiment: Experiment, both: Shared, yard: Yardstick) -> list[dict[str, Any]]:
     """What the optimal frontier needs of the reference, a row per prompt with lists over its samples: judging scores, proxy, length.
 
     Empty where the task has no gold reward or no samples are asked for.
     """
-    if not yard.gold or not experiment.frontier_samples:
+    if not sampled(experiment, yard):
         return []
     responses = reference_samples(experiment, both, yard).responses
     columns = {name: values.reshape(len(responses), -1) for name, values in _scores(both, yard, responses).items()}
