@@ -36,7 +36,7 @@ def recorded(folder: Path, status: str, plan: AlgorithmPlan | None = None) -> Pa
 def left(given: Experiment, study: Path, *, force: bool = False) -> set[str]:
     for plan in given.algorithms:
         superseding.edited(study, plan)
-    return {name for name, _, _ in compare._cell_jobs(given, study, SPENDING, 0, force)}
+    return {job.name for job in compare._cell_jobs(given, study, SPENDING, 0, force)}
 
 
 def test_what_finished_or_diverged_is_skipped_and_what_failed_is_tried_again(tmp_path: Path) -> None:
@@ -174,3 +174,18 @@ def test_cells_that_sample_come_first(tmp_path: Path) -> None:
     names = [job.name for job in compare._jobs(experiment("dpo", "ppo", temperatures=()), tmp_path, SPENDING, False)]
     runs = [name.split("-")[0] for name in names if name.startswith(("dpo", "ppo"))]
     assert runs == sorted(runs, reverse=True) and set(runs) == {"dpo", "ppo"}
+
+
+def test_the_short_measurement_of_the_reference_comes_last_of_a_seeds_jobs_and_its_samples_before_any_cell(tmp_path: Path) -> None:
+    """So that no long cell ends a seed alone while the other processes have nothing to do."""
+    jobs = {job.name: job for job in compare._jobs(experiment("dpo"), tmp_path, SPENDING, False)}
+    first, samples, *cells, measured, frontier = jobs
+    assert (first, samples, measured, frontier) == (
+        "reference-seed0",
+        "samples-reference-seed0",
+        "measure-reference-seed0",
+        "frontier-seed0",
+    )
+    assert all(jobs[name].after == (first,) for name in (samples, *cells)) and set(jobs[measured].after) == {first, samples}
+    assert set(jobs[frontier].after) == set(jobs) - {frontier}
+    assert "samples-reference-seed0" not in {job.name for job in compare.reference_jobs(experiment("dpo", frontier_samples=0), tmp_path, 0)}
