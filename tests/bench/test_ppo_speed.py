@@ -15,7 +15,7 @@ from tests.bench.workloads import W1
 
 UPDATES = 3  # a process, after one that is not counted
 GOAL = 2.5
-SETTINGS = {"tuned, eager attention, oneDNN": ("eager", "bf16"), "sdpa attention, BLAS": ("sdpa", "ieee")}
+SETTINGS = {"tuned, eager attention, oneDNN, memory kept": ("eager", "bf16"), "sdpa attention, BLAS": ("sdpa", "ieee")}
 
 pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("ignore"), pytest.mark.skipif(bool(ppo.absent()), reason=ppo.absent())]
 
