@@ -19,6 +19,7 @@ PEERS = {"fp32": (peer.TUNED_FP32, peer.DEFAULTS_FP32), "amp": (peer.TUNED_AMP, 
 
 def compare(workload: Workload, precision: str, peers: Sequence[peer.Configuration], cycles: int) -> dict[str, list[float]]:
     """Seconds per cycle of ours and of each peer, and the ceiling's FLOPs per second, all in turns in this process."""
+    workloads.keep_memory(workload)
     rows = workloads.texts(workload, workload.pairs)
     pairs = workloads.token_pairs(rows, workloads.tokenizer(workload))
     theirs = {configuration.name: peer.Steps(workload, rows, configuration) for configuration in peers}

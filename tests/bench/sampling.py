@@ -37,6 +37,7 @@ class Contest:
 
     def rates(self, decodings: Sequence[peer.Decoding], cycles: int) -> dict[str, list[float]]:
         """Tokens per second, in turns: ours, and the finalists of one round of all of transformers' settings."""
+        workloads.keep_memory(self.workload)
         first = {decoding: self.their_speed(decoding) for decoding in decodings}
         finalists = sorted(decodings, key=lambda decoding: -first[decoding])[:FINALISTS]
         sides: dict[str, speed.Cycle] = {str(d): lambda d=d: self.their_speed(d) for d in finalists}  # type: ignore[misc]

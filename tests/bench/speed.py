@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from scipy.stats import quantile_test
 
-from harness.execute.allocation import keep
 from harness.training.ledger import Shape
 from harness.types import TokenPair
 
@@ -52,10 +51,8 @@ def ratios(theirs: Sequence[float], ours: Sequence[float]) -> Value:
 def interleaved(sides: Mapping[str, Cycle], cycles: int, warm: int = 1) -> dict[str, list[float]]:
     """What each side's cycle returns, ``cycles`` values a side; sides take turns, beginning with another one every time.
 
-    The first ``warm`` cycles of each are left out: they pay for optimiser states, thread pools and the allocator. The process keeps its
-    memory, as a worker does; what that gains, every side has.
+    The first ``warm`` cycles of each are left out: they pay for optimiser states, thread pools and the allocator.
     """
-    keep(0)
     found: dict[str, list[float]] = {name: [] for name in sides}
     names = list(sides)
     for turn in range(warm + cycles):

@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("ignore"), pytest.ma
 def test_dpo(benchmark: Any, workload: Workload, precision: str) -> None:
     if reason := workloads.missing(workload):
         pytest.skip(reason)
-    peers = dpo.PEERS[precision]
+    # A pretrained model with its gradients and moments three times over is more than a machine of 24 GiB holds: the tuned peer alone.
+    peers = dpo.PEERS[precision][: 1 if workload is W2 else None]
     found = benchmark.pedantic(dpo.compare, (workload, precision, peers, CYCLES))
     raw = {"workload": asdict(workload), "configurations": {c.name: str(c) for c in peers}, "cycles": found}
     publish(f"dpo-{workload.name.lower()}-{precision}", list(dpo.findings(workload, precision, peers, found)), raw)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from harness.data.tokenise import Tokens
+from harness.execute.allocation import SMALL, keep
 from harness.models.tiny import tiny_tokenizer
 from harness.types import Pair, Response, Task, TokenPair
 from tasks.tldr import task
@@ -76,6 +77,11 @@ def missing(workload: Workload) -> str:
         return ""
     found = os.environ.get(PRETRAINED, "")
     return "" if (Path(found) / "config.json").is_file() else f"{PRETRAINED} names no model folder: {found!r}"
+
+
+def keep_memory(workload: Workload) -> None:
+    """Let this process keep its memory where a worker of this model would; what that gains, every side in the process has."""
+    keep(SMALL if workload.size is None else 0)
 
 
 @cache
