@@ -23,3 +23,11 @@ def keep(weights: int) -> bool:
     except (AttributeError, OSError):  # musl, macOS, Windows
         return False
     return all(mallopt(parameter, value) for parameter, value in HELD.values())
+
+
+def give_back() -> None:
+    """Hand what is free within this process's memory to the system, where its C library can: between jobs, so that none inherits holes."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):
+        return

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.execute.allocation import give_back
 
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -165,4 +166,7 @@ def _call(job: Job) -> str:
             said, stage_said = now, stage
             _messages.put((job.name, stage, share, loss))
 
-    return job.function(*job.arguments, report)
+    try:
+        return job.function(*job.arguments, report)
+    finally:
+        give_back()
