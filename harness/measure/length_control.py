@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from harness.measure.statistics import Array, Interval, reweighted
 
@@ -95,7 +95,7 @@ def rates(matches: Matches, start: ArrayLike, psi: Array, weights: Array) -> Arr
         return np.asarray(((once * _share(theta + psi)).sum(1) / once.sum(1))[place])
 
 
-def _distinct(weights: Array) -> tuple[Array, Array]:
+def _distinct(weights: Array) -> tuple[Array, NDArray[np.intp]]:
     """The draws that differ and the place of each among them: a seed that was drawn alone counts all its prompts alike, in few ways."""
     if not (weights == weights[:, :1]).all():
         return weights, np.arange(len(weights))
