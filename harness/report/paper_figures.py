@@ -8,7 +8,7 @@ from harness.report.typeset import END
 
 # A float and its caption must fit a page's text, 9 inches high; Times of 10 and 11 points sets at least so many characters in an inch.
 TALLEST, LINE, CHARACTERS = 8.3, 0.19, 12  # inches, inches, characters an inch
-LINES = 10  # of a caption; what is longer goes on in the text
+LINES = 14  # of a caption; what is longer goes on in the text
 
 
 def environment(name: str, label: str, drawn: Drawing, *, wide: bool) -> str:
