@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from harness.measure.statistics import Array, Interval, reweighted
 
@@ -89,9 +89,18 @@ def rates(matches: Matches, start: ArrayLike, psi: Array, weights: Array) -> Arr
     ``weights`` (draws, prompts) say how often each draw counts each prompt; NaN where it counts none. Holding the prompts' terms fixed is
     what AlpacaEval 2 does, too.
     """
-    theta = _newton(matches, np.asarray(start, dtype=np.float64), psi, weights)[:, :1]
+    once, place = _distinct(weights)
+    theta = _newton(matches, np.asarray(start, dtype=np.float64), psi, once)[:, :1]
     with np.errstate(invalid="ignore"):
-        return np.asarray((weights * _share(theta + psi)).sum(1) / weights.sum(1))
+        return np.asarray(((once * _share(theta + psi)).sum(1) / once.sum(1))[place])
+
+
+def _distinct(weights: Array) -> tuple[Array, NDArray[np.intp]]:
+    """The draws that differ and the place of each among them: a seed that was drawn alone counts all its prompts alike, in few ways."""
+    if not (weights == weights[:, :1]).all():
+        return weights, np.arange(len(weights))
+    _, first, place = np.unique(weights[:, 0], return_index=True, return_inverse=True)
+    return weights[first], place
 
 
 def controlled(seeds: Sequence[Matches], fits: Sequence[Fit], position: int, *, generator: np.random.Generator) -> Controlled:
@@ -127,13 +136,14 @@ def _newton(matches: Matches, start: Array, psi: Array, weights: Array) -> Array
 
     All draws start from one place, so that the first step sees each response once for all of them.
     """
-    wins, terms, found = matches.wins, matches.terms, start[None]
+    opponents = matches.wins.shape[1]
+    wins, terms, base, often = matches.wins.ravel(), matches.terms.ravel(), np.repeat(psi, opponents), np.repeat(weights, opponents, 1)
+    powers, found = np.stack([np.ones_like(terms), terms, terms**2], 1), start[None]
     for _ in range(STEPS):
-        share = _share(found[:, :1, None] + found[:, 1:, None] * terms + psi[:, None])
-        wrong, curve = wins - share, share * (1 - share)
-        slope = np.stack([_weighted(weights, wrong), _weighted(weights, wrong * terms)], 1) - RIDGE * found
-        bends = [_weighted(weights, curve * power) for power in (np.ones_like(terms), terms, terms**2)]
-        bend = np.stack([bends[0], bends[1], bends[1], bends[2]], 1).reshape(-1, 2, 2) + RIDGE * np.eye(2)
+        share = _share(found[:, :1] + found[:, 1:] * terms + base)
+        slope = _weighted(often, wins - share, powers[:, :2]) - RIDGE * found
+        bends = _weighted(often, share * (1 - share), powers)
+        bend = bends[:, [0, 1, 1, 2]].reshape(-1, 2, 2) + RIDGE * np.eye(2)
         move = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
         furthest = np.abs(move).max(1, keepdims=True)
         found = found + move * np.minimum(1.0, 2.0 / np.maximum(1e-12, furthest))  # far steps overshoot where shares are near 0 or 1
@@ -142,9 +152,11 @@ def _newton(matches: Matches, start: Array, psi: Array, weights: Array) -> Array
     return found
 
 
-def _weighted(weights: Array, values: Array) -> Array:
-    """Sums over prompts and opponents of values (draws or 1, prompts, opponents) as often as each draw counts the prompt, (draws,)."""
-    return np.asarray((weights * values.sum(2)).sum(1))
+def _weighted(often: Array, values: Array, powers: Array) -> Array:
+    """Sums over comparisons of ``values`` (draws or 1, comparisons) times each of ``powers`` (comparisons, powers), a comparison counted
+    as often as in ``often`` (draws, comparisons); (draws, powers). Sums of few are slow, products of matrices are not.
+    """
+    return np.asarray(often @ (values.T * powers) if len(values) == 1 else (often * values) @ powers)
 
 
 def _share(odds: ArrayLike) -> Array:

@@ -112,5 +112,5 @@ def _key(text: str) -> str:
 
 
 def _entry(work: Work) -> str:
-    lines = [f"  {name} = {{{latex.escape(value)}}}" for name, value in {"key": work.fields["title"], **work.fields}.items()]
+    lines = [f"  {name} = {{{latex.escape(value, whole=True)}}}" for name, value in {"key": work.fields["title"], **work.fields}.items()]
     return f"@misc{{{work.key},\n" + ",\n".join(lines) + "\n}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report import drawing, layout
+from harness.report import layout
 from harness.report.drawing import Drawing
 from harness.report.palette import INK, Look
 from harness.report.points import Point
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 STEP, GAP = 0.125, 0.14  # inches between algorithms of one study, and between studies
 LINE = 0.13  # inches between the lines of an assumption's name
-LEFT = 1.75  # inches for the names of assumptions
+MARGINS = layout.Margins(top=0.1)
+WIDEST = 30  # characters of a line of an assumption's name
 
 Rows = Sequence[tuple[str, Mapping[str, Point]]]
 
@@ -27,13 +28,13 @@ def draw(name: str, rows: Rows, looks: Mapping[str, Look], keys: Mapping[str, st
     shown = [key for key in keys if any(point.get(key) is not None for _, points in rows for point in points.values())]
     lines = max(len(text.split(", ")) for text, _ in rows)
     band = max(STEP * len(algorithms) + GAP, LINE * lines + GAP / 2)
-    height = band * len(rows) + 1.05
-    figure = drawing.new(layout.width(), height)
-    panels = figure.subplots(1, max(1, len(shown)), squeeze=False, sharey=True)[0]
-    figure.subplots_adjust(left=LEFT / layout.width(), right=0.985, top=1 - 0.1 / height, bottom=0.85 / height, wspace=0.07)
+    named = [_wrapped(text) for text, _ in rows]
+    left = layout.room_for([line for text in named for line in text.split("\n")])
+    figure, panels = layout.panels(max(1, len(shown)), band * len(rows), MARGINS._replace(left=left), gap=0.12, low=band * len(rows))
     found = [row for axes, key in zip(panels, shown, strict=False) for row in _panel(axes, key, keys[key], rows, algorithms, looks, band)]
-    panels[0].set_yticks([band * (i + 0.5) for i in range(len(rows))], [_wrapped(text) for text, _ in rows])
-    panels[0].set_ylim(band * len(rows), 0)
+    for place, axes in enumerate(panels):  # the names once, at the left of all
+        axes.set_yticks([band * (i + 0.5) for i in range(len(rows))], named if layout.stacked() or not place else [""] * len(rows))
+        axes.set_ylim(band * len(rows), 0)
     _legend(figure, algorithms, looks)
     caption = "One study per row, one marker per algorithm at its setting nearest to the study's median KL, with 95 % intervals."
     return Drawing(name, figure, found, "The comparison under other assumptions", caption, _alternative(found))
@@ -67,7 +68,8 @@ def _panel(
 
 def _wrapped(text: str) -> str:
     """An assumption's name on as many lines as it has parts."""
-    return "\n".join(part if len(part) <= 30 else part[:29] + "…" for part in text.split(", "))
+    most = 20 if layout.stacked() else WIDEST
+    return "\n".join(part if len(part) <= most else part[: most - 1] + "…" for part in text.split(", "))
 
 
 def _legend(figure: Any, algorithms: Sequence[str], looks: Mapping[str, Look]) -> None:
@@ -78,7 +80,7 @@ def _legend(figure: Any, algorithms: Sequence[str], looks: Mapping[str, Look]) -
         for name in algorithms
         for look in [looks[name]]
     ]
-    figure.legend(handles=handles, loc="lower center", ncols=min(6, len(handles)), borderaxespad=0.2)
+    layout.legend_below(figure, handles, algorithms)
 
 
 def _alternative(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -7,6 +7,7 @@ Whatever stands in a record may be hostile or simply unlucky: ``\input``, a per 
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -33,6 +34,12 @@ SPECIAL = {
     "]": "{]}",
     "*": "{*}",
 }
+# A table as it is or, where it is wider than its column (names may be of any length), as wide as the column: of graphicx, as figures are.
+FIT = r"""\providecommand{\HarnessFit}[1]{%
+  \begingroup\setbox0\hbox{#1}%
+  \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\copy0}\else\copy0\fi\endgroup}
+"""
+LONG = re.compile(r"\S{25,}")
 JOINED = "-'`,"  # two of them in a row would be set as one sign
 SYMBOLS = {
     "\u2020": r"\textdagger{}",
@@ -47,10 +54,17 @@ SYMBOLS = {
 ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c", "\u030a": "r"}
 
 
-def escape(text: object) -> str:
-    r"""The text as LaTeX source that prints it: specials escaped, accents as commands, what no font has as ``U+4E2D``."""
+def escape(text: object, *, whole: bool = False) -> str:
+    r"""The text as LaTeX source that prints it: specials escaped, accents as commands, what no font has as ``U+4E2D``.
+
+    A word too long for a line, such as a hash, may be broken after every eighth character unless it is to stay ``whole``.
+    """
     shown = visible(text, lines=False)
-    return "".join(_character(each) + "{}" * (each == after and each in JOINED) for each, after in zip_longest(shown, shown[1:]))
+    source = [_character(each) + "{}" * (each == after and each in JOINED) for each, after in zip_longest(shown, shown[1:])]
+    for word in () if whole else LONG.finditer(shown):
+        for place in range(word.start() + 7, word.end() - 1, 8):
+            source[place] += r"\allowbreak{}"
+    return "".join(source)
 
 
 def _character(character: str) -> str:
@@ -107,8 +121,10 @@ def tabular(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str) 
 
 
 def table(inner: str, caption: str, label: str, *, wide: bool, size: str = r"\footnotesize") -> str:
-    r"""A float around a ``tabular``: over both columns where it is ``wide``. The caption is LaTeX already."""
+    r"""A float around a ``tabular``: over both columns where it is ``wide``, made smaller where it is wider still.
+
+    The caption is LaTeX already; ``FIT`` must stand before the first table of a file.
+    """
     kind = "table*" if wide else "table"
-    return "\n".join(
-        [rf"\begin{{{kind}}}[t]", r"\centering", rf"\caption{{{caption}}}", rf"\label{{{label}}}", size, inner, rf"\end{{{kind}}}", ""]
-    )
+    lines = [rf"\begin{{{kind}}}[t]", r"\centering", rf"\caption{{{caption}}}", rf"\label{{{label}}}", size]
+    return "\n".join([*lines, r"\HarnessFit{%", inner + "}", rf"\end{{{kind}}}", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,24 +67,39 @@ def interval_of(value: Mapping[str, Any] | None) -> Interval | None:
     return Interval(float(value["value"]), lower, upper, int(value.get("n") or 0))
 
 
-def by_mark(rows: Sequence[Row]) -> dict[tuple[float, str], list[Row]]:
+class Marked(dict[tuple[float, str], list[Row]]):
+    """Sample rows by (mark, slice), with the ids of their prompts, which every metric of them is asked with."""
+
+    def prompts(self, at: tuple[float, str]) -> tuple[list[int], bool]:
+        """The prompt of each row there, and whether they ascend: one sample each, in order, as they are recorded."""
+        if at not in self._known:
+            found = [int(row["prompt_id"]) for row in self[at]]
+            self._known[at] = found, all(map(operator.lt, found, found[1:]))
+        return self._known[at]
+
+    @cached_property
+    def _known(self) -> dict[tuple[float, str], tuple[list[int], bool]]:
+        return {}
+
+
+def by_mark(rows: Sequence[Row]) -> Marked:
     """Sample rows grouped by (mark, slice)."""
-    groups: dict[tuple[float, str], list[Row]] = {}
+    groups = Marked()
     for row in rows:
         groups.setdefault((float(row.get("mark", 1.0)), str(row.get("slice", "evaluation"))), []).append(row)
     return groups
 
 
-def per_prompt(rows: Mapping[tuple[float, str], Sequence[Row]], key: str, mark: float) -> dict[int, float]:
+def per_prompt(rows: Marked, key: str, mark: float) -> dict[int, float]:
     """Means of a metric by prompt, in order of the prompts, from the sample rows of one mark; empty where a value is missing."""
     borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
     heldout = "heldout" if key == "preference_accuracy" else "evaluation"
-    chosen = rows.get((mark, "borderline" if borderline else "harmful" if harmful else heldout), ())
-    values = _numbers(chosen, key)
+    at = (mark, "borderline" if borderline else "harmful" if harmful else heldout)
+    values = _numbers(rows.get(at, ()), key)
     if not values or not set(map(type, values)) <= NUMBERS or not np.isfinite(table := np.asarray(values, dtype=np.float64)).all():
         return {}
-    prompts = [int(row["prompt_id"]) for row in chosen]
-    if all(map(operator.lt, prompts, prompts[1:])):  # one sample each, in order, as they are recorded: nothing to average
+    prompts, ascending = rows.prompts(at)
+    if ascending:  # nothing to average
         return dict(zip(prompts, table.tolist(), strict=True))
     return dict(zip(sorted(set(prompts)), prompt_means(table, np.asarray(prompts)).tolist(), strict=True))
 

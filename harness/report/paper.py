@@ -14,6 +14,7 @@ from harness.report import (
     bibliography,
     drawing,
     findings,
+    latex,
     macros,
     page,
     paper_appendix,
@@ -22,6 +23,7 @@ from harness.report import (
     paper_files,
     paper_methods,
     paper_tables,
+    robustness,
     rows,
 )
 from harness.report.comparing import baseline, comparisons
@@ -34,6 +36,8 @@ from harness.store.records import write_bytes
 
 FORMATS = ("html", "pdf", "latex", "csv")
 HEADER = "% Written by harness report from records alone; edits are lost when it is written again.\n"
+
+CLEAR = "\n\\clearpage\n"  # between studies: TeX keeps 52 floats that no page has taken yet
 
 
 class Part(NamedTuple):
@@ -62,16 +66,19 @@ def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Shee
     """
     shown = shared_looks(parts)
     made: dict[str, bytes] = {}
-    captions: list[str] = []
+    floats: list[str] = []
     if {"pdf", "csv"} & {*wanted}:
-        for part in parts:
-            for name, drawn, files in _figures(part, shown, sheet, wanted, alone=len(parts) == 1):
-                made |= files
-                captions.append(paper_figures.environment(name, part.label, drawn, wide=not sheet.stacked))
+        for label, figures in _figures(parts, shown, sheet):
+            captions = []
+            for drawn in figures:
+                name = f"figures/{label + '-' if label and len(parts) > 1 else ''}{drawn.name}"
+                made |= _files(name, drawn, wanted)
+                captions.append(paper_figures.environment(name, label, drawn, wide=not sheet.stacked))
+            floats += ["\n".join(captions)] if captions else []
     if "csv" in wanted:
         made["table.csv"] = drawing.table([row | {"study": part.label} for part in parts for row in rows.rows(part.study)]).encode()
     if "latex" in wanted:
-        texts = _texts(parts, sheet, known or {}) | ({"figures.tex": HEADER + "\n".join(captions)} if "pdf" in wanted else {})
+        texts = _texts(parts, sheet, known or {}) | ({"figures.tex": HEADER + CLEAR.join(floats)} if "pdf" in wanted else {})
         made |= {name: text.encode("ascii") for name, text in texts.items()}
     for name, content in made.items():
         write_bytes(out / name, content)
@@ -94,18 +101,24 @@ def drawings(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:
         yield from section.figures if section else ()
 
 
-def _figures(
-    part: Part, shown: Mapping[str, Look], sheet: Sheet, wanted: Collection[str], *, alone: bool
-) -> Iterator[tuple[str, Drawing, dict[str, bytes]]]:
-    """Each figure: its name without a suffix, what is drawn, and its files, the numbers in it as CSV and, where wanted, the PDF."""
+def _figures(parts: Sequence[Part], shown: Mapping[str, Look], sheet: Sheet) -> Iterator[tuple[str, Iterator[Drawing]]]:
+    """The figures of each part under its label, then those of studies that differ only in what they assume, which have none."""
     with drawing.style(sheet):
-        for drawn in drawings(part.study, shown):
-            name = f"figures/{'' if alone else part.label + '-'}{drawn.name}"
-            files = {f"{name}.csv": drawing.table(drawn.rows).encode()}
-            if "pdf" in wanted:
-                drawing.watermark(drawn.figure, findings.watermark(part.study))
-                files[f"{name}.pdf"] = drawing.rendered(drawn.figure, "pdf")
-            yield name, drawn, files
+        for part in parts:
+            yield part.label, _watermarked(part.study, shown)
+        yield "", robustness.drawings([part.study for part in parts], shown)
+
+
+def _watermarked(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:
+    for drawn in drawings(study, shown):
+        drawing.watermark(drawn.figure, findings.watermark(study))
+        yield drawn
+
+
+def _files(name: str, drawn: Drawing, wanted: Collection[str]) -> dict[str, bytes]:
+    """A figure's files: the numbers in it as CSV and, where wanted, the PDF."""
+    files = {f"{name}.csv": drawing.table(drawn.rows).encode()}
+    return files | ({f"{name}.pdf": drawing.rendered(drawn.figure, "pdf")} if "pdf" in wanted else {})
 
 
 def _texts(parts: Sequence[Part], sheet: Sheet, known: Mapping[str, str]) -> dict[str, str]:
@@ -114,13 +127,13 @@ def _texts(parts: Sequence[Part], sheet: Sheet, known: Mapping[str, str]) -> dic
     texts = {"macros.tex": macros.file([each for part in parts for each in _macros(part)])}
     texts["references.bib"] = bibliography.bibliography(found, known)
     texts["methods.tex"] = "\n".join(paper_methods.paragraph(part.study) for part in parts)
-    texts["appendix.tex"] = "\n".join(paper_appendix.appendix(part.study, part.label) for part in parts)
+    texts["appendix.tex"] = latex.FIT + CLEAR.join(paper_appendix.appendix(part.study, part.label) for part in parts)
     texts["checklist.tex"] = paper_checklist.checklist([part.study for part in parts])
     for part in parts:
         narrow = sheet.stacked
         made = {"results": paper_tables.results(part.study, part.label, narrow=narrow)}
         made["comparisons"] = paper_tables.compared(part.study, part.label, narrow=narrow) or ""
-        texts |= {f"tables/{part.label}-{name}.tex": text for name, text in made.items() if text}
+        texts |= {f"tables/{part.label}-{name}.tex": latex.FIT + text for name, text in made.items() if text}
     return {name: (HEADER if name.endswith(".tex") else "") + text for name, text in texts.items()}
 
 

@@ -11,10 +11,11 @@ from harness.measure.accounting import consumption
 from harness.report import findings, latex
 from harness.report.figure_compute import hour_unit, hours_by_stage
 from harness.report.paper_methods import NOT_SAID, counted, part
-from harness.report.points import Loaded, Point, every_point, setting_label
-from harness.store.records import RECORD, Cell
+from harness.report.points import Loaded, Point, by_algorithm, every_point, setting_label
+from harness.store.records import RECORD, Cell, Row
 
-ROWS = 36  # of a table, so that it fits a page
+ROWS = 36  # lines of a table, so that it fits a page
+WIDE = 60  # characters of a line of its last column
 SHOWN = 16  # hexadecimal digits of a hash: 64 bits
 
 
@@ -32,13 +33,22 @@ def records_digest(cells: Sequence[Cell]) -> str:
 
 
 def _settings(found: Sequence[Point], label: str) -> Iterator[str]:
-    rows = [[*_named(point), " ".join(map(str, point.seeds)), _all_settings(point)] for point in found]
+    rows: list[list[str]] = []
+    for name, group in by_algorithm(found).items():
+        every = [part(point.head, "settings") for point in group]
+        shared = {key: value for key, value in every[0].items() if len(group) > 1 and all(each.get(key) == value for each in every)}
+        rows += [[latex.escape(name), "all", "", "", _listed(shared)]] if shared else []
+        for point, settings in zip(group, every, strict=True):
+            own = {key: value for key, value in settings.items() if key not in shared}
+            rows.append([*_named(point), " ".join(map(str, point.seeds)), _listed(own)])
     heads = ["Algorithm", "Setting", "Budget", "Seeds", "All settings"]
-    yield from _tables(heads, rows, r"llllp{0.42\linewidth}", "Settings and seeds of every run that is shown.", f"tab:{label}-settings")
+    said = "Settings and seeds of every run that is shown; what all settings of an algorithm share stands once."
+    yield from _tables(heads, rows, r"llllp{0.42\linewidth}", said, f"tab:{label}-settings")
 
 
-def _all_settings(point: Point) -> str:
-    return latex.escape(setting_label(dict(sorted(part(point.head, "settings").items()))))
+def _listed(settings: Row) -> str:
+    r"""Settings in a paragraph cell, ragged on the right, where \raggedright would take the end of the row for one of a line."""
+    return r"\rightskip0pt plus 3em\relax " + latex.escape(setting_label(dict(sorted(settings.items())))) if settings else ""
 
 
 def _named(point: Point) -> list[str]:
@@ -87,11 +97,27 @@ def _hash(value: object) -> str:
 
 
 def _tables(heads: Sequence[str], rows: Sequence[Sequence[str]], align: str, caption: str, label: str) -> Iterator[str]:
-    for start in range(0, len(rows), ROWS):
-        last = "" if len(rows) <= ROWS else f" Part {start // ROWS + 1} of {-(-len(rows) // ROWS)}."
-        number = "" if not start else f"-{start // ROWS + 1}"
-        inner = latex.tabular(heads, rows[start : start + ROWS], align)
+    cut = list(_cut(rows))
+    for place, some in enumerate(cut, 1):
+        last = "" if len(cut) == 1 else f" Part {place} of {len(cut)}."
+        number = "" if place == 1 else f"-{place}"
+        inner = latex.tabular(heads, some, align)
         yield latex.table(inner, latex.escape(caption + last), label + number, wide=True, size=r"\scriptsize")
+
+
+def _cut(rows: Sequence[Sequence[str]]) -> Iterator[Sequence[Sequence[str]]]:
+    """The rows in parts that fit a page, a row of a long last cell counted by its lines."""
+    some: list[Sequence[str]] = []
+    lines = 0
+    for row in rows:
+        tall = -(-len(row[-1]) // WIDE) or 1
+        if some and lines + tall > ROWS:
+            yield some
+            some, lines = [], 0
+        some.append(row)
+        lines += tall
+    if some:
+        yield some
 
 
 def _totals(study: Loaded) -> str:

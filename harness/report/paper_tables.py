@@ -90,13 +90,14 @@ def compared(study: Loaded, label: str, *, narrow: bool) -> str | None:
     if not made or base is None:
         return None
     heads = ["Algorithm", "Setting", "Difference", "Adjusted $p$"]
+    size = r"\scriptsize\setlength{\tabcolsep}{3pt}" if narrow else r"\footnotesize"
     inner = latex.tabular(heads, [_compared(each) for each in made], "llll")
     caption = (
         f"Win rate against the SFT reference less that of {base} ({chosen(found)[base].setting}), in shares, paired by seed and prompt, "
         f"at each algorithm's setting nearest to the median KL. Intervals: {findings.interval_line(found)} Sign-flip test over seeds, "
         f"Holm over the declared family, level {LEVEL:g}."
     )
-    return latex.table(inner, latex.escape(caption), f"tab:{label}-comparisons", wide=not narrow, size=r"\footnotesize")
+    return latex.table(inner, latex.escape(caption), f"tab:{label}-comparisons", wide=not narrow, size=size)
 
 
 def _compared(each: Comparison) -> list[str]:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
 from harness.report import drawing, figure_robustness, findings
+from harness.report.drawing import Drawing
 from harness.report.escape import templates, visible
-from harness.report.palette import looks
+from harness.report.palette import Look, looks
 from harness.report.points import Loaded, Point, load, points
 from harness.report.section_judges import ABOVE, BELOW, difference, side
 from harness.store.records import studies, write_bytes
@@ -61,7 +62,7 @@ def _assumptions(study: Loaded) -> Mapping[str, Any]:
     return next((cell.record["assumptions"] for cell in study.cells if isinstance(cell.record.get("assumptions"), Mapping)), {})
 
 
-def _groups(found: Iterator[Loaded]) -> list[list[Assumed]]:
+def _groups(found: Iterable[Loaded]) -> list[list[Assumed]]:
     """Studies that are alike in all but their assumptions, the one that departs least from the commonest values first."""
     alike: dict[str, list[Loaded]] = {}
     for study in found:
@@ -120,21 +121,33 @@ def sentence(group: Sequence[Assumed]) -> str:
     return said + (f" Reversed between two studies: {'; '.join(reversed_)}." if reversed_ else "")
 
 
+def drawings(found: Sequence[Loaded], shown: Mapping[str, Look]) -> Iterator[Drawing]:
+    """A figure for every group of studies that differ only in what they assume, its sentence in the caption; none where no two do."""
+    groups = _groups(study for study in found if points(study) and _assumptions(study))
+    for number, group in enumerate(each for each in groups if len(each) > 1):
+        drawn = _drawn(group, number, shown)
+        yield drawn._replace(caption=f"{drawn.caption} {sentence(group)}")
+
+
+def _drawn(group: Sequence[Assumed], number: int, shown: Mapping[str, Look]) -> Drawing:
+    name = "robustness" if not number else f"robustness-{number + 1}"
+    drawn = figure_robustness.draw(name, [(each.name, each.points) for each in group], shown, KEYS)
+    drawing.watermark(drawn.figure, next((mark for each in group if (mark := findings.watermark(each.study))), ""))
+    return drawn
+
+
 def _part(group: Sequence[Assumed], number: int, folder: Path) -> dict[str, Any]:
     """One group as the template wants it, its figure saved."""
-    name = "robustness" if not number else f"robustness-{number + 1}"
     every = [point for each in group for point in each.points.values()]
-    rows = [(each.name, each.points) for each in group]
     with drawing.style():
         shown = looks([(point.algorithm, point.control) for point in every], {point.algorithm for point in every if point.oracle})
-        drawn = figure_robustness.draw(name, rows, shown, KEYS)
-        drawing.watermark(drawn.figure, next((mark for each in group if (mark := findings.watermark(each.study))), ""))
+        drawn = _drawn(group, number, shown)
         svg = drawing.save(drawn, folder / "figures")
     return {
         "title": f"{group[0].study.experiment.get('task', 'a task')}, {group[0].study.experiment.get('model', 'a model')}",
         "sentence": sentence(group),
         "cautions": [text for text in (findings.seeds_line(every), findings.interval_line(every)) if text],
-        "figure": {"svg": drawing.inline(svg, name, visible(drawn.alternative)), "caption": drawn.caption, "name": name},
+        "figure": {"svg": drawing.inline(svg, drawn.name, visible(drawn.alternative)), "caption": drawn.caption, "name": drawn.name},
         "rows": [row for each in group for row in _rows(each)],
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,6 @@ from harness.measure.verdicts import (
 from harness.report.points import Point, by_mark, resampler
 from harness.store.records import Reference, Row, Study
 
-Slices = Mapping[str, Sequence[Row]]
 SHARE = (0.0, 1.0)
 
 
@@ -54,6 +54,16 @@ class Metric(NamedTuple):
         found = 1.0 - row["finished"] if self.counted and "finished" in row else row.get(self.key)
         return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
+    def values(self, rows: Sequence[Row]) -> Sequence[float | None]:
+        """``value`` of every row; at once where all were measured."""
+        found: list[Any] = [row.get("category" if self.counted else self.key) for row in rows]
+        kinds = {*map(type, found)}
+        if self.counted and kinds == {str}:
+            return [float(each == self.key) for each in found]
+        if not self.counted and kinds == {float} and np.isfinite(found).all():
+            return found
+        return [self.value(row) for row in rows]
+
 
 TEXT = (
     Metric("evaluation", "repetition", "repeated bigrams", "higher"),
@@ -63,6 +73,20 @@ TEXT = (
     # of records whose prompts came with categories: imported outcomes, higher is better
     Metric("evaluation", "outcome", "imported outcome", "lower", by_category=True),
 )
+
+
+class Slices(dict[str, Sequence[Row]]):
+    """Rows of one policy or reference by slice, and their columns, of which a reference's serve every policy of its seed."""
+
+    def column(self, metric: Metric) -> dict[int, float]:
+        """Means of a metric by prompt, as ``_column`` gives them; empty where the slice is not there."""
+        if metric not in self._known:
+            self._known[metric] = _column(self.get(metric.part, ()), metric)
+        return self._known[metric]
+
+    @cached_property
+    def _known(self) -> dict[Metric, dict[int, float]]:
+        return {}
 
 
 class Paired(NamedTuple):
@@ -128,13 +152,13 @@ def worst_first(names: Sequence[str]) -> list[str]:
 
 
 def _slices(reference: Reference) -> Slices:
-    return {part: rows for (_, part), rows in by_mark(reference.samples()).items()}
+    return Slices({part: rows for (_, part), rows in by_mark(reference.samples()).items()})
 
 
 def _of_point(point: Point, references: Mapping[int, Slices], margin: float) -> Iterator[Judged]:
     ends = [float(cell.record["checkpoints"][-1]["mark"]) for cell in point.cells]
-    after = [{part: rows[mark, part] for (mark, part) in rows if mark == end} for rows, end in zip(point.rows, ends, strict=True)]
-    before = [references.get(seed, {}) for seed in point.seeds]
+    after = [Slices({part: rows[mark, part] for (mark, part) in rows if mark == end}) for rows, end in zip(point.rows, ends, strict=True)]
+    before = [references.get(seed, Slices()) for seed in point.seeds]
     refused = {}
     for metric in (*_metrics(after[0]), *TEXT):
         table = _paired(after, before, metric)
@@ -164,7 +188,7 @@ def _metrics(rows: Slices) -> Iterator[Metric]:
 
 def _paired(after: Sequence[Slices], before: Sequence[Slices], metric: Metric) -> Paired | None:
     """Both tables on the prompts that have a value for every seed's policy and reference, or None where there is none."""
-    columns = [_column(rows.get(metric.part, ()), metric) for rows in (*after, *before)]
+    columns = [rows.column(metric) for rows in (*after, *before)]
     common = sorted(set.intersection(*map(set, columns)))
     if not common:
         return None
@@ -179,7 +203,7 @@ def _column(rows: Sequence[Row], metric: Metric) -> dict[int, float]:
     """Means by prompt over its samples; a prompt of which a sample has no value is absent, for what is missing may be what is worst."""
     prompts = [int(row["prompt_id"]) for row in rows]
     if len(set(prompts)) == len(prompts):
-        return {prompt: found for prompt, row in zip(prompts, rows, strict=True) if (found := metric.value(row)) is not None}
+        return {prompt: found for prompt, found in zip(prompts, metric.values(rows), strict=True) if found is not None}
     values: dict[int, list[float | None]] = {}
     for row in rows:
         values.setdefault(int(row["prompt_id"]), []).append(metric.value(row))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def _rows(rows: Sequence[Row], *, texts: bool = True) -> str:
     """What no sample row may be: without its prompt, an outcome outside 0 to 1, or there twice; without ``texts``, wherever they are."""
     outcomes = sorted(name for name in set().union(*rows) if _is_outcome(name))  # few of many: looked up once
     suspects = [name for name in outcomes if _suspect([row.get(name) for row in rows])]  # nearly always none
-    for row in rows:
+    for row in () if not suspects and _plain(rows) else rows:
         if not isinstance(row.get("prompt_id"), int) or not isinstance(row.get("mark", 1.0), int | float):
             return f"a sample row without its prompt: {sorted(row)[:4]}"
         if (
@@ -103,24 +103,30 @@ def _rows(rows: Sequence[Row], *, texts: bool = True) -> str:
         if wrong:
             return f"{wrong} of prompt {row['prompt_id']} is {row[wrong]:g}; an outcome lies between 0 and 1"
     try:
-        twice = _twice(tuple(map(row.get, WHERE)) for row in rows)
+        twice = _twice(list(zip(*([row.get(name) for row in rows] for name in WHERE), strict=True)))
     except TypeError:
         return f"a sample row whose {', '.join(WHERE[:-1])} or {WHERE[-1]} is a list or a table"
     return f"duplicated sample rows: {twice}" if twice else ""
 
 
+def _plain(rows: Sequence[Row]) -> bool:
+    """Whether every row has its prompt, its mark and its texts; where not, one by one says which."""
+    kinds = [{type(row.get(name)) for row in rows} for name in ("prompt_id", "mark", "prompt", "response")]
+    return kinds[0] <= {int} and kinds[1] <= {int, float} and kinds[2] <= {str} and kinds[3] <= {str}
+
+
 def _suspect(values: Sequence[Any]) -> bool:
     """Whether some value of an outcome may lie outside 0 to 1; what is not a number is only missing."""
-    known = [value for value in values if isinstance(value, int | float)]
+    known = values if {*map(type, values)} <= {int, float} else [value for value in values if isinstance(value, int | float)]
     table = np.asarray(known, dtype=np.float64)
     return bool(((table < 0) | (table > 1)).any())
 
 
-def _twice(keys: Iterable[tuple[Any, ...]]) -> str:
+def _twice(keys: Sequence[tuple[Any, ...]]) -> str:
     """The first sample that occurs more often than once, and how many do."""
-    repeated = {key: count for key, count in Counter(keys).items() if count > 1}
-    if not repeated:
+    if len(set(keys)) == len(keys):
         return ""
+    repeated = {key: count for key, count in Counter(keys).items() if count > 1}
     key, count = next(iter(repeated.items()))
     where = ", ".join(f"{name} {value}" for name, value in zip(WHERE, key, strict=True) if value is not None)
     return f"{where} occurs {count} times" + (f", and {len(repeated) - 1} more like it" if len(repeated) > 1 else "")

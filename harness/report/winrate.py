@@ -13,7 +13,7 @@ from harness.measure.statistics import Array, Interval, paired_two_way, two_way_
 from harness.measure.statistics.strengths import HeadToHead, head_to_head, outcomes
 from harness.report import comparing
 from harness.report.findings import middle
-from harness.report.numbers import interval_of, metrics, per_prompt, within
+from harness.report.numbers import Marked, interval_of, metrics, per_prompt, within
 from harness.report.points import Point, resampler
 from harness.store import temperatures
 from harness.store.records import Cell, Row
@@ -169,7 +169,7 @@ def alarms(cells: Sequence[Cell]) -> list[tuple[int, float, str]]:
 
 def _table(rows: Sequence[Sequence[Row]], key: str) -> Array | None:
     """A metric by prompt, (seeds, prompts); None where a value is missing or the seeds differ in their prompts."""
-    columns = [per_prompt({(1.0, "evaluation"): each}, key, 1.0) for each in rows]
+    columns = [per_prompt(Marked({(1.0, "evaluation"): list(each)}), key, 1.0) for each in rows]
     if not columns or any(not column or list(column) != list(columns[0]) for column in columns):
         return None
     return np.array([list(column.values()) for column in columns])

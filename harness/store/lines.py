@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from harness.errors import HarnessError
 
 Row = dict[str, Any]
+
+# texts of a sample row that stand in many rows and in every run of a seed
+REPEATED = ("slice", "prompt", "reference_response", "sft_response", "category", "group")
 
 
 def rows(path: Path, content: bytes) -> list[Row]:
@@ -20,6 +24,15 @@ def rows(path: Path, content: bytes) -> list[Row]:
     """
     lines = content.split(b"\n")[:-1]
     return _at_once(lines) or _one_by_one(path, lines)
+
+
+def shared(found: list[Row]) -> list[Row]:
+    """The same rows with one copy of every text that repeats, over all the files that a process reads: a third of their memory."""
+    for row in found:
+        for name in REPEATED:
+            if type(text := row.get(name)) is str:
+                row[name] = sys.intern(text)
+    return found
 
 
 def _at_once(lines: Sequence[bytes]) -> list[Row]:

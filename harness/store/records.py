@@ -23,7 +23,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.store import pooling
 from harness.store.files import compressed, line, opened_alone, plain, shortened, sync_folder, write_bytes, write_json
-from harness.store.lines import Row, rows
+from harness.store.lines import Row, rows, shared
 
 __all__ = ["Cell", "CellWriter", "Reference", "Row", "Study", "compressed", "line", "plain", "read", "studies", "write_bytes", "write_json"]
 
@@ -131,7 +131,7 @@ class Cell:
     def _samples(self) -> list[Row]:
         path = self.folder / SAMPLES
         try:
-            return rows(path, gzip.decompress(path.read_bytes())) if path.exists() else []
+            return shared(rows(path, gzip.decompress(path.read_bytes()))) if path.exists() else []
         except (OSError, EOFError, zlib.error) as error:
             raise HarnessError(f"{path.parent.name}/{path.name} is not a whole gzip file: {error}") from error
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.errors import HarnessError
+from harness.store.lines import rows, shared
 from harness.store.records import SCHEMA, TEMPERATURE_ROWS, TEMPERATURES, Row, compressed, line, write_bytes, write_json
 
 
@@ -29,11 +31,11 @@ def read(folder: Path) -> dict[float, Measured]:
     """What was measured of the policy in a folder by temperature, in ascending order; empty where nothing readable is."""
     try:
         facts = json.loads((folder / TEMPERATURES).read_text(encoding="utf-8"))
-        rows = _rows(gzip.decompress((folder / TEMPERATURE_ROWS).read_bytes()).decode())
+        grouped = _rows(folder / TEMPERATURE_ROWS)
         if facts["schema"] != SCHEMA:
             return {}
-        found = [Measured(float(t["temperature"]), t["metrics"], t["alarms"], rows[float(t["temperature"])]) for t in facts["measured"]]
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+        found = [Measured(float(t["temperature"]), t["metrics"], t["alarms"], grouped[float(t["temperature"])]) for t in facts["measured"]]
+    except (HarnessError, OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
         return {}
     return {each.temperature: each for each in sorted(found)}
 
@@ -54,8 +56,8 @@ def missing(folder: Path, wanted: Sequence[float]) -> list[float]:
     return [temperature for temperature in wanted if temperature != 1 and temperature not in known]
 
 
-def _rows(text: str) -> Mapping[float, list[Row]]:
+def _rows(path: Path) -> Mapping[float, list[Row]]:
     groups: dict[float, list[Row]] = {}
-    for row in map(json.loads, text.splitlines()):
+    for row in shared(rows(path, gzip.decompress(path.read_bytes()))):
         groups.setdefault(float(row["temperature"]), []).append(row)
     return groups

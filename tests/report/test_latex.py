@@ -14,7 +14,7 @@ from harness.report import bibliography, latex, macros
 from tests.conftest import ROOT
 
 COMMANDS = {"textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar", "textdagger", "ensuremath"}
-COMMANDS |= {"leq", "geq", "times", "ldots", "texttt", "char", "v", "c", "r"}
+COMMANDS |= {"leq", "geq", "times", "ldots", "texttt", "char", "v", "c", "r", "allowbreak"}
 
 
 def acted_on(source: str) -> set[str]:
@@ -44,6 +44,7 @@ def balanced(source: str) -> bool:
         ("[x]*", "{[}x{]}{*}"),
         ("caf\u00e9 \u0394 \u4e2d", r"caf\'{e} \texttt{U+0394} \texttt{U+4E2D}"),
         ("dpo \u2020", r"dpo \textdagger{}"),
+        ("0123456789abcdef" * 2, r"01234567\allowbreak{}89abcdef\allowbreak{}01234567\allowbreak{}89abcdef"),
     ],
 )
 def test_escaped_text_prints_what_it_was(text: str, source: str) -> None:
