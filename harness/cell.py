@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import kept, origins, registry, settings
+from harness import kept, origins, registry, settings, watched
 from harness.budget import Budget
 from harness.data.prompts import PromptStream, of_pairs
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
@@ -20,6 +20,7 @@ from harness.fits import once, reusing
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
 from harness.models.packing import Past
+from harness.report.alarm import Alarm
 from harness.stages import Report, Shared
 from harness.store.records import CellWriter
 from harness.temperatures import measure_all
@@ -78,6 +79,7 @@ class _Run:
         self.diagnostics: dict[str, Any] = {}
         self.inspected: dict[str, Any] = {}  # with intervals, so it wins over what the updates logged
         self.seconds: dict[str, float] = {}  # charged, by mark; they differ from run to run, so the record does not hold them
+        self.alarms: list[Alarm] = []  # as they stood at the last mark
         self.step, self.started = 0, False
         self.past: Past | None = None  # what the policy has read as it is now
         entry = registry.find("algorithms", plan.cell.algorithm.path or plan.cell.algorithm.name)
@@ -138,6 +140,7 @@ class _Run:
         spent = {"canonical": self.ledger.total(self.ledger.canonical), "executed": self.ledger.total(self.ledger.executed)}
         self.seconds[str(name)] = self.ledger.total(self.ledger.wall_seconds)
         self.checkpoints.append({**where, "spent": spent, **checkpoint(found)})
+        self.alarms = watched.said(self.writer, self.checkpoints, self.yard.judge.primary, found.rows, experiment)
 
     def keep(self) -> None:
         """What stands beside the record: the policy at other temperatures, and where the experiment says so itself; nothing of a trial."""
@@ -159,6 +162,7 @@ class _Run:
             "settings": self.settings,
             "compute": {**compute, "share": self.ledger.share},
             "checkpoints": self.checkpoints,
+            "alarms": [each.plain() for each in self.alarms],
             "diagnostics": self.diagnostics | self.inspected,
             "model": model_facts(self.plan.experiment, self.setup.policy.model),
             "reward": self.reward.plain(),

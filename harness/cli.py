@@ -67,6 +67,7 @@ def compare(
     baseline: Annotated[str | None, typer.Option(help="The algorithm that every other one is tested against; the first.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
     results: Results = RESULTS,
+    report_to: Annotated[str | None, typer.Option(help="Write to a tracker as well: tensorboard, wandb or both.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A small trial: one setting each, smaller everything.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs and N prompts: a trial.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every cell with its price, run nothing.")] = False,
@@ -86,8 +87,9 @@ def compare(
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
     given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}
     given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
-    from harness import asked
+    from harness import asked, trackers
 
+    trackers.check(told := _words(report_to) or [])
     flags = {name: value for name, value in given.items() if value is not None}
     wanted = asked.variations(flags, vary or (), experiment)
     previews = [asked.priced(*each, jobs) for each in wanted]
@@ -95,7 +97,7 @@ def compare(
         typer.echo("\n\n".join(previews))
         return
     _writable(results)
-    options = {"jobs": jobs, "force": force, "verbose": verbose}
+    options = {"jobs": jobs, "force": force, "verbose": verbose, "report_to": told}
     failed = [name for resolved, world in wanted for name in _run(resolved, world, results, options)]
     if len(wanted) > 1:
         cli_report.robustness(results)
@@ -174,11 +176,11 @@ def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, An
 
     folder = engine.carry_out(resolved, results, task=world, **options)
     if (said := made.summary(folder)) is None:
-        from harness.report import page, points, tables
+        from harness.report import alarms, page, points, tables
 
         study = points.load(folder)
         page.write(study)
-        made.remember(folder, said := tables.summary(study))
+        made.remember(folder, said := "\n".join([tables.summary(study), *alarms.summary(study)]))
     typer.echo(said)
     typer.echo(f"Report: {folder / 'report' / 'index.html'}")
     return engine.failures(folder)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import registry, superseding
+from harness import registry, superseding, trackers
 from harness.budget import Budget, budgets
 from harness.called import answers
 from harness.data.shapes import shape
@@ -17,6 +17,7 @@ from harness.execute.allocation import SMALL, keep
 from harness.execute.kernels import choose
 from harness.execute.local import Job, run_jobs
 from harness.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
+from harness.following import Closing, followed
 from harness.measure.tuning import Trial, trial
 from harness.progress import GridView
 from harness.store import failing, records, temperatures
@@ -32,12 +33,20 @@ MEMORY_SHARE = 0.6
 
 
 def carry_out(
-    experiment: Experiment, results: Path, *, task: Task, jobs: int | None = None, force: bool = False, verbose: bool = False
+    experiment: Experiment,
+    results: Path,
+    *,
+    task: Task,
+    jobs: int | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    report_to: Sequence[str] = (),
 ) -> Path:
-    """Run what is not finished yet and return the study's folder. Parents import no torch: workers do the work."""
+    """Run what is not finished yet and return the study's folder; ``report_to`` names trackers. Parents import no torch."""
     size = shape(experiment.model, len(task.vocabulary))
     spending = budgets(experiment, size, task.typical_tokens)
     study = results / f"{experiment.task}-{study_key(experiment)[:8]}"
+    told = trackers.opened(report_to, results, study.name)
     records.write_json(
         study / records.EXPERIMENT,
         {**experiment.model_dump(mode="json"), **_note(experiment, spending, task), **_plan(experiment, study)},
@@ -45,10 +54,10 @@ def carry_out(
     for plan in experiment.algorithms:
         superseding.edited(study, plan)
     workers = jobs or processes(size.blocks + size.head, experiment.threads)
-    experiment = _tuned(experiment, study, _trial_budget(spending), workers, verbose=verbose, force=force)
+    experiment = _tuned(experiment, study, _trial_budget(spending), workers, verbose=verbose, force=force, told=told)
     todo = list(_jobs(experiment, study, spending, force))
     if todo:
-        execute(experiment, todo, workers, verbose)
+        execute(experiment, todo, workers, verbose, told)
     if unkept := _unkept(experiment, study):
         print(unkept)
     return study
@@ -79,7 +88,9 @@ def _trial_budget(spending: Mapping[str, Budget]) -> Budget:
     return max(spending.values(), key=lambda budget: budget.limit)
 
 
-def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *, verbose: bool, force: bool) -> Experiment:
+def _tuned(
+    experiment: Experiment, study: Path, budget: Budget, workers: int, *, verbose: bool, force: bool, told: Sequence[Closing] = ()
+) -> Experiment:
     """The experiment with the settings that its trials chose; as it is where none are asked for. Trials that have a record are kept.
 
     A trial that has a record may have been run for another reason. It then says the new one, the first of this comparison: winners are
@@ -97,7 +108,7 @@ def _tuned(experiment: Experiment, study: Path, budget: Budget, workers: int, *,
         folders = [_folder(study, cell, mark) for cell, mark in zip(wanted, marks, strict=True)]
         left = {folder: cell for folder, cell in zip(folders, wanted, strict=True) if (force and folder not in done) or not settled(folder)}
         if left:
-            execute(experiment, list(_trial_jobs(experiment, budget, left, prepared=bool(ran))), workers, verbose)
+            execute(experiment, list(_trial_jobs(experiment, budget, left, prepared=bool(ran))), workers, verbose, told)
             ran.update(left)
         for folder, cell in zip(folders, wanted, strict=True):
             if folder not in done:
@@ -120,9 +131,10 @@ def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell
         yield Job(f"trial-{cell.label}", _run_cell, (experiment, cell, budget, folder), () if prepared else (first,))
 
 
-def execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool) -> None:
-    """Run jobs in processes of this machine and show how far they are; an error in one is raised here."""
-    with GridView(len(todo)) as view:
+def execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool, told: Sequence[Closing] = ()) -> None:
+    """Run jobs in processes of this machine and show how far they are; an error in one is raised here. ``told`` hear of each run."""
+    folders = {job.name: Path(str(job.arguments[-1])) for job in todo if job.function is _run_cell}
+    with GridView(len(todo)) as view, followed(folders, view, told):
         threads, prepare = experiment.threads, partial(_ready, experiment.kernels, experiment.model)
         run_jobs(todo, workers=workers, threads=threads, prepare=prepare, verbose=verbose, heard=view.update, done=view.finish)
 

@@ -22,7 +22,7 @@ from harness.origins import refuse_judge_as_reward
 from harness.plan import AlgorithmPlan, baseline_of, plans
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
-from harness.written import Rising, seeds_in, written_in
+from harness.written import Rising, Thresholds, seeds_in, written_in
 
 __all__ = ["QUICK", "AlgorithmPlan", "Cell", "Experiment", "budget_flops", "cells", "fingerprint", "read", "resolve", "study_key"]
 
@@ -55,6 +55,7 @@ OUTSIDE_STUDY = {
     "checkpointing",
     "temperatures",
     "kl_range",
+    "alarms",
     "baseline",
 }
 
@@ -115,6 +116,7 @@ class Experiment(Assumptions):
     limit: PositiveInt | None = None
     safety_margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # read by the report alone
     kl_range: PositiveFloat = 3.0  # nats that frontiers are scored over; read by the report alone
+    alarms: Thresholds = Field(default_factory=dict)  # by alarm, where not the declared ones; read by the report alone
     baseline: str | None = None  # what every other algorithm is tested against; None: the first; read by the report alone
     quick: bool = False
 

@@ -74,16 +74,20 @@ def compare(
     force: bool = False,
     verbose: bool = False,
     vary: Sequence[str] = (),
+    report_to: Sequence[str] = (),
     **options: Any,
 ) -> Results:
     """Run a comparison as ``harness compare`` does, write its reports, and return its rows.
 
     ``file`` is an experiment file; ``options`` are its keys, with the same values, and win over it; ``set`` is a list such as
-    ``["dpo.beta=0.1,0.3"]`` and ``vary`` one such as ``["labels=bt,flip"]``. Runs are processes that import the calling script: it needs
-    ``if __name__ == "__main__":``. Raises HarnessError in one line where something is asked for that is not legal, or a run failed.
+    ``["dpo.beta=0.1,0.3"]``, ``vary`` one such as ``["labels=bt,flip"]``, ``report_to`` one of trackers. Runs are processes that import
+    the calling script: it needs ``if __name__ == "__main__":``. Raises HarnessError in one line where something is asked for that is not
+    legal, or a run failed.
     """
     import harness.compare as engine
+    from harness import trackers
 
+    trackers.check(report_to)
     for name in options:
         if name not in OPTIONS:
             raise HarnessError(f"harness.compare: {name!r} is no option.{near(name, OPTIONS)} Legal: {', '.join(sorted(OPTIONS))}.")
@@ -92,7 +96,8 @@ def compare(
     wanted = asked.variations(options, vary, Path(file) if file else None)
     for each in wanted:
         asked.priced(*each, jobs)  # an unusable model or budget ends here, before anything runs
-    studies = [engine.carry_out(each, Path(results), task=world, jobs=jobs, force=force, verbose=verbose) for each, world in wanted]
+    how: dict[str, Any] = {"jobs": jobs, "force": force, "verbose": verbose, "report_to": report_to}
+    studies = [engine.carry_out(each, Path(results), task=world, **how) for each, world in wanted]
     report(studies[0] if len(studies) == 1 else results)  # of several that vary, side by side as well
     failed = [name for study in studies for name in engine.failures(study)]
     if failed:

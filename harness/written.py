@@ -19,6 +19,15 @@ def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+def _thresholds(given: dict[str, float]) -> dict[str, float]:
+    if given:
+        from harness.report import alarms  # numpy and more, which an experiment without thresholds does without
+
+        alarms.refuse(given)
+    return given
+
+
+Thresholds = Annotated[dict[str, float], AfterValidator(_thresholds)]
 Rising = Annotated[tuple[PositiveFloat, ...], AfterValidator(_rising)]
 
 

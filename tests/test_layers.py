@@ -83,7 +83,7 @@ def test_tasks_know_numpy_the_nouns_and_data() -> None:
 
 PURE_MEASURES = (  # what reports compute with
     *("statistics/*", "accounting", "budget_curves", "frontier", "frontier_scores", "best_of_n", "overoptimisation", "verdicts"),
-    *("tuning", "targets", "lineage", "pairwise", "agreement", "length_control"),
+    *("tuning", "targets", "lineage", "pairwise", "agreement", "length_control", "kl", "text"),
 )
 RECORD_ROOMS = ("harness/report/*.py", "harness/store/*.py", *(f"harness/measure/{name}.py" for name in PURE_MEASURES))
 

@@ -71,3 +71,53 @@ def test_two_threads_may_speak_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with GridView(400, stream=Terminal()) as view, ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(view.update, f"cell{index}", "update", 0.5) for index in range(200)]:
             future.result()
+
+
+ROW = {"step": 9, "chosen": -12.3, "chosen_change": -1.5, "rejected": -15.0, "rejected_change": -3.25, "gap": 1.75}
+MARK = {
+    "mark": 0.5,
+    "metrics": {
+        "kl": {"value": 1.5, "lower": 1.25, "upper": 1.75, "n": 64},
+        "heldout_chosen": {"value": -20.0, "lower": -21.0, "upper": -19.0, "n": 32},
+        "heldout_chosen_change": {"value": -1.0, "lower": -1.5, "upper": -0.5, "n": 32},
+    },
+    "samples": [{"response": "a\x1b[31m b\nc", "sft_response": "x" * 200}],
+    "alarms": [{"name": "kl_beyond", "said": "KL beyond its bound at mark 0.5"}],
+}
+
+
+def test_log_probs_marks_samples_and_alarms_are_told_in_plain_lines() -> None:
+    stream = io.StringIO()
+    with GridView(1, stream=stream) as view:
+        view.update("dpo", "update", 0.0, 0.5)
+        view.row("dpo", ROW)
+        view.update("dpo", "update", 0.1, 0.5)
+        view.mark("dpo", MARK)
+        view.mark("dpo", {**MARK, "mark": 0.75})
+        view.finish("dpo", "finished")
+        view.end("dpo", {"alarms": [*MARK["alarms"], {"name": "length_drift", "said": "length drift at mark 1"}]})
+    lines = [line.partition("] ")[2] for line in stream.getvalue().splitlines()]
+    assert "chosen -12.30 (-1.50), rejected -15.00 (-3.25), gap +1.75" in lines[1]
+    assert lines[2] == (
+        "dpo: mark 0.5: KL 1.5 [1.25, 1.75] nats n=64; held-out log pi(y_w) -20 [-21, -19] n=32, since step 0 -1 [-1.5, -0.5] n=32"
+    )
+    assert lines[3] == r"dpo:   says 'a\x1b[31m b\nc'"  # control characters are shown, not obeyed
+    assert lines[4] == f"dpo:   SFT  '{'x' * 100}…'"
+    alarms = [line for line in lines if "alarm" in line]
+    assert alarms == ["dpo: alarm: KL beyond its bound at mark 0.5", "dpo: alarm: length drift at mark 1"]  # each once
+
+
+def test_a_terminal_shows_log_probs_beside_the_loss_and_the_latest_marks_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    stream = Terminal()
+    with GridView(2, stream=stream) as view:
+        view.update("ppo", "update", 0.5, 0.25)
+        view.row("dpo", ROW)
+        view.update("dpo", "update", 0.5, 0.25)
+        view.mark("dpo", MARK)
+    last = stream.getvalue().rpartition("0 of 2 done")[2]
+    assert "-12.30 (-1.50)" in last
+    assert "chosen (change)" in last
+    assert "dpo: mark 0.5: KL 1.5 [1.25, 1.75] nats n=64" in last
+    assert "\x1b[31m" not in last.replace(r"\x1b[31m", "")

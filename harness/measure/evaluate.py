@@ -20,7 +20,6 @@ from harness.models.metered import Metered
 from harness.models.packing import Past
 from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample
 
-CONSTANT = 0.5  # a text given to more than half of the prompts is flagged
 Row = dict[str, Any]
 
 
@@ -156,17 +155,22 @@ def _distinct(responses: Sequence[Response], mark: float) -> Interval:
 
 
 def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array]:
-    """How the implicit reward log pi - log ref ranks each held-out pair: 1 as labelled, half where the policy has not moved.
+    """Log pi of both responses of each held-out pair, their change against the reference and the gap of these, in nats.
 
+    ``preference_accuracy`` is how the implicit reward log pi - log ref ranks the pair: 1 as labelled, half where the policy has not moved.
     Of the first ``most`` pairs.
     """
     if not yard.heldout:
         return {}
     groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout[:most]]
-    ratios = _array(policy.logps(groups)).reshape(-1, 2) - yard.heldout_logps[:most]
+    logps = _array(policy.logps(groups)).reshape(-1, 2)
+    ratios = logps - yard.heldout_logps[:most]
     # The two sides of a log-ratio come from forwards of other shapes: what float32 leaves of an unmoved policy is a tie.
     right, _ = wins(ratios[:, 0], ratios[:, 1], tie=ROUNDING)
-    return {"preference_accuracy": right}
+    found = {"preference_accuracy": right, "heldout_gap": ratios[:, 0] - ratios[:, 1]}
+    for side, name in enumerate(("heldout_chosen", "heldout_rejected")):
+        found |= {name: logps[:, side], f"{name}_change": ratios[:, side]}
+    return found
 
 
 def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, *, spoken: bool) -> tuple[list[Row], dict[str, Interval]]:
@@ -207,4 +211,4 @@ def _alarms(columns: Mapping[str, Array], responses: Sequence[Response]) -> list
 def constant_alarm(responses: Sequence[Response]) -> str:
     """The alarm about one text that answers more than half of the prompts; empty where there is none."""
     share = text.constant_output([r.text for r in responses])
-    return f"constant output: one text answers {share:.0%} of {len(responses)} prompts" if share > CONSTANT else ""
+    return f"constant output: one text answers {share:.0%} of {len(responses)} prompts" if share > text.CONSTANT else ""

@@ -9,6 +9,8 @@ import numpy as np
 
 from harness.types import Array
 
+CONSTANT = 0.5  # a text given to more than half of the prompts is flagged
+
 
 def bigrams(text: str) -> list[tuple[str, str]]:
     """Consecutive words."""

@@ -117,16 +117,6 @@ def unfinished_learning(found: Sequence[Point]) -> list[str]:
     return said
 
 
-def alarms(study: Study) -> list[tuple[str, str]]:
-    """(cell, alarm) for every alarm of every checkpoint."""
-    return [
-        (cell_name(cell.record), f"at mark {checkpoint['mark']:g}: {alarm}")
-        for cell in study.cells
-        for checkpoint in cell.record.get("checkpoints", ())
-        for alarm in checkpoint.get("alarms", ())
-    ]
-
-
 def losses(study: Study) -> list[tuple[str, str, str]]:
     """(cell, status, reason) of every cell that is not shown, unreadable and unfinished ones included."""
     lost = [

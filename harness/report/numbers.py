@@ -93,7 +93,7 @@ def by_mark(rows: Sequence[Row]) -> Marked:
 def per_prompt(rows: Marked, key: str, mark: float) -> dict[int, float]:
     """Means of a metric by prompt, in order of the prompts, from the sample rows of one mark; empty where a value is missing."""
     borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
-    heldout = "heldout" if key == "preference_accuracy" else "evaluation"
+    heldout = "heldout" if key == "preference_accuracy" or key.startswith("heldout_") else "evaluation"
     at = (mark, "borderline" if borderline else "harmful" if harmful else heldout)
     values = _numbers(rows.get(at, ()), key)
     if not values or not set(map(type, values)) <= NUMBERS or not np.isfinite(table := np.asarray(values, dtype=np.float64)).all():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import (
+    alarms,
     drawing,
     figure_frontier,
     figure_training,
@@ -158,6 +159,7 @@ def drawings(study: Loaded, found: Sequence[Point], shown: Mapping[str, Look]) -
 def _context(study: Loaded, found: list[Point], rooms: Rooms) -> dict[str, Any]:
     main, components = tables.columns(study, tables.MAIN), tables.columns(study, tables.COMPONENTS, always=())
     has_gold, every = any(column.key == "gold" for column in components), [*rooms[0], *rooms[1]]
+    raised = alarms.of_study(study)
     head = study.cells[0].record if study.cells else {}
     return {
         "title": f"Preference optimisation on {head.get('task', {}).get('name', study.experiment.get('task', 'an unnamed task'))}",
@@ -165,7 +167,11 @@ def _context(study: Loaded, found: list[Point], rooms: Rooms) -> dict[str, Any]:
         "overview": overview(study, found),
         "notes": provenance.notes(study),
         "what": provenance.what(study),
-        "cautions": [*findings.cautions(study), *(said for section in every for said in section["cautions"])],
+        "cautions": [
+            *findings.cautions(study),
+            *(said for section in every for said in section["cautions"]),
+            *alarms.caution(study, raised),
+        ],
         "kl_caveat": findings.KL_CAVEAT,
         "kl_source": findings.KL_SOURCE,
         "contents": _contents(rooms),
@@ -174,7 +180,10 @@ def _context(study: Loaded, found: list[Point], rooms: Rooms) -> dict[str, Any]:
         "main": tables.measured(study, main, costs=True),
         "components": tables.measured(study, components) if has_gold else None,
         "examples": examples(found),
-        "alarms": [*findings.alarms(study), *(alarm for section in every for alarm in section["alarms"])],
+        "raised": list(alarms.rows(study, raised)),
+        "ringing_caption": alarms.CAPTION,
+        "meanings": alarms.meanings(raised),
+        "alarms": [*alarms.words(study, raised), *(alarm for section in every for alarm in section["alarms"])],
         "losses": findings.losses(study),
         "diagnostics": provenance.diagnostics(study, found),
         "methods": METHODS,

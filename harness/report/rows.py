@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from harness.measure.statistics import Interval
+from harness.report import alarms
 from harness.report.numbers import charged
 from harness.report.points import Point, points
 from harness.store.records import Study
@@ -54,6 +55,7 @@ COLUMNS = (
     Column("oracle", int, "1 where it trained on what judges it, which is ranked with nothing"),
     Column("not_converged", int, "1 where the win rate still rose over the last quarter of the budget"),
     *(column for key in METRICS for column in _of_metric(key)),
+    Column("alarms", str, "names of the alarms that its runs raised, separated by spaces; `none` without"),
     Column("flops", float, "charged canonical FLOPs, mean over seeds"),
     Column("wall_seconds", float, "wall seconds of a run, mean over seeds"),
 )
@@ -74,6 +76,7 @@ def _row(study: Study, point: Point) -> dict[str, Any]:
     known["not_converged"] = None if point.rise is None else int(point.rising)
     for key in METRICS:
         known |= dict(zip((key, f"{key}_lower", f"{key}_upper", f"{key}_n"), _numbers(point.get(key)), strict=True))
+    known["alarms"] = alarms.named(point.cells, study.experiment)
     known["flops"] = _mean([charged(cell.record) for cell in point.cells])
     known["wall_seconds"] = _mean([float(cell.times.get("total_wall") or math.nan) for cell in point.cells])
     return {column.name: known[column.name] for column in COLUMNS}

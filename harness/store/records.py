@@ -31,6 +31,7 @@ SCHEMA = 1
 DIGITS = 7
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
 TIMES, LOG, EXPERIMENT, POLICY = "times.json", "log.txt", "experiment.json", "policy"
+MARKS = "marks.jsonl"  # of a run that is not finished: what was measured so far, for whoever watches
 FRONTIERS, TEMPERATURES, TEMPERATURE_ROWS = "frontiers", "temperatures.json", "temperatures.jsonl.gz"
 KINDS = ("cell", "reference", "trial", "frontier")
 STATUSES = ("finished", "diverged", "failed")
@@ -48,7 +49,7 @@ class CellWriter:
         self._samples: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
         self._log = opened_alone(folder / LOG)
-        for name in (RECORD, SAMPLES, TIMES, TEMPERATURES, TEMPERATURE_ROWS):
+        for name in (RECORD, SAMPLES, TIMES, TEMPERATURES, TEMPERATURE_ROWS, MARKS):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / POLICY, ignore_errors=True)
         sync_folder(folder)
@@ -83,6 +84,16 @@ class CellWriter:
         self._samples.extend(line(shortened(plain(row), DIGITS)) for row in rows)
         self.sync()
 
+    def mark(self, row: Mapping[str, Any]) -> None:
+        """Append what was measured at a mark to marks.jsonl, which lasts until ``finish``: record and samples then say all of it."""
+        with (self.folder / MARKS).open("a", encoding="utf-8", newline="\n") as stream:
+            stream.write(line(row) + "\n")
+
+    def written(self) -> tuple[list[Row], list[Row]]:
+        """The sample rows and the rows of the log so far, as a reader will find them."""
+        log = self.folder / METRICS
+        return [json.loads(text) for text in self._samples], rows(log, log.read_bytes())
+
     def note(self, text: str) -> None:
         """Append a line to log.txt."""
         self._log.write(text + "\n")
@@ -104,6 +115,7 @@ class CellWriter:
         write_bytes(self.folder / SAMPLES, compressed("".join(text + "\n" for text in self._samples)))
         write_json(self.folder / TIMES, times)
         write_json(self.folder / RECORD, {**record, "schema": SCHEMA})
+        (self.folder / MARKS).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
