@@ -24,6 +24,7 @@ from harness.report import (
     section_judges,
     section_losses,
     section_matched,
+    section_monitoring,
     section_overoptimisation,
     section_rejudged,
     section_reward_model,
@@ -58,7 +59,7 @@ SECTIONS: tuple[Make, ...] = (
     section_judges.section,
     section_rejudged.section,
 )
-TRAINING: tuple[Make, ...] = (section_losses.section, section_reward_model.section)  # those after Training
+TRAINING: tuple[Make, ...] = (section_losses.section, section_monitoring.section, section_reward_model.section)  # those after Training
 FIRST = (("frontier", "Win rate and gold reward against KL"), ("results", "Results"))
 LAST = (("alarms", "Alarms and lost cells"), ("methods", "What the numbers mean"), ("provenance", "Provenance"))
 

@@ -264,7 +264,8 @@ def test_what_measuring_said_in_words_is_not_said_twice(tmp_path: Path) -> None:
 def test_rows_terminal_and_thresholds_of_an_experiment(tmp_path: Path) -> None:
     study, _ = far(tmp_path)
     loaded = points.load(study)
-    assert [row["alarms"].split()[:1] for row in rows(loaded) if row["setting"] == "beta=0.1"] == [["kl_beyond"]]
+    (row,) = [row for row in rows(loaded) if row["setting"] == "beta=0.1"]
+    assert row["alarms"] == "chosen_falling kl_beyond refusals_falling"
     assert any(line.startswith("alarm: dpo beta=0.1 seed 0: KL beyond its bound at mark 1:") for line in alarms.summary(loaded))
     experiment = json.loads((study / "experiment.json").read_text())
     synthetic.write_json(study / "experiment.json", experiment | {"alarms": {"kl_beyond": 50.0}})
