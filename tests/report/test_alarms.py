@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.errors import HarnessError
+from harness.experiment import resolve, study_key
 from harness.measure.statistics import prompt_interval
-from harness.report import alarms, page, points, tables
+from harness.report import alarms, points, section_monitoring, tables
 from harness.report.alarm import Alarm, Run
 from harness.report.rows import rows
 from harness.store.records import Cell
+from harness.types import Defaults
 from tests.report import synthetic
 
 MARKS = (0.25, 0.5, 0.75, 1.0)
@@ -248,8 +252,8 @@ def test_the_page_shows_run_evidence_meaning_and_link(tmp_path: Path) -> None:
     assert "KL beyond its bound (1)" in text  # among what may not be concluded
     assert next(rule.meaning for rule in alarms.DECLARED if rule.name == "kl_beyond") in text
     assert "one text answers 61%" in text  # in words alone, for these rows do not show it
-    elsewhere = page.write(points.replace(points.load(study), folder=tmp_path / "other"))
-    assert "../cells/" not in elsewhere.read_text()  # what is not beside the page is not linked
+    elsewhere = replace(points.load(study), folder=tmp_path / "other")
+    assert {each["link"] for each in alarms.rows(elsewhere, alarms.of_study(elsewhere))} == {""}  # what is not beside a page is not linked
 
 
 def test_what_measuring_said_in_words_is_not_said_twice(tmp_path: Path) -> None:
@@ -271,3 +275,32 @@ def test_rows_terminal_and_thresholds_of_an_experiment(tmp_path: Path) -> None:
     synthetic.write_json(study / "experiment.json", experiment | {"alarms": {"kl_beyond": 50.0}})
     assert not any("KL beyond" in line for line in alarms.summary(points.load(study)))
     assert "KL beyond" not in tables.summary(loaded)
+
+
+def test_the_room_on_held_out_log_probs_has_every_mark_with_interval_and_n(tmp_path: Path) -> None:
+    study = synthetic.study(tmp_path, ("dpo",), settings=1, failed=False)
+    loaded = points.load(study)
+    assert section_monitoring.section(loaded, points.points(loaded), {}) is None  # a record from before they were measured
+    folder = next((study / "cells").iterdir())
+    record = synthetic.read_record(folder)
+    for checkpoint in record["checkpoints"]:
+        checkpoint["metrics"] |= {"heldout_chosen": interval(-20.0), "heldout_chosen_change": interval(-checkpoint["mark"])}
+    synthetic.write_json(folder / "record.json", record)
+    loaded = points.load(study)
+    room = section_monitoring.section(loaded, points.points(loaded), {})
+    assert room is not None
+    lines = [row[2:5] for row in room.tables[0].rows]
+    assert lines[0] == ["0.25", "-20.00 [-20.10, -19.90] n=64", "-0.25 [-0.35, -0.15] n=64"]
+    assert lines[-1] == ["end", "-20.00 [-20.10, -19.90] n=64", "-1.00 [-1.10, -0.90] n=64"]
+    assert room.tables[0].rows[0][5] == "not measured"
+
+
+def test_thresholds_are_typed_refused_and_no_part_of_a_studys_key() -> None:
+    def asked(**given: Any) -> Any:
+        return resolve({"task": "toy", "algorithms": ["dpo"], **given}, None, Defaults(algorithms=("dpo",), model="tiny-64"))
+
+    assert study_key(asked(alarms={"kl_beyond": 5})) == study_key(asked())
+    with pytest.raises(HarnessError, match=r"alarms: .*unknown alarm 'kl_beyon'. Did you mean 'kl_beyond'\?"):
+        asked(alarms={"kl_beyon": 5})
+    with pytest.raises(HarnessError, match="alarms"):
+        asked(alarms={"kl_beyond": "far"})
