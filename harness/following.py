@@ -84,10 +84,15 @@ class Follower:
         self.look()
 
     def look(self) -> None:
-        """Tell what was written since the last look."""
+        """Tell what was written since the last look; a run whose files cannot be read is followed no further, with one line."""
         for name, run in self._runs.items():
-            if not run.ended:
+            if run.ended:
+                continue
+            try:
                 self._look_at(name, run)
+            except Exception as error:
+                run.ended = True
+                self._complain(f"{name} cannot be followed: {_in_words(error)}")
 
     def _follow(self) -> None:
         while not self._done.wait(EVERY_SECONDS):
@@ -95,12 +100,13 @@ class Follower:
 
     def _look_at(self, name: str, run: _Followed) -> None:
         record = records.read_one(run.folder) if _new(run, records.RECORD) else {}  # first: what is complete by then is read below
-        for row in _rows(run, records.METRICS):
-            self._tell("row", name, row)
-        for mark in [*_rows(run, records.MARKS), *_recorded(run, record)]:
-            if float(mark["mark"]) not in run.told:
-                run.told.add(float(mark["mark"]))
-                self._tell("mark", name, mark)
+        told = [(row.get("step", 0), "row", row) for row in _rows(run, records.METRICS)]
+        found = {float(mark["mark"]): mark for mark in [*_recorded(run, record), *_rows(run, records.MARKS)]}  # at a run's end in both
+        marks = [mark for at, mark in found.items() if at not in run.told]
+        run.told.update(found)
+        told += [(mark.get("step", 0), "mark", mark) for mark in marks]
+        for _, what, each in sorted(told, key=lambda found: found[0]):  # a mark behind the rows of its step, before those of the next
+            self._tell(what, name, each)
         if record:
             run.ended = True
             self._tell("end", name, record)
@@ -111,8 +117,7 @@ class Follower:
                 getattr(listener, what)(name, told)
             except Exception as error:
                 self._listeners.remove(listener)
-                said = visible(f"{type(error).__name__}: {error}", lines=False)
-                self._complain(f"{type(listener).__name__} stopped listening, runs go on: {said}")
+                self._complain(f"{type(listener).__name__} stopped listening, runs go on: {_in_words(error)}")
 
 
 @contextmanager
@@ -127,7 +132,14 @@ def followed(folders: Mapping[str, Path], view: View, trackers: Sequence[Closing
             yield
     finally:
         for tracker in trackers:
-            tracker.close()
+            try:
+                tracker.close()
+            except Exception as error:
+                view.say(f"{type(tracker).__name__} could not be closed: {_in_words(error)}")
+
+
+def _in_words(error: Exception) -> str:
+    return visible(f"{type(error).__name__}: {error}", lines=False)
 
 
 def _signatures(folder: Path) -> dict[str, Signature]:

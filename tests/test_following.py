@@ -108,3 +108,47 @@ def test_a_listener_that_fails_is_dropped_with_one_line_and_the_others_go_on(tmp
         follower.look()
     assert said == [r"Deaf stopped listening, runs go on: OSError: disk is\nfull"]
     assert len(heard.rows) == 2
+
+
+def test_marks_come_behind_the_rows_of_their_step_though_files_are_looked_at_later(tmp_path: Path) -> None:
+    """A tracker takes steps in order and drops what comes late."""
+    order: list[tuple[str, int]] = []
+
+    class Ordered(Heard):
+        def row(self, cell: str, row: Row) -> None:
+            order.append(("row", row["step"]))
+
+        def mark(self, cell: str, mark: Row) -> None:
+            order.append(("mark", mark["step"]))
+
+    follower = Follower({"dpo": tmp_path}, [Ordered()], complain)
+    with CellWriter(tmp_path) as writer:
+        for step in (1, 2, 3):
+            writer.log({"step": step})
+        writer.mark({**mark(0.5), "step": 2})
+        follower.look()
+    assert order == [("row", 1), ("row", 2), ("mark", 2), ("row", 3)]
+
+
+def test_files_that_cannot_be_read_end_the_following_and_nothing_else(tmp_path: Path) -> None:
+    heard, said = Heard(), list[str]()
+    follower = Follower({"dpo": tmp_path / "dpo", "kto": tmp_path / "kto"}, [heard], said.append)
+    for name in ("dpo", "kto"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dpo" / records.METRICS).write_text("no row\n")
+    (tmp_path / "kto" / records.METRICS).write_text('{"step":1}\n')
+    follower.look()
+    follower.look()
+    assert len(said) == 1
+    assert said[0].startswith("dpo cannot be followed: JSONDecodeError")
+    assert heard.rows == [("kto", 1)]
+
+
+def test_a_mark_that_both_files_hold_for_a_moment_is_told_once(tmp_path: Path) -> None:
+    heard = Heard()
+    follower = Follower({"dpo": tmp_path}, [heard], complain)
+    with CellWriter(tmp_path) as writer:
+        finished(writer, 0.5, 1.0)
+        writer.mark(mark(0.5))
+    follower.look()
+    assert heard.marks == [(0.5, 1), (1.0, 1)]
