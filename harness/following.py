@@ -102,9 +102,8 @@ class Follower:
         record = records.read_one(run.folder) if _new(run, records.RECORD) else {}  # first: what is complete by then is read below
         told = [(row.get("step", 0), "row", row) for row in _rows(run, records.METRICS)]
         found = {float(mark["mark"]): mark for mark in [*_recorded(run, record), *_rows(run, records.MARKS)]}  # at a run's end in both
-        marks = [mark for at, mark in found.items() if at not in run.told]
         run.told.update(found)
-        told += [(mark.get("step", 0), "mark", mark) for mark in marks]
+        told += [(mark.get("step", 0), "mark", mark) for mark in found.values()]
         for _, what, each in sorted(told, key=lambda found: found[0]):  # a mark behind the rows of its step, before those of the next
             self._tell(what, name, each)
         if record:

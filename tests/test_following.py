@@ -138,6 +138,8 @@ def test_files_that_cannot_be_read_end_the_following_and_nothing_else(tmp_path: 
     (tmp_path / "dpo" / records.METRICS).write_text("no row\n")
     (tmp_path / "kto" / records.METRICS).write_text('{"step":1}\n')
     follower.look()
+    with (tmp_path / "dpo" / records.METRICS).open("a") as stream:
+        stream.write('{"step":1}\n')
     follower.look()
     assert len(said) == 1
     assert said[0].startswith("dpo cannot be followed: JSONDecodeError")
