@@ -19,10 +19,13 @@ def said(
 ) -> list[Alarm]:
     """Write the latest checkpoint beside the run's log; the alarms that the run has raised so far come back.
 
-    They are raised from what a reader will find on disk, so that the record and every later report agree on them.
+    They are raised from what a reader will find on disk, so that the record and every later report agree on them. An error in doing so is
+    noted in log.txt and costs the run nothing: a report raises them again.
     """
-    head = {"checkpoints": list(checkpoints), "judge": {"primary": judge}}
-    found = alarms.live(head, *writer.written(), experiment.model_dump(mode="json"))
-    texts = [{name: row[name] for name in TEXTS} for row in rows if row["slice"] == "evaluation"][:SHOWN]
-    writer.mark({**checkpoints[-1], "alarms": [each.plain() for each in found], "samples": texts})
+    found: list[Alarm] = []
+    with writer.extra():
+        head = {"checkpoints": list(checkpoints), "judge": {"primary": judge}}
+        found = alarms.live(head, *writer.written(), experiment.model_dump(mode="json"))
+        texts = [{name: row[name] for name in TEXTS} for row in rows if row["slice"] == "evaluation"][:SHOWN]
+        writer.mark({**checkpoints[-1], "alarms": [each.plain() for each in found], "samples": texts})
     return found

@@ -36,3 +36,10 @@ def test_a_mark_is_written_with_samples_and_the_alarms_that_a_reader_would_raise
     cell = records.Cell(tmp_path, records.read_one(tmp_path))
     later = alarms.raised(Run.of(cell.record, cell.samples(), cell.metrics()), alarms.thresholds({}))
     assert [json.loads(json.dumps(each.plain())) for each in later] == cell.record["alarms"] == mark["alarms"]
+
+
+def test_an_error_while_watching_costs_the_run_nothing(tmp_path: Path) -> None:
+    with CellWriter(tmp_path) as writer:
+        assert watched.said(writer, [{"mark": 1.0}], "gold", [{"no": "slice"}], experiment()) == []
+        writer.finish({"kind": "cell", "status": "finished"}, {})
+    assert "KeyError" in (tmp_path / records.LOG).read_text()
