@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, prompt_interval
-from harness.report.numbers import by_mark, interval_of, metrics, per_prompt, resampler
+from harness.report.numbers import Marked, by_mark, interval_of, metrics, per_prompt, resampler
 from harness.store.lines import Row
 
 LEVEL = 0.95
@@ -37,7 +37,7 @@ class Run:
     """A run as far as it has come: its record, its sample rows by mark and slice, and the rows of its log."""
 
     record: Mapping[str, Any]
-    rows: Mapping[tuple[float, str], Sequence[Row]]
+    rows: Marked
     logged: Sequence[Row]
 
     @classmethod
