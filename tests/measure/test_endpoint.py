@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.measure import endpoint
+from harness.judges import requests
 from harness.measure.endpoint import EndpointJudge, connect
 from harness.measure.pairwise import ask
 from harness.types import Response
@@ -23,7 +23,7 @@ Answer = Callable[[str, str], str | int]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "PAUSE", 0.001)
+    monkeypatch.setattr(requests, "PAUSE", 0.001)
 
 
 def longer(first: str, second: str) -> str:
