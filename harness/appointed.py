@@ -59,6 +59,19 @@ class Asking:
     at_once: int = AT_ONCE
 
 
+def price_of(text: str | None) -> Price | None:
+    """``READ,WRITTEN`` as a price of a million tokens; HarnessError where it is no such pair of numbers."""
+    if text is None:
+        return None
+    try:
+        read, written = (float(each) for each in text.split(","))
+    except ValueError:
+        read = written = -1.0
+    if not (0 <= read < np.inf and 0 <= written < np.inf):
+        raise HarnessError(f"--price {text!r}: two prices of a million tokens are wanted, read and written, such as 0.15,0.6.")
+    return Price(read, written)
+
+
 def judge_of(word: str, study: Study, *, connected: bool = True, asking: Asking | None = None) -> Judge:
     """The judge that a word means for a study. Only one behind a URL that is connected has been asked for its model.
 

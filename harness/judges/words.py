@@ -1,4 +1,4 @@
-"""Baselines that read no meaning: length, and words shared with a text. A judge that agrees with people no better is none."""
+"""Baselines that read no meaning: length, and words shared with a text. A judge that agrees with people no better than these is none."""
 
 from __future__ import annotations
 
