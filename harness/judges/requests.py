@@ -98,7 +98,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
     finally:
         error.close()
     token = os.environ.get(KEY)
-    return " ".join((text.replace(token, "***") if token else text).split())[:REASON].rstrip(".")
+    return " ".join((text.replace(token, "***") if token else text).split())[:REASON].rstrip(".: ")
 
 
 def _asked_pause(error: urllib.error.HTTPError) -> float:
