@@ -150,6 +150,7 @@ def _encoded(tokenizer: Any, prompt: str, response: str) -> Inputs:
 def loaded(found: Declared) -> tuple[Any, Any]:
     """The model, on the accelerator where there is one, and its tokenizer; HarnessError in one line where it cannot be read."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -159,7 +160,7 @@ def loaded(found: Declared) -> tuple[Any, Any]:
             found.folder, use_safetensors=True, output_loading_info=True, dtype=torch.float32 if device.type == "cpu" else "auto", **safe
         )
         tokenizer = AutoTokenizer.from_pretrained(found.folder, **safe)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise HarnessError(f"judge folder {found.folder}: {str(error).splitlines()[0]}") from error
     if missing := sorted(report["missing_keys"]):
         raise HarnessError(f"judge folder {found.folder}: its weights lack {missing[0]}, so its head would be a fresh one.")
