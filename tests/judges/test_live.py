@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from harness.experiment import study_key
 from harness.judges import find
 from harness.store import records
 from harness.types import Response
-from tests.conftest import Command
+from tests.conftest import ROOT
 from tests.judges.folders import WORDS, sentiment, tokenizer
 
 NAMES = [f"n{i}" for i in range(120)]
@@ -45,9 +48,10 @@ def flags(world: Path, judge: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_classifier_decides_and_the_fitted_judge_stands_beside_it(world: Path, command: Command, tmp_path: Path) -> None:
+def test_a_classifier_decides_and_the_fitted_judge_stands_beside_it(world: Path, tmp_path: Path) -> None:
     word = f"{world / 'films'}#POSITIVE"
-    done = command(*flags(world, word), "--results", tmp_path)
+    line = [sys.executable, "-m", "harness", *flags(world, word), "--results", str(tmp_path)]
+    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     (folder,) = records.studies(tmp_path)
     study = records.read(folder)
