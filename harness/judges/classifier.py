@@ -126,7 +126,7 @@ class Classifier:
         self.counts["read"] += 1
         self.counts["cut"] += len(found.ids) > most
         while len(found.ids) > most and prompt:
-            ids = tokenizer.encode(prompt, add_special_tokens=False)
+            ids = tokenizer.encode(prompt, add_special_tokens=False, verbose=False)
             kept = ids[len(found.ids) - most :]
             prompt = tokenizer.decode(kept) if len(kept) < len(ids) else ""
             found = _encoded(tokenizer, prompt, response)
@@ -138,11 +138,11 @@ def _encoded(tokenizer: Any, prompt: str, response: str) -> Inputs:
     if prompt and tokenizer.chat_template:
         messages = [*turns(prompt), {"role": "assistant", "content": response}]
         text = tokenizer.apply_chat_template(messages, tokenize=False)
-        return Inputs(tokenizer.encode(text, add_special_tokens=False), ())
+        return Inputs(tokenizer.encode(text, add_special_tokens=False, verbose=False), ())
     if prompt and tokenizer.sep_token_id is None:
         text = joined(prompt, response) + (tokenizer.eos_token or "")
-        return Inputs(tokenizer.encode(text), ())
-    found = tokenizer(prompt, response) if prompt else tokenizer(response)
+        return Inputs(tokenizer.encode(text, verbose=False), ())
+    found = tokenizer(prompt, response, verbose=False) if prompt else tokenizer(response, verbose=False)
     nothing = [int(tokenizer.eos_token_id or 0)]  # an empty text where the tokenizer adds nothing
     return Inputs(found["input_ids"] or nothing, found.get("token_type_ids", ()))
 
@@ -152,9 +152,12 @@ def loaded(found: Declared) -> tuple[Any, Any]:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    shown = is_progress_bar_enabled()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             found.folder, use_safetensors=True, output_loading_info=True, dtype=torch.float32 if device.type == "cpu" else "auto", **safe
@@ -162,6 +165,9 @@ def loaded(found: Declared) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(found.folder, **safe)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise HarnessError(f"judge folder {found.folder}: {str(error).splitlines()[0]}") from error
+    finally:
+        if shown:
+            enable_progress_bar()  # type: ignore[no-untyped-call]
     if missing := sorted(report["missing_keys"]):
         raise HarnessError(f"judge folder {found.folder}: its weights lack {missing[0]}, so its head would be a fresh one.")
     return model.eval().to(device), tokenizer

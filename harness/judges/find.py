@@ -81,11 +81,11 @@ def _placed(word: str) -> Scored:
     if lexicons.holds_opinions(folder):
         return _lexicon(word, folder, label)
     if folder.is_dir():
-        return _classifier(word, folder, label, {"name": folder.resolve().name})
+        return _classifier(word, folder, label, {"source": folder.resolve().name})
     if HUB.fullmatch(place) and not folder.exists():
         name, _, revision = place.partition("@")
         snapshot = _snapshot(word, name, revision)
-        return _classifier(word, snapshot, label, {"name": name, "revision": snapshot.name})
+        return _classifier(word, snapshot, label, {"source": name, "revision": snapshot.name})
     said = "no sequence classifier and no opinion lexicon" if folder.exists() else "no such name or folder"
     raise HarnessError(f"judge {word!r}: {said}.{near(word, NAMES)} Legal: {', '.join(NAMES)}, {FORMS}.")
 
@@ -104,7 +104,7 @@ def _classifier(word: str, folder: Path, label: str, facts: Mapping[str, Any]) -
     weights = weights_hash(str(folder))
     reads = "prompt and response" if asked.reads_prompt else "response"
     key = key_of({"weights": weights, "label": label, "reading": classifier.READING})
-    name = "#".join(filter(None, (Path(facts["name"]).name, label)))
+    name = "#".join(filter(None, (Path(facts["source"]).name, label)))
     return Scored(name, key, asked, "nats", {**facts, "reads": reads, "weights": weights}, lambda: dict(asked.counts))
 
 

@@ -175,7 +175,7 @@ def test_a_hub_id_is_read_from_the_local_cache_at_its_revision(named: Path, tmp_
     commit = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub(tmp_path, named, commit)))
     judge = find.scored("example/films@v2#POSITIVE", {})
-    assert (judge.name, judge.facts["name"], judge.facts["revision"]) == ("films#POSITIVE", "example/films", commit)
+    assert (judge.name, judge.facts["source"], judge.facts["revision"]) == ("films#POSITIVE", "example/films", commit)
     assert judge.key == find.scored(f"{named}#POSITIVE", {}).key
     assert judge.score(PROMPTS, RESPONSES).tolist() == scores(f"{named}#POSITIVE").tolist()
     with pytest.raises(HarnessError, match=r"example/films@v3 is not in the local cache .* hf download example/films --revision v3\."):

@@ -59,7 +59,7 @@ def test_a_classifier_decides_and_the_fitted_judge_stands_beside_it(world: Path,
     for cell in (*study.cells, *study.references):
         found = cell.record["judge"]
         assert (found["primary"], found["others"]) == (judge.column, ["judge"])
-        assert found["brought"]["reads"] == "response"
+        assert (found["brought"]["name"], found["brought"]["reads"]) == ("films#POSITIVE", "response")
         assert found["lineage"][judge.column]["weights"] == judge.column
         rows = [row for row in cell.samples() if row.get("slice") == "evaluation"]
         again = judge.score([row["prompt"] for row in rows], [Response(row["response"]) for row in rows])
