@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from harness.errors import HarnessError, near
 from harness.plan import Frozen
 from harness.registry import canonical
-from harness.types import Setting
+from harness.types import FITTED_JUDGE, Setting
 
 Labels = Literal["bt", "flip", "annotators", "length-biased", "shuffled", "data"]
 Origin = Literal["sft", "older-policy", "references", "mixture", "data"]
@@ -59,9 +59,23 @@ def of_data(values: Mapping[str, Any], brings_pairs: bool) -> dict[str, Any]:
     return found
 
 
-def judge_of(name: str, judges: Sequence[str]) -> str:
-    """The judge that a name means; dashes equal underscores. HarnessError where the task has none such."""
-    found = canonical(name)
-    if found not in judges:
-        raise HarnessError(f"Unknown judge {name!r}.{near(found, judges)} This task has: {', '.join(judges)}.")
-    return found
+def judging(word: str, judges: Sequence[str]) -> dict[str, str]:
+    """The judge that a word means: one of the task's, dashes equal underscores, or where the task has no gold one by a scorer of its own.
+
+    The latter's name holds the beginning of a hash of what scores, and ``judge_word`` is what it is made from. HarnessError otherwise.
+    """
+    found = canonical(word)
+    if found in judges:
+        return {"judge": found}
+    if "://" in word:
+        raise HarnessError(f"judge {word!r}: a URL judges stored samples only: leave it out, then run 'harness judge RESULTS --judge URL'.")
+    from harness.judges import find
+
+    if not find.is_general(word):
+        raise HarnessError(f"Unknown judge {word!r}.{near(found, [*judges, *find.NAMES])} This task has: {', '.join(judges)}.")
+    if tuple(judges) != (FITTED_JUDGE,):
+        own = ", ".join(judges)
+        raise HarnessError(f"judge {word!r}: this task is judged by its own {own}; others judge stored samples ('harness judge').")
+    if word == find.ROUGE:
+        raise HarnessError(f"judge {word!r}: every run records it as rouge_l, and its reference would always win; judge stored samples.")
+    return {"judge": find.scored(word, {}).column, "judge_word": word}

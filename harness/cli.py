@@ -48,7 +48,9 @@ def compare(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A preset such as tiny-128, or a transformers folder.")] = None,
     data: Annotated[str | None, typer.Option(help="A file of real rows instead of the task's own.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Which of the task's judges decides; the others are recorded beside it.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Which of the task's judges decides; without gold also length, vader or a classifier's FOLDER#LABEL.")
+    ] = None,
     tune: Annotated[int | None, typer.Option(help="Trials drawn for every grid value of every algorithm; 0: declared defaults.")] = None,
     kl_targets: Annotated[str | None, typer.Option(help="Such as .5,1,2,4: the knob is searched until KL is there.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="last, or best: the mark that the tuning judge prefers.")] = None,

@@ -35,25 +35,44 @@ def import_(
 def judge(
     results: Annotated[Path, typer.Argument(help="A study, or a folder of studies.")] = Path("results/runs"),
     judge: Annotated[
-        str | None, typer.Option(help="A judge of the task, or http://HOST/v1#MODEL, which speaks the chat-completions protocol.")
+        str | None,
+        typer.Option(
+            metavar="JUDGE", help="A judge of the task, length, vader, a classifier's FOLDER#LABEL, http://HOST/v1#MODEL; docs/judges.md."
+        ),
     ] = None,
+    calibrate: Annotated[Path | None, typer.Option(metavar="DATA", help="Hold the judge against the labels of these pairs.")] = None,
     safety: Annotated[str | None, typer.Option(metavar="SUITE", help="Read the stored responses to these probes, such as harmful.")] = None,
     detector: Annotated[str | None, typer.Option(metavar="ID", help="task, phrases, or a classifier's FOLDER#LABEL.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Judge the first N prompts of each run only.")] = None,
+    template: Annotated[str, typer.Option(help="What a judge behind a URL is asked: which, dpo-tldr-c, dpo-tldr-s or dpo-hh.")] = "which",
+    price: Annotated[
+        str | None, typer.Option(metavar="READ,WRITTEN", help="Of a million tokens, in any currency: cost in the record.")
+    ] = None,
+    silent: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of answers without a verdict that count as ties; more is an error.")
+    ] = 0.05,
+    at_once: Annotated[int, typer.Option(min=1, max=256, help="Questions that a judge behind a URL is asked at a time.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Judge the first N prompts of each run, or N pairs, only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much there is to judge, judge nothing.")] = False,
 ) -> None:
-    """Judge stored samples again, without the policies that gave them; what is judged stands beside the records."""
-    from harness import detecting, judging
+    """Judge stored samples again, without the policies that gave them, or hold a judge against labels."""
+    from harness import calibrating, detecting, judging
+    from harness.appointed import Asking, price_of
     from harness.report.escape import visible
 
     if (judge is None) == (safety is None) or (safety is None) != (detector is None):
-        raise HarnessError("One of two is wanted: --judge NAME|URL, or --safety SUITE with --detector ID.")
+        raise HarnessError("One of two is wanted: --judge NAME|FOLDER|URL, or --safety SUITE with --detector ID.")
+    if calibrate is not None and (judge is None or dry_run):
+        raise HarnessError("--calibrate DATA goes with --judge NAME|FOLDER|URL, and without --dry-run.")
 
     def say(text: str) -> None:
         typer.echo(visible(text))
 
+    asking = Asking(template, price_of(price), silent, at_once)
+    if judge is not None and calibrate is not None:
+        calibrating.calibrate(calibrate, judge, results, limit=limit, say=say, asking=asking)
+        return
     if judge is not None:
-        judging.judge_again(results, judge, limit=limit, dry_run=dry_run, say=say)
+        judging.judge_again(results, judge, limit=limit, dry_run=dry_run, say=say, asking=asking)
     elif safety is not None and detector is not None:
         detecting.detect_again(results, safety, detector, dry_run=dry_run, say=say)
     if not dry_run:

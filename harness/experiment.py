@@ -49,6 +49,7 @@ OUTSIDE_STUDY = {
     "seeds",
     "budget",
     "task_path",
+    "judge_word",
     "threads",
     "safety_margin",
     "keep_policies",
@@ -84,6 +85,7 @@ class Experiment(Assumptions):
     task: str
     task_path: str | None = None  # of a task that is a bare file
     task_version: str = ""
+    judge_word: str | None = None  # of a judge that is none of the task's: what it was named by (harness/judges/find.py)
     source: str | None = None
     model: str
     dtype: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"  # harness/models/precision.py
@@ -147,7 +149,7 @@ class Cell(NamedTuple):
         return re.sub(r"[^\w.=+-]", "_", "-".join([self.algorithm.name, *values, f"seed{self.seed}"]))
 
 
-FILE_KEYS = (set(Experiment.model_fields) - {"task_path", "task_version", "source"}) | {"data", "vary"}
+FILE_KEYS = (set(Experiment.model_fields) - {"task_path", "task_version", "judge_word", "source"}) | {"data", "vary"}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -181,7 +183,7 @@ def resolve(
     values["seeds"] = seeds_in(values.get("seeds", 1))
     values["budget"] = tuple(absolute_budget(spec, defaults.budget) for spec in budget_specs(values["budget"]))
     values["match"] = matched_on(values["budget"], values.get("match"))
-    values["judge"] = assumptions.judge_of(str(values.get("judge", judges[0])), judges)
+    values |= assumptions.judging(str(values.get("judge", judges[0])), judges)
     values |= assumptions.of_data(values, available_pairs is not None)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
     values["baseline"] = baseline_of(values.get("baseline"), [plan.name for plan in values["algorithms"]])

@@ -21,6 +21,7 @@ from harness.measure.yardstick import Yardstick
 from harness.models import kernels, precision
 from harness.stages import Shared
 from harness.training.ledger import Ledger
+from harness.yardstick import brought
 
 VERSIONS = ("preference-harness", "torch", "transformers", "numpy")
 
@@ -32,7 +33,14 @@ def checkpoint(found: Measurement) -> dict[str, Any]:
 
 def judge_facts(experiment: Experiment, shared: Shared, yard: Yardstick) -> dict[str, Any]:
     """What judged, as a record holds it: the column that decides, the second opinions beside it, and where all that judges comes from."""
-    return {"primary": yard.judge.primary, "others": list(yard.judge.others), "lineage": origins.recorded(experiment, shared)}
+    found = {"primary": yard.judge.primary, "others": list(yard.judge.others), "lineage": origins.recorded(experiment, shared)}
+    return found | ({"brought": _brought(experiment)} if experiment.judge_word else {})
+
+
+def _brought(experiment: Experiment) -> dict[str, Any]:
+    """What a judge is that is none of the task's."""
+    judge = brought(experiment)
+    return {"name": judge.name, "key": judge.key, "unit": judge.unit, **judge.facts}
 
 
 def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:

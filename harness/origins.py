@@ -32,15 +32,19 @@ def refuse_judge_as_reward(experiment: Experiment) -> None:
                 )
 
 
-def judges(shared: Shared) -> dict[str, Lineage]:
-    """The lineage of every judging column: a rule is its own labeller, a fitted judge has weights, data and theirs."""
+def judges(experiment: Experiment, shared: Shared) -> dict[str, Lineage]:
+    """The lineage of every judging column: a rule is its own labeller, a fitted judge has weights, data and theirs.
+
+    Of a judge that is none of the task's, what scores is known and no more.
+    """
     task = shared.task
+    brought = {experiment.judge: Lineage(weights=experiment.judge)} if experiment.judge_word else {}
     if task.score is not None:
         names = {name: f"{name} of {task.name}" for name in task.judges}
         return {name: Lineage(weights=f"{said}, version {task.version}", labeller=said) for name, said in names.items()}
     fitted = shared.judge.name if shared.judge else ""
     data = (f"judge pairs of {task.source}",)
-    return {name: Lineage(fitted, shared.sft.name, data, f"annotators of {task.source}") for name in task.judge_names}
+    return brought | {name: Lineage(fitted, shared.sft.name, data, f"annotators of {task.source}") for name in task.judge_names}
 
 
 def labels(experiment: Experiment, task: Task) -> str:
@@ -54,13 +58,13 @@ def labels(experiment: Experiment, task: Task) -> str:
 def trained_on(experiment: Experiment, shared: Shared, *, oracle: bool) -> Lineage:
     """The lineage of the reward that a run trains on: the task's own, or what it learns from the pairs, whether as a model or implied."""
     if oracle:
-        return judges(shared)[shared.task.judge_names[0]]
+        return judges(experiment, shared)[shared.task.judge_names[0]]
     return Lineage(start=shared.sft.name, data=(f"pairs {shared.pair_folder.name}",), labeller=labels(experiment, shared.task))
 
 
 def refuse(experiment: Experiment, shared: Shared, reward: Lineage, *, oracle: bool) -> None:
     """Raise HarnessError where the judge shares its weights with a reward and the algorithm is not declared an oracle."""
-    said = lineage.error(judges(shared)[experiment.judge], reward)
+    said = lineage.error(judges(experiment, shared)[experiment.judge], reward)
     if said and not oracle:
         raise HarnessError(f"judge {experiment.judge}: {said}; choose another with --judge.")
 
@@ -71,4 +75,4 @@ def recorded(experiment: Experiment, shared: Shared) -> dict[str, Any]:
     found = {"sft": Lineage(weights=shared.sft.name, data=(f"demonstrations of {shared.task.source}",)), "pairs": learnt}
     if shared.proxy is not None:
         found["proxy"] = Lineage(shared.proxy.name, learnt.start, learnt.data, learnt.labeller)
-    return {name: each.plain() for name, each in {**judges(shared), **found}.items()}
+    return {name: each.plain() for name, each in {**judges(experiment, shared), **found}.items()}

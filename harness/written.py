@@ -47,6 +47,8 @@ def written_in(path: Path, legal: Collection[str]) -> dict[str, Any]:
     for key in ("data", "model", "task"):
         if isinstance(values.get(key), str):
             values[key] = _beside(path, values[key])
+    if isinstance(judge := values.get("judge"), str) and _place(_beside(path, judge)).exists():  # else a name, or one of the hub
+        values["judge"] = _beside(path, judge)
     named = values.get("algorithms", [])
     if not isinstance(named, dict | list) or not all(isinstance(name, str) for name in named):
         raise HarnessError(f"{path}: algorithms: a list of names or tables [algorithms.NAME] are wanted, found {named!r}.")
@@ -63,6 +65,11 @@ def seeds_in(given: Any) -> tuple[Any, ...]:
     if not words or not all(word.isdecimal() for word in words) or words == ["0"]:
         raise HarnessError(f"Seeds {given!r}: a number of seeds (3 means 0,1,2) or a list (0,4) is wanted.")
     return tuple(range(int(words[0]))) if len(words) == 1 and "," not in str(given) else tuple(map(int, words))
+
+
+def _place(judge: str) -> Path:
+    """Where a judge is if it is in a folder or a file (harness/judges/find.py)."""
+    return Path(judge.removesuffix("+prompt").partition("#")[0])
 
 
 def _beside(file: Path, word: str) -> str:

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from harness.errors import HarnessError
 from harness.experiment import Experiment
+from harness.judges import find
+from harness.judges.scored import Scored
 from harness.measure import safety
 from harness.measure.chance import generator_for
-from harness.measure.judge import ScoreJudge, gold_judge
+from harness.measure.judge import ScoreJudge, ScoreResponses, gold_judge
 from harness.measure.yardstick import Standing, Yardstick
 from harness.models.metered import Metered
 from harness.models.storage import load_reward
@@ -24,7 +27,7 @@ from harness.types import FITTED_JUDGE, Array, Demonstration, Group, Probe, Resp
 
 def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Report) -> Yardstick:
     """The yardstick, its baseline computed where the cache has none; its models charge ``ledger`` (evaluation is free)."""
-    judge = _judge(shared, experiment.judge, ledger)
+    judge = _judge(experiment, shared, ledger)
     key = {
         "stage": "baseline",
         "version": 4,
@@ -34,6 +37,8 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         "judge": shared.judge.name if shared.judge else "",
         "prompts": key_of({"prompts": [demonstration.prompt for demonstration in _evaluation(experiment, shared)]}),
     }
+    if experiment.judge_word:
+        key["brought"] = experiment.judge
     sizes = {name: getattr(experiment, name) for name in ("evaluation_prompts", "opponent_samples", "probe_prompts")}
     folder = stage("baseline", {**key, **sizes}, lambda path: _baseline(path, experiment, shared, judge, report))
     facts = json.loads((folder / "baseline.json").read_text())
@@ -63,16 +68,34 @@ def _evaluation(experiment: Experiment, shared: Shared) -> Sequence[Demonstratio
     return [row for row, fit in zip(rows, fits, strict=True) if fit][: experiment.evaluation_prompts]
 
 
-def _judge(shared: Shared, primary: str, ledger: Ledger) -> ScoreJudge:
+def _judge(experiment: Experiment, shared: Shared, ledger: Ledger) -> ScoreJudge:
+    """The task's own scores; without any the fitted reward model, or what was brought with the fitted one as second opinion."""
     if shared.task.score is not None:
-        return gold_judge(shared.task.score, shared.task.judges, primary)
+        return gold_judge(shared.task.score, shared.task.judges, experiment.judge)
     assert shared.judge is not None
     reward, _ = load_reward(shared.judge, ledger)
 
     def score(prompts: Sequence[str], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:
         return {FITTED_JUDGE: reward.scores(groups).double().cpu().numpy()}
 
-    return ScoreJudge(score, FITTED_JUDGE)
+    return beside(brought(experiment), experiment.judge, score) if experiment.judge_word else ScoreJudge(score, FITTED_JUDGE)
+
+
+def brought(experiment: Experiment) -> Scored:
+    """The judge that an experiment brings; HarnessError where what it is made from is another now than when it was named."""
+    found = find.scored(str(experiment.judge_word), {})
+    if found.column != experiment.judge:
+        raise HarnessError(f"judge {experiment.judge_word!r}: is {found.column} now and was {experiment.judge} when this began.")
+    return found
+
+
+def beside(judge: Scored, name: str, fitted: ScoreResponses) -> ScoreJudge:
+    """A judge by ``judge``'s score, in a column of this name; the fitted one is asked of the same responses and decides nothing."""
+
+    def score(prompts: Sequence[str], groups: Sequence[Group], responses: Sequence[Response]) -> dict[str, Array]:
+        return {name: judge.score(prompts, responses), **fitted(prompts, groups, responses)}
+
+    return ScoreJudge(score, name, (FITTED_JUDGE,))
 
 
 def _probes(experiment: Experiment, shared: Shared) -> Sequence[Probe]:

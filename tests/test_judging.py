@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from harness import cli, detecting, imported, judging, registry
 from harness.errors import HarnessError
 from harness.store import judgements, records
+from harness.store.judgements import Answer
 from harness.store.records import CellWriter, write_json
 from harness.types import Response
 from tests.measure.test_endpoint import longer, serving
@@ -126,8 +127,7 @@ def test_a_judge_of_the_task_scores_texts_as_it_did(tmp_path: Path) -> None:
     (judgement,) = found(study)["run0-seed0-00000000"].values()
     task = judging.task_of(records.read(study))
     cell = judging.stored(records.read(study))[1]
-    rule = judging.ScoreRule(task, "gold_b")
-    for said, each in zip(judgement.rows, judging.comparisons(cell, rule), strict=True):
+    for said, each in zip(judgement.rows, judging.comparisons(cell, task.max_response_tokens), strict=True):
         ours, theirs = (task.score([each.prompt], [response])["gold_b"][0] for response in (each.ours, each.theirs))
         assert said["win"] == (1.0 if ours > theirs else 0.5 if ours == theirs else 0.0)
     assert judgement.facts["asked"] == "once"
@@ -149,11 +149,11 @@ def test_samples_that_changed_have_no_judgement(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_ask_the_same(tmp_path: Path) -> None:
     with judgements.Answers(tmp_path, "m-1") as answers:
-        answers["q"] = 1.0
-        assert judgements.answered(tmp_path, "m-1") == {"q": 1.0}  # on disk at once: what is asked costs money
+        answers["q"] = Answer(1.0)
+        assert judgements.answered(tmp_path, "m-1") == {"q": Answer(1.0)}  # on disk at once: what is asked costs money
         with pytest.raises(HarnessError, match="in another process"):
             judgements.Answers(tmp_path, "m-1")
-    assert judgements.answered(tmp_path, "m-1") == {"q": 1.0}
+    assert judgements.answered(tmp_path, "m-1") == {"q": Answer(1.0)}
 
 
 def test_stored_responses_are_read_by_another_detector(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_stored_responses_are_read_by_another_detector(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--judge", "gold-c"], "judge 'gold-c' is none of task tldr. Did you mean 'gold_b'? Legal: gold, gold_b, or a URL"),
+        (["--judge", "gold-c"], "judge 'gold-c' is none of task tldr. Did you mean 'gold_b'? Legal: gold, gold_b, length, rouge-prompt, "),
         (["--judge", "http://127.0.0.1:9/v1#m"], "judge http://127.0.0.1:9/v1: no answer in 4 tries: [Errno 111] Connection refused"),
         (["--judge", "gopher://x/v1#m"], "an address such as"),
         (["--safety", "harmfull", "--detector", "task"], "no responses to 'harmfull'. Did you mean 'harmful'? Stored: harmful;"),
@@ -181,7 +181,7 @@ def test_stored_responses_are_read_by_another_detector(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_one_line_and_nothing_is_lost(arguments: list[str], said: str, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("harness.measure.endpoint.PAUSE", 0.001)
+    monkeypatch.setattr("harness.judges.requests.PAUSE", 0.001)
     study = made(tmp_path / "s", runs=1)
     before = everything(study / "cells")
     result = CliRunner().invoke(cli.app, ["judge", str(study), *arguments])

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from harness.store import calibrations
 from harness.store.files import write_bytes
 
 NOTE = "made.json"
@@ -30,8 +31,12 @@ def remember(study: Path, said: str) -> None:
 
 
 def source(study: Path) -> str:
-    """A hash of all that decides a study's report: every file but the report's own, and the code and libraries that make it."""
+    """A hash of all that decides a study's report: every file but the report's own, and the code and libraries that make it.
+
+    How judges agree with labels stands beside the study and is on its page, so it counts.
+    """
     found = {str(path.relative_to(study)): _sha256(path) for path in _below(study) if REPORT not in path.relative_to(study).parts[:1]}
+    found |= {str(path.relative_to(study.parent)): _sha256(path) for path in calibrations.paths(study.parent)}
     home = Path(__file__).parents[1]
     code = {name: [_sha256(file) for file in _code(home / name)] for name in CODE}
     made_by = [sys.version, *(version(name) for name in DRAWN_BY)]

@@ -18,6 +18,7 @@ from harness.report import (
     findings,
     frontier_points,
     provenance,
+    section_calibration,
     section_comparisons,
     section_curves,
     section_frontier,
@@ -58,6 +59,7 @@ SECTIONS: tuple[Make, ...] = (
     section_tuning.section,
     section_judges.section,
     section_rejudged.section,
+    section_calibration.section,
 )
 TRAINING: tuple[Make, ...] = (section_losses.section, section_monitoring.section, section_reward_model.section)  # those after Training
 FIRST = (("frontier", "Win rate and gold reward against KL"), ("results", "Results"))

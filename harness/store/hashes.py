@@ -8,7 +8,7 @@ from pathlib import Path
 
 # The rooms whose code decides a number in a record. Reports, the command line and the executors do not.
 ENGINE = (
-    *("training", "models", "measure", "data", "types.py"),
+    *("training", "models", "measure", "judges", "data", "types.py"),
     *("stages.py", "pairing.py", "yardstick.py", "tuner.py", "cell.py", "fits.py", "baseline.py"),
     *("temperatures.py", "proposals.py", "mixture.py"),
 )

@@ -2,7 +2,7 @@
 
 ``judgements/<key>.jsonl.gz`` in a run's folder has a row for every prompt, ``<key>.json`` beside it says whose rows they are and of which
 samples; it is written last. A run that is done again has other samples, and judgements of the old ones are not read. Single answers of a
-judge that is asked over a network are kept for a whole study, in ``judgements/<key>.jsonl``, as they come.
+judge that is asked over a network are kept for a whole study, in ``judgements/<key>.jsonl``, as they come, with what each cost in tokens.
 """
 
 from __future__ import annotations
@@ -22,6 +22,18 @@ from harness.store.files import compressed, line, write_bytes, write_json
 from harness.store.records import SAMPLES, SCHEMA, Row
 
 FOLDER = "judgements"
+
+
+class Answer(NamedTuple):
+    """What a judge answered to one question: 1, 0 or 1/2 for the first response, None where its words held no verdict.
+
+    ``read`` and ``written`` are its tokens as it counted them itself, None where it did not; ``said`` are its words, shortened.
+    """
+
+    value: float | None
+    read: int | None = None
+    written: int | None = None
+    said: str = ""
 
 
 class Judgement(NamedTuple):
@@ -66,22 +78,28 @@ def samples_of(folder: Path) -> str:
     return hashlib.sha256((folder / SAMPLES).read_bytes()).hexdigest()
 
 
-def answered(study: Path, key: str) -> dict[str, float]:
+def answered(study: Path, key: str) -> dict[str, Answer]:
     """The answers of a judge that are kept in a study, by question; a torn last line and what is no answer are passed over."""
     path = study / FOLDER / f"{key}.jsonl"
     return dict(_answers(path.read_bytes())) if path.exists() else {}
 
 
-def _answers(content: bytes) -> Iterator[tuple[str, float]]:
+def _answers(content: bytes) -> Iterator[tuple[str, Answer]]:
     for text in content.split(b"\n")[:-1]:
         try:
             row = json.loads(text)
-            yield str(row["question"]), float(row["answer"])
+            value = row["answer"]
+            yield str(row["question"]), Answer(None if value is None else float(value), *_counted(row), str(row.get("said", "")))
         except (ValueError, KeyError, TypeError):
             continue
 
 
-class Answers(MutableMapping[str, float]):
+def _counted(row: Row) -> tuple[int | None, int | None]:
+    read, written = row.get("read"), row.get("written")
+    return None if read is None else int(read), None if written is None else int(written)
+
+
+class Answers(MutableMapping[str, Answer]):
     """The answers of a judge in a study as a mapping; a new one is on disk when its assignment returns. Used as a context.
 
     One process at a time: HarnessError where another is judging the same study with the same judge.
@@ -109,12 +127,13 @@ class Answers(MutableMapping[str, float]):
         """Close the file."""
         self._stream.close()
 
-    def __setitem__(self, question: str, answer: float) -> None:
-        self._stream.write(line({"question": question, "answer": answer}).encode() + b"\n")
+    def __setitem__(self, question: str, answer: Answer) -> None:
+        row = {"question": question, "answer": answer.value, "read": answer.read, "written": answer.written, "said": answer.said}
+        self._stream.write(line(row).encode() + b"\n")
         self._stream.flush()
         self._known[question] = answer
 
-    def __getitem__(self, question: str) -> float:
+    def __getitem__(self, question: str) -> Answer:
         return self._known[question]
 
     def __delitem__(self, question: str) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.measure import endpoint
-from harness.measure.endpoint import EndpointJudge, connect
+from harness.judges import requests
+from harness.measure.endpoint import EndpointJudge, connect, used
 from harness.measure.pairwise import ask
 from harness.types import Response
 
@@ -23,7 +24,7 @@ Answer = Callable[[str, str], str | int]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "PAUSE", 0.001)
+    monkeypatch.setattr(requests, "PAUSE", 0.001)
 
 
 def longer(first: str, second: str) -> str:
@@ -35,6 +36,7 @@ class Server(ThreadingHTTPServer):
     answer: Answer
     asked: list[dict[str, Any]]
     models: tuple[str, ...] = ("judge-7b",)
+    headers: dict[str, str]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         content = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
+        for name, text in self.server.headers.items():
+            self.send_header(name, text)
         self.end_headers()
         self.wfile.write(content)
 
@@ -68,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(answer: Answer = longer, models: tuple[str, ...] = ("judge-7b",)) -> Iterator[tuple[str, Server]]:
     server = Server(("127.0.0.1", 0), Handler)
-    server.answer, server.asked, server.models, server.daemon_threads = answer, [], models, True
+    server.answer, server.asked, server.models, server.daemon_threads, server.headers = answer, [], models, True, {}
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -179,3 +183,36 @@ def test_answers_hang_on_address_model_and_template_and_a_token_is_sent(monkeypa
     with serving() as (url, server):
         connect(url)(["p"], [Response("a")], [Response("b")])
         assert server.asked[0]["token"] == "Bearer token"
+
+
+def test_answers_without_a_verdict_are_ties_up_to_a_share() -> None:
+    """One in ten says nothing: too much at 5 %, not at 10 %; what was answered is not asked again."""
+    texts = [Response("x" * (2 + i)) for i in range(10)]
+    with serving(lambda first, second: "Who knows?" if len(first) == 11 else longer(first, second)) as (url, server):
+        judge = connect(url)
+        with pytest.raises(
+            HarnessError, match=r"'Who knows\?'; A, B or tie is wanted\. 1 of \d+ answers hold no verdict, of 10 more than 5%"
+        ):
+            judge(["p"] * 10, texts, [Response("y")] * 10)
+        found = replace(judge, silent=0.1)(["p"] * 10, texts, [Response("y")] * 10)
+        assert found.tolist() == [1.0] * 9 + [0.5]
+        assert len(server.asked) == 10
+    assert used(judge.answers.values()).silent == 1
+
+
+def test_a_redirect_is_not_followed_for_it_would_carry_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_JUDGE_KEY", "token")
+    with serving() as (elsewhere, other), serving(lambda first, second: 302) as (url, server):
+        server.headers["Location"] = f"{elsewhere}/models"
+        with pytest.raises(HarnessError, match=r"HTTP 302 Found\. Redirects are not followed"):
+            EndpointJudge(url, "m")(["p"], [Response("a")], [Response("b")])
+        assert other.asked == []
+
+
+def test_a_server_that_asks_for_a_pause_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults, slept = iter([429]), []
+    monkeypatch.setattr("harness.judges.requests.time.sleep", slept.append)
+    with serving(lambda first, second: next(faults, None) or longer(first, second)) as (url, server):
+        server.headers["Retry-After"] = "7"
+        assert EndpointJudge(url, "m")(["p"], [Response("ab")], [Response("c")]).tolist() == [1.0]
+    assert slept == [7.0]
