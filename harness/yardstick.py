@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from harness import suites
 from harness.experiment import Experiment
 from harness.measure import safety
+from harness.measure.answers import Questions, fitting
 from harness.measure.chance import generator_for
 from harness.measure.judge import ScoreJudge, gold_judge
 from harness.measure.yardstick import Standing, Yardstick
@@ -53,7 +55,16 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         heldout_logps=np.array(facts["heldout_logps"]).reshape(-1, 2),
         gold=shared.task.score is not None,
         seed=shared.seed,
+        questions=_questions(experiment, shared),
     )
+
+
+def _questions(experiment: Experiment, shared: Shared) -> Questions:
+    """The experiment's safety suites and the detectors of their answers."""
+    if not experiment.safety_suites:
+        return Questions()
+    asked = suites.slices(experiment.safety_suites, experiment.safety_prompts)
+    return fitting(asked, suites.readers(experiment.safety_detectors), shared.tokens)
 
 
 def _evaluation(experiment: Experiment, shared: Shared) -> Sequence[Demonstration]:
