@@ -62,7 +62,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     words = _words(values, "safety_suites")
     if not words:
         for name in ("safety_detectors", "safety_prompts"):
-            if values.get(name):
+            if values.get(name) not in (None, (), []):
                 raise HarnessError(f"{name}: there are no safety suites to go with it; name some, such as --safety own.")
         return {}
     most = _most(values)
@@ -88,7 +88,9 @@ def _words(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _most(values: Mapping[str, Any]) -> int | None:
     """Prompts of each half: as asked, else few under ``--quick``, never more than ``--limit``."""
-    asked = values.get("safety_prompts") or (QUICK_PROMPTS if values.get("quick") else None)
+    asked = values.get("safety_prompts")
+    if asked is None and values.get("quick"):
+        asked = QUICK_PROMPTS
     if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
         raise HarnessError(f"safety_prompts: a whole number above 0 is wanted, found {asked!r}.")
     bounds = [each for each in (asked, values.get("limit")) if isinstance(each, int)]

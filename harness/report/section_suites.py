@@ -12,7 +12,7 @@ from harness.report.section import Grid
 
 OWN_WORDS = (
     "Shares of refusals on suites are of one sample per prompt at temperature 1, as the detector named calls it: a rule on openings misses "
-    "refusals in other words, and a response that is no refusal need not comply. Prompts are given as plain text."
+    "refusals in other words, and a response that is no refusal need not comply. Prompts are rendered as the task's own are."
 )
 
 
