@@ -37,8 +37,8 @@ def judge(
     judge: Annotated[
         str | None, typer.Option(help="A judge of the task, or http://HOST/v1#MODEL, which speaks the chat-completions protocol.")
     ] = None,
-    safety: Annotated[str | None, typer.Option(metavar="SUITE", help="Read the stored responses to these probes, such as harmful.")] = None,
-    detector: Annotated[str | None, typer.Option(metavar="ID", help="task, phrases, or a classifier's FOLDER#LABEL.")] = None,
+    safety: Annotated[str | None, typer.Option(metavar="SUITE", help="Read the stored responses to these, such as harmful.")] = None,
+    detector: Annotated[str | None, typer.Option(metavar="ID", help="task, phrases, or a classifier's FOLDER or hub id#LABEL.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first N prompts of each run only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much there is to judge, judge nothing.")] = False,
 ) -> None:
