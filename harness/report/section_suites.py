@@ -21,7 +21,8 @@ def paragraphs(study: Loaded) -> list[str]:
     plans = [plan for plan in study.experiment.get("safety_suites") or () if isinstance(plan, Mapping)]
     if not plans:
         return []
-    lost = next((each for reference in study.references if (each := (reference.record.get("safety") or {}).get("too_long"))), {})
+    counts = [(reference.record.get("safety") or {}).get("too_long") or {} for reference in study.references]
+    lost: Mapping[str, int] = next(filter(None, counts), {})
     long = ", ".join(f"{count} of {name}" for name, count in lost.items())
     found = [_plan(plan) for plan in plans]
     return [OWN_WORDS, *found, *([f"Left out because they do not fit the task's prompt limit: {long} prompts."] if long else [])]
