@@ -99,12 +99,22 @@ def _most(values: Mapping[str, Any]) -> int | None:
 
 def _suite_plan(word: str, suite: Suite) -> SuitePlan:
     declared = suite.word.suite
-    facts = {name: getattr(declared, name) for name in ("name", "title", "version", "licence", "source")}
-    slices = tuple(
+    slices = [
         SlicePlan(name=part.name, half=part.half, prompts=len(part.prompts), categories=len(set(part.categories))) for part in suite.slices
+    ]
+    return SuitePlan(
+        word=word,
+        name=declared.name,
+        title=declared.title,
+        version=declared.version,
+        licence=declared.licence,
+        source=declared.source,
+        revision=suite.revision,
+        sha256=suite.sha256,
+        read=suite.read,
+        dropped=dict(suite.dropped),
+        slices=tuple(slices),
     )
-    counts = {"read": suite.read, "dropped": dict(suite.dropped), "revision": suite.revision}
-    return SuitePlan(word=word, sha256=suite.sha256, slices=slices, **facts, **counts)
 
 
 def _detector_plan(word: str) -> DetectorPlan:
