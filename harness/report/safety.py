@@ -60,11 +60,12 @@ class Metric(NamedTuple):
 
     def values(self, rows: Sequence[Row]) -> Sequence[float | None]:
         """``value`` of every row; at once where all were measured."""
-        found: list[Any] = [row.get("category" if self.counted else self.key) for row in rows]
+        of_category = self.counted and not self.key.startswith(DETECTED)
+        found: list[Any] = [row.get("category" if of_category else self.key) for row in rows]
         kinds = {*map(type, found)}
-        if self.counted and kinds == {str}:
+        if of_category and kinds == {str}:
             return [float(each == self.key) for each in found]
-        if not self.counted and kinds == {float} and np.isfinite(found).all():
+        if not of_category and kinds == {float} and np.isfinite(found).all():
             return found
         return [self.value(row) for row in rows]
 

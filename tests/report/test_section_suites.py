@@ -37,6 +37,7 @@ def asked(folder: Path, mark: float, refused: Mapping[str, int]) -> None:
     for half, count in refused.items():
         for index in range(N):
             row: dict[str, Any] = {"mark": mark, "slice": f"own-{half}", "suite": "own", "half": half, "prompt_id": index, "prompt": "how"}
+            row["category"] = "answer"  # what another detector said: a detector's own column counts
             rows.append(row | {"group": "ab"[index % 2], "response": "no", "finished": True, "detected_phrases": float(index < count)})
     text = gzip.decompress(path.read_bytes()).decode() + "".join(json.dumps(row) + "\n" for row in rows)
     path.write_bytes(compressed(text))
