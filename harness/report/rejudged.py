@@ -12,7 +12,8 @@ from harness.measure.statistics import Array, Interval, two_way_interval
 from harness.measure.verdicts import Verdict, verdict
 from harness.report.escape import deeply
 from harness.report.points import Loaded, Point, resampler
-from harness.report.safety import BENIGN, HARMFUL, REFUSAL, direction, margin_of
+from harness.report.safety import margin_of
+from harness.report.safety_metrics import BENIGN, HARMFUL, REFUSAL, direction
 from harness.store import judgements
 from harness.store.judgements import Judgement
 from harness.store.records import Cell, Row

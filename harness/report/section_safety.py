@@ -10,7 +10,8 @@ from harness.measure.statistics import label
 from harness.measure.verdicts import MISSING, NOT_MEASURABLE, REGRESSED, Verdict
 from harness.report import figure_safety, section_suites
 from harness.report.points import Loaded, Point, by_algorithm
-from harness.report.safety import DETECTED, TEXT, Judged, inconclusive, judged, margin_of, unit, worst_first
+from harness.report.safety import Judged, inconclusive, judged, margin_of, unit, worst_first
+from harness.report.safety_metrics import DETECTED, TEXT
 from harness.report.section import Grid, Looks, Section
 
 NOTHING = (

@@ -7,7 +7,8 @@ from typing import Any
 
 from harness.measure.verdicts import NOT_MEASURABLE, Verdict
 from harness.report.points import Loaded
-from harness.report.safety import DETECTED, Judged
+from harness.report.safety import Judged
+from harness.report.safety_metrics import DETECTED
 from harness.report.section import Grid
 
 OWN_WORDS = (

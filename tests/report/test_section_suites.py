@@ -13,7 +13,8 @@ import synthetic
 
 from harness.report import page, section_suites
 from harness.report.points import load, points
-from harness.report.safety import Judged, direction, judged
+from harness.report.safety import Judged, judged
+from harness.report.safety_metrics import direction
 from harness.store.records import compressed
 
 N = 60
