@@ -87,6 +87,7 @@ def _measure(experiment: Experiment, seed: int, folder: Path, blank: dict[str, A
         "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
         **task_facts(experiment),
         "judge": judge_facts(experiment, both, yard),
+        **yard.questions.plain(),
         "model": model_facts(experiment, reference.model),
     }
     with records.CellWriter(folder) as writer:

@@ -167,6 +167,7 @@ class _Run:
             "model": model_facts(self.plan.experiment, self.setup.policy.model),
             "reward": self.reward.plain(),
             "judge": judge_facts(self.plan.experiment, self.shared, self.yard),
+            **self.yard.questions.plain(),
             **chosen,
         }
 

@@ -65,6 +65,8 @@ def compare(
         list[str] | None, typer.Option(metavar="NAME=V1,V2", help="A study for each value of an assumption, such as labels=bt,flip.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, mixed or bfloat16.")] = None,
+    safety: Annotated[str | None, typer.Option(metavar="SUITES", help="Asked at the end, such as own,xstest:FILE; docs/safety.md.")] = None,
+    detectors: Annotated[str | None, typer.Option(help="What reads their answers: phrases, or a classifier's folder or hub id.")] = None,
     safety_margin: Margin = None,
     baseline: Annotated[str | None, typer.Option(help="The algorithm that every other one is tested against; the first.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
@@ -89,6 +91,7 @@ def compare(
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
     given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}
     given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
+    given |= {"safety_suites": _words(safety), "safety_detectors": _words(detectors)}
     from harness import asked, trackers
 
     trackers.check(told := _words(report_to) or [])

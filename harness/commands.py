@@ -41,8 +41,8 @@ def judge(
         ),
     ] = None,
     calibrate: Annotated[Path | None, typer.Option(metavar="DATA", help="Hold the judge against the labels of these pairs.")] = None,
-    safety: Annotated[str | None, typer.Option(metavar="SUITE", help="Read the stored responses to these probes, such as harmful.")] = None,
-    detector: Annotated[str | None, typer.Option(metavar="ID", help="task, phrases, or a classifier's FOLDER#LABEL.")] = None,
+    safety: Annotated[str | None, typer.Option(metavar="SUITE", help="Read the stored responses to these, such as harmful.")] = None,
+    detector: Annotated[str | None, typer.Option(metavar="ID", help="task, phrases, or a classifier's FOLDER or hub id#LABEL.")] = None,
     template: Annotated[str, typer.Option(help="What a judge behind a URL is asked: which, dpo-tldr-c, dpo-tldr-s or dpo-hh.")] = "which",
     price: Annotated[
         str | None, typer.Option(metavar="READ,WRITTEN", help="Of a million tokens, in any currency: cost in the record.")
@@ -100,8 +100,23 @@ def evaluate(
     typer.echo(f"Report: {page.write(study)}")
 
 
+def detect(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Labelled responses; several: policies on the same prompts.")],
+    detectors: Annotated[str, typer.Option(help="Names, folders or hub ids, with commas between.")] = "phrases",
+    label: Annotated[str, typer.Option(help="The column of labels; each that the file has.")] = "",
+) -> None:
+    """Say how far detectors of refusals agree with the labels that a file of responses brings (docs/safety.md)."""
+    from harness import labelled
+    from harness.report.escape import visible
+
+    words = [word.strip() for word in detectors.split(",") if word.strip()]
+    for line in labelled.lines(files, words, label):
+        typer.echo(visible(line))
+
+
 def register(app: typer.Typer) -> None:
     """Put the commands on the command line."""
     app.command()(judge)
     app.command()(evaluate)
+    app.command()(detect)
     app.command(name="import")(import_)

@@ -9,38 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from harness.errors import HarnessError, near
 from harness.judging import Say, final, found_studies, stored, task_of
 from harness.measure import detectors
+from harness.measure.detectors import REFUSAL, Detector
 from harness.store import judgements, records
 from harness.store.cache import key_of
-from harness.store.hashes import weights_hash
 from harness.store.records import Cell, Row, Study
 from harness.types import Array, Probe, Response
 
-TASK, PHRASES = "task", "phrases"
-REFUSAL = "refusal"
-
-
-class Detector(NamedTuple):
-    """What reads responses: its name, what it looks for, a key of what its answers depend on, and the reading itself.
-
-    ``find`` returns a score between 0 and 1 for each response, (responses,).
-    """
-
-    name: str
-    finds: str
-    key: str
-    find: detectors.Detector
-
-    @property
-    def slug(self) -> str:
-        """The detector as part of a file's name."""
-        return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', self.name).strip('._') or 'detector'}-{self.key[:8]}"
+TASK = "task"
 
 
 def detect_again(results: Path, suite: str, word: str, *, dry_run: bool = False, say: Say = print) -> None:
@@ -63,24 +44,17 @@ def detect_again(results: Path, suite: str, word: str, *, dry_run: bool = False,
 
 
 def detector_of(word: str, study: Study, suite: str) -> Detector:
-    """``task`` (the task's own rule), ``phrases`` (refusals by their opening), or a classifier as FOLDER or FOLDER#LABEL."""
-    if word == PHRASES:
-        return Detector(PHRASES, REFUSAL, key_of({"phrases": detectors.PHRASES, "opening": detectors.OPENING}), detectors.refusal_phrases)
-    if word == TASK:
-        task = task_of(study)
-        probe = next((probe for probe in task.probes if probe.name == suite), None)
-        if probe is None:
-            raise HarnessError(f"detector {TASK}: task {task.name} has no rule for {suite!r}; it has: {_listed(task.probes)}.")
-        return Detector(TASK, REFUSAL, key_of({"task": task.name, "version": task.version, "suite": suite}), _by(probe.classify))
-    place, _, label = word.partition("#")
-    if not Path(place).is_dir():
-        legal = f"{TASK}, {PHRASES}, or a transformers folder (FOLDER or FOLDER#LABEL)"
-        raise HarnessError(f"detector {word!r}: no such folder.{near(word, (TASK, PHRASES))} Legal: {legal}.")
-    find, label = detectors.classifier(Path(place), label)
-    return Detector(f"{Path(place).resolve().name}#{label}", label, key_of({"weights": weights_hash(place), "label": label}), find)
+    """``task`` (the task's own rule), or what ``detectors.named`` knows: a list of phrases or a classifier."""
+    if word != TASK:
+        return detectors.named(word, (TASK,))
+    task = task_of(study)
+    probe = next((probe for probe in task.probes if probe.name == suite), None)
+    if probe is None:
+        raise HarnessError(f"detector {TASK}: task {task.name} has no rule for {suite!r}; it has: {_listed(task.probes)}.")
+    return Detector(TASK, REFUSAL, key_of({"task": task.name, "version": task.version, "suite": suite}), _by(probe.classify))
 
 
-def _by(classify: Callable[[str, Response], str]) -> detectors.Detector:
+def _by(classify: Callable[[str, Response], str]) -> detectors.Finder:
     def find(prompts: Sequence[str], responses: Sequence[Response]) -> Array:
         return np.array([float(classify(p, r) == REFUSAL) for p, r in zip(prompts, responses, strict=True)])
 

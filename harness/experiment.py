@@ -14,13 +14,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, ValidationInfo
 
-from harness import assumptions
+from harness import assumptions, suites
 from harness.assumptions import Assumptions
 from harness.budget import absolute_budget, budget_flops, budget_specs, matched_on
 from harness.errors import HarnessError
 from harness.origins import refuse_judge_as_reward
 from harness.plan import AlgorithmPlan, baseline_of, plans
 from harness.store.hashes import engine_hash, weights_hash
+from harness.suites import DetectorPlan, SuitePlan
 from harness.types import Defaults, Setting
 from harness.written import Rising, Thresholds, seeds_in, written_in
 
@@ -58,6 +59,7 @@ OUTSIDE_STUDY = {
     "kl_range",
     "alarms",
     "baseline",
+    *("safety_suites", "safety_detectors", "safety_prompts"),  # what they resolve to is part of it where there are any
 }
 
 
@@ -108,6 +110,9 @@ class Experiment(Assumptions):
     kl_targets: Rising = ()
     checkpoint: Literal["last", "best"] = "last"
     probe_prompts: NonNegativeInt
+    safety_suites: tuple[SuitePlan, ...] = ()  # asked at the end: harness/suites.py
+    safety_detectors: tuple[DetectorPlan, ...] = ()
+    safety_prompts: PositiveInt | None = None  # of each half of a suite; None: all
     marks: Annotated[tuple[float, ...], AfterValidator(_ascending)]
     opponent_samples: PositiveInt
     frontier_samples: NonNegativeInt
@@ -185,6 +190,7 @@ def resolve(
     values["match"] = matched_on(values["budget"], values.get("match"))
     values |= assumptions.judging(str(values.get("judge", judges[0])), judges)
     values |= assumptions.of_data(values, available_pairs is not None)
+    values |= suites.resolved(values)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
     values["baseline"] = baseline_of(values.get("baseline"), [plan.name for plan in values["algorithms"]])
     experiment = _validated({**values, "task_version": task_version}, flags, file)
@@ -210,7 +216,8 @@ def fingerprint(value: Any) -> str:
 def study_key(experiment: Experiment) -> str:
     """The fingerprint of what cells must share to be compared: all but algorithms, seeds, budgets, paths and the threads of cells."""
     shared = experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY)
-    return fingerprint({**shared, "weights": weights_hash(experiment.model), "engine": engine_hash()})
+    asked = suites.keyed(experiment.safety_suites, experiment.safety_detectors)
+    return fingerprint({**shared, **asked, "weights": weights_hash(experiment.model), "engine": engine_hash()})
 
 
 def cell_fingerprint(experiment: Experiment, cell: Cell, budget: float) -> str:

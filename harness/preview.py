@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from harness import suites
 from harness.budget import Budget, amount, budgets
 from harness.experiment import Experiment, cells, study_key
 from harness.measure.targets import MOST
@@ -36,9 +37,10 @@ def seconds(amount: float) -> str:
 def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float], jobs: int) -> Iterator[str]:
     spending = budgets(experiment, shape, typical_tokens)
     guess = estimate(experiment, shape, typical_tokens, spending, jobs)
-    for name, value in experiment.model_dump(mode="json", exclude={"algorithms"}).items():
+    for name, value in experiment.model_dump(mode="json", exclude={"algorithms", "safety_suites", "safety_detectors"}).items():
         if value is not None:
             yield f"{name} = {json.dumps(value)}"
+    yield from suites.said(experiment.safety_suites, experiment.safety_detectors)
     yield ""
     every = list(cells(experiment))
     width = max(len(cell.label) for cell in every)

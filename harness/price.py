@@ -52,6 +52,7 @@ def estimate(
     pairs = experiment.pairs * (2 * sampled + pair_forward(shape, typical_tokens)) if experiment.source is None else 0.0
     measured = sampled + 2 * pair_forward(shape, typical_tokens, responses=1)
     prompts = experiment.evaluation_prompts + len(experiment.marks) * experiment.mark_prompts + 2 * experiment.probe_prompts
+    prompts += sum(part.prompts for suite in experiment.safety_suites for part in suite.slices)
     frontier = experiment.evaluation_prompts * experiment.frontier_samples * measured
     stage = (sft + pairs + frontier) / THROUGHPUT
     cells = {

@@ -85,7 +85,7 @@ def scene(experiment: Experiment, seed: int, ledger: Ledger, report: Report, *, 
     judge = tuner(experiment, both, ledger, report) if has_tuner(experiment) else None
     if judge is None or not trial:
         return Scene(experiment, both, yardstick(experiment, both, ledger, report), judge)
-    sizes = {"evaluation_prompts": experiment.tuning_prompts, "probe_prompts": 0, "marks": ()}
+    sizes = {"evaluation_prompts": experiment.tuning_prompts, "probe_prompts": 0, "marks": (), "safety_suites": ()}
     seen, both = experiment.model_copy(update=sizes), replace(both, task=replace(both.task, evaluation=both.task.tuning, probes=()))
     return Scene(seen, both, replace(yardstick(seen, both, ledger, report), tuner=judge.reward), judge)
 

@@ -30,6 +30,7 @@ def measure_visitor(experiment: Experiment, visit: Visit, report: Report) -> str
     policy = _policy(experiment, visit, both, yard, ledger)
     with CellWriter(visit.folder) as writer:
         record = {**_blank(experiment, visit), "judge": judge_facts(experiment, both, yard), "model": model_facts(experiment, policy.model)}
+        record |= yard.questions.plain()
         report("evaluation", 0.0, None)
         try:
             found = measure(policy, yard, mark=1.0, prompts=experiment.evaluation_prompts, probes=experiment.probe_prompts)

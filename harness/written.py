@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, PositiveFloat
 
+from harness.data.suites.reading import beside
 from harness.errors import HarnessError, near
 
 
@@ -49,6 +50,10 @@ def written_in(path: Path, legal: Collection[str]) -> dict[str, Any]:
             values[key] = _beside(path, values[key])
     if isinstance(judge := values.get("judge"), str) and _place(_beside(path, judge)).exists():  # else a name, or one of the hub
         values["judge"] = _beside(path, judge)
+    if isinstance(values.get("safety_suites"), list):
+        values["safety_suites"] = [beside(path, word) if isinstance(word, str) else word for word in values["safety_suites"]]
+    if isinstance(values.get("safety_detectors"), list):
+        values["safety_detectors"] = [_folder_beside(path, word) for word in values["safety_detectors"]]
     named = values.get("algorithms", [])
     if not isinstance(named, dict | list) or not all(isinstance(name, str) for name in named):
         raise HarnessError(f"{path}: algorithms: a list of names or tables [algorithms.NAME] are wanted, found {named!r}.")
@@ -75,3 +80,9 @@ def _place(judge: str) -> Path:
 def _beside(file: Path, word: str) -> str:
     """A relative path in a file, relative to that file; a plain name stays."""
     return str(file.parent / word) if "/" in word and not Path(word).is_absolute() else word
+
+
+def _folder_beside(file: Path, word: Any) -> Any:
+    """A folder in a file, relative to that file where it is there; what may be a hub id stays."""
+    there = isinstance(word, str) and not Path(word).is_absolute() and (file.parent / word.partition("#")[0]).is_dir()
+    return str(file.parent / word) if there else word

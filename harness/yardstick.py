@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from harness import suites
 from harness.errors import HarnessError
 from harness.experiment import Experiment
 from harness.judges import find
 from harness.judges.scored import Scored
 from harness.measure import safety
+from harness.measure.answers import Questions, fitting
 from harness.measure.chance import generator_for
 from harness.measure.judge import ScoreJudge, ScoreResponses, gold_judge
 from harness.measure.yardstick import Standing, Yardstick
@@ -58,7 +60,16 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         heldout_logps=np.array(facts["heldout_logps"]).reshape(-1, 2),
         gold=shared.task.score is not None,
         seed=shared.seed,
+        questions=_questions(experiment, shared),
     )
+
+
+def _questions(experiment: Experiment, shared: Shared) -> Questions:
+    """The experiment's safety suites and the detectors of their answers."""
+    if not experiment.safety_suites:
+        return Questions()
+    asked = suites.slices(experiment.safety_suites, experiment.safety_prompts)
+    return fitting(asked, suites.readers(experiment.safety_detectors), shared.tokens)
 
 
 def _evaluation(experiment: Experiment, shared: Shared) -> Sequence[Demonstration]:

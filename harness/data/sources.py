@@ -60,14 +60,20 @@ class Source:
 
 def read_rows(path: str | Path, *, limit: int | None = None) -> Source:
     """Returns the rows of a file (the first ``limit`` read); HarnessError where it is missing, empty, malformed or of unknown columns."""
-    file = _existing(Path(path))
-    records = list(islice(_records(file), limit))
-    if not records:
-        raise HarnessError(f"the data file '{file}' holds no rows")
-    layout = _layout(file, records[0])
+    file, found = Path(path), records(path, limit=limit)
+    layout = _layout(file, found[0])
     dropped: Counter[str] = Counter()
-    rows = tuple(_kept(map(LAYOUTS[layout][1], _checked(file, records, LAYOUTS[layout][0])), dropped))
-    return Source(rows, layout, len(records), dropped, hashlib.sha256(file.read_bytes()).hexdigest())
+    rows = tuple(_kept(map(LAYOUTS[layout][1], _checked(file, found, LAYOUTS[layout][0])), dropped))
+    return Source(rows, layout, len(found), dropped, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def records(path: str | Path, *, limit: int | None = None) -> list[Mapping[str, Any]]:
+    """Returns the records of a csv, json or jsonl file as they stand, at least one; HarnessError where it has none or cannot be read."""
+    file = _existing(Path(path))
+    found = list(islice(_records(file), limit))
+    if not found:
+        raise HarnessError(f"the data file '{file}' holds no rows")
+    return found
 
 
 def _existing(file: Path) -> Path:
@@ -150,9 +156,9 @@ def _layout(file: Path, record: Any) -> str:
     raise HarnessError(f"the data file '{file}' has the columns ({', '.join(found)}); expected {expected}")
 
 
-def _checked(file: Path, records: Iterable[Any], columns: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
+def _checked(file: Path, found: Iterable[Any], columns: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
     """Yields the needed columns as strings; a missing or null value counts as blank, any other type is an error with its row number."""
-    for number, record in enumerate(records, 1):
+    for number, record in enumerate(found, 1):
         if not isinstance(record, Mapping):
             raise HarnessError(f"row {number} of the data file '{file}' is a {type(record).__name__}; expected an object with {columns}")
         values = {name: "" if record.get(name) is None else record[name] for name in columns}

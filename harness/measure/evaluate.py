@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from harness.measure import safety, text
+from harness.measure.answers import answered
 from harness.measure.chance import generator_for, interval, resampler
 from harness.measure.judge import wins
 from harness.measure.kl import cross_check
@@ -36,7 +37,8 @@ class Measurement:
 def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int, final: bool = True) -> Measurement:
     """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice.
 
-    On the way to the end half as many held-out pairs are ranked, and safety is the exact refusal mass alone: nothing is sampled there.
+    On the way to the end half as many held-out pairs are ranked, and safety is the exact refusal mass alone: nothing is sampled there,
+    and no safety suite is asked.
     """
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
@@ -58,6 +60,10 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
             slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark, spoken=final)
             rows += slice_rows
             metrics |= slice_metrics
+        if final:
+            asked_rows, asked_metrics = answered(policy, yard.tokens, yard.questions, seed=yard.seed, mark=mark)
+            rows += asked_rows
+            metrics |= asked_metrics
     return Measurement(metrics, rows, _alarms(columns, responses), past)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from harness.data.tokenise import Tokens
+from harness.measure.answers import Questions
 from harness.measure.judge import ScoreJudge
 from harness.models.metered import Metered
 from harness.models.packing import Past
@@ -28,7 +29,8 @@ class Yardstick:
 
     ``opponents`` are texts of frozen SFT samples, (prompts)(samples); ``standings`` hold what each column of the judge scored them and
     the data set's own responses. ``refusals`` are the reference's masses by probe,
-    ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs. ``tuner`` scores what is measured on tuning prompts.
+    ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs. ``tuner`` scores what is measured on tuning prompts. ``questions``
+    are the safety suites that are asked at the end.
     """
 
     tokens: Tokens
@@ -46,6 +48,7 @@ class Yardstick:
     gold: bool
     seed: int
     tuner: RewardModel | None = None
+    questions: Questions = field(default_factory=Questions)
 
     @cached_property
     def reference_past(self) -> Past | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +13,12 @@ from harness.measure.verdicts import Verdict, verdict
 from harness.report.escape import deeply
 from harness.report.points import Loaded, Point, resampler
 from harness.report.safety import margin_of
+from harness.report.safety_metrics import BENIGN, HARMFUL, REFUSAL, direction
 from harness.store import judgements
 from harness.store.judgements import Judgement
 from harness.store.records import Cell, Row
 
 RECORDED, AGAIN, FORWARD, BACKWARD = 0, 1, 2, 3
-REFUSAL = "refusal"
 Values = Mapping[int, tuple[float, ...]]  # by prompt: the recorded answer, the new one, and where order was asked both of its answers
 
 
@@ -162,34 +162,40 @@ class Detected(NamedTuple):
 
 
 def detected(again: Again, point: Point, study: Loaded) -> Detected | None:
-    """A detector's findings of one point; None where it read none of its runs. Only refusals have a direction that is worse."""
+    """A detector's findings of one point; None where it read none of its runs. Only refusals are held against the record."""
     found = tables(again, [point])
     if found is None:
         return None
     _, stack = found
-    refusals = again.facts.get("finds") == REFUSAL
-    agreed = _agreed(stack[..., RECORDED], np.round(stack[..., AGAIN])) if refusals else None
-    return Detected(_share(stack[0, ..., AGAIN]), _change(again, point, study, refusals=refusals), agreed)
+    agreed = _agreed(stack[..., RECORDED], np.round(stack[..., AGAIN])) if again.facts.get("finds") == REFUSAL else None
+    return Detected(_share(stack[0, ..., AGAIN]), _change(again, point, study), agreed)
 
 
-def _change(again: Again, point: Point, study: Loaded, *, refusals: bool) -> Verdict | None:
-    """Policy less reference, paired by seed and prompt; a verdict where the detector finds refusals."""
+def _change(again: Again, point: Point, study: Loaded) -> Verdict | None:
+    """Policy less reference, paired by seed and prompt; a verdict where one direction is worse."""
     ours, theirs = _by_seed(again, point.cells), _by_seed(again, study.references)
     seeds = sorted(ours.keys() & theirs.keys())
     prompts = sorted(set.intersection(*(ours[s].keys() & theirs[s].keys() for s in seeds))) if seeds else []
     if not prompts:
         return None
     after, before = (np.array([[runs[s][p][AGAIN] for p in prompts] for s in seeds]) for runs in (ours, theirs))
-    if not refusals:
+    finds, half = str(again.facts.get("finds")), _half(_final(point.cells[0], str(again.facts.get("suite"))).values())
+    worse = direction(half, finds)
+    if worse is None:
         return Verdict("", _mean(after - before))
-    harmful = any("refusal_mass" in row for row in _final(point.cells[0], str(again.facts.get("suite"))).values())
     return verdict(
         after,
         before,
-        worse="lower" if harmful else "higher",
+        worse=worse,
         margin=margin_of(study),
         bounds=(0.0, 1.0),
-        refused=float(before.mean()) if harmful else None,
+        refused=float(before.mean()) if half == HARMFUL and finds == REFUSAL else None,
         counted=True,
         generator=resampler(),
     )
+
+
+def _half(rows: Collection[Row]) -> str:
+    """Which half of a suite the rows are of; a slice with canonical refusals is harmful where losing them is the regression."""
+    said = next((str(row["half"]) for row in rows if "half" in row), "")
+    return said or (HARMFUL if any("refusal_mass" in row for row in rows) else BENIGN)

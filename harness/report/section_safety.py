@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 
 from harness.measure.statistics import label
 from harness.measure.verdicts import MISSING, NOT_MEASURABLE, REGRESSED, Verdict
-from harness.report import figure_safety
+from harness.report import figure_safety, section_suites
 from harness.report.points import Loaded, Point, by_algorithm
-from harness.report.safety import TEXT, Judged, inconclusive, judged, margin_of, unit, worst_first
+from harness.report.safety import Judged, inconclusive, judged, margin_of, unit, worst_first
+from harness.report.safety_metrics import DETECTED, TEXT
 from harness.report.section import Grid, Looks, Section
 
-NOTHING = "This task has no safety prompts, or no cell measured them. Nothing is known of its safety, which is not to say that it is safe."
+NOTHING = (
+    "This task has no safety prompts, or no cell measured them. Nothing is known of its safety, which is not to say that it is safe. "
+    "--safety own asks every policy a suite of them."
+)
 
 
 def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
@@ -25,9 +29,9 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     return Section(
         "safety",
         "Safety",
-        paragraphs=[_meaning(margin), *_summary(verdicts)],
+        paragraphs=[_meaning(margin), *_summary(verdicts), *section_suites.paragraphs(study)],
         figures=[drawn] if drawn else [],
-        tables=list(_tables(verdicts, margin)),
+        tables=[*_tables(verdicts, margin), *section_suites.tables(verdicts)],
         cautions=_cautions(verdicts),
         alarms=list(_alarms(verdicts)),
     )
@@ -123,7 +127,9 @@ def _table(verdicts: Sequence[Judged], part: str) -> Grid:
     headings = [f"{metric.title} ({unit(metric)})" for metric in metrics]
     what = "Text that the evaluation prompts get" if part == "evaluation" else f"Answers to {part} prompts"
     caption = f"{what}: verdict, change against the reference, interval, n prompts."
-    if part == "evaluation":
+    if metrics[0].key.startswith(DETECTED):
+        caption += " Refusals are what the detector named says of one sample per prompt."
+    elif part == "evaluation":
         caption += " Log-perplexity is of the data set's own responses, nats per token: .02 is 2 % of perplexity."
     else:
         caption += " Refusals are exact probabilities of all canonical refusals; the rest is what one sample per prompt says."

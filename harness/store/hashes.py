@@ -10,7 +10,7 @@ from pathlib import Path
 ENGINE = (
     *("training", "models", "measure", "judges", "data", "types.py"),
     *("stages.py", "pairing.py", "yardstick.py", "tuner.py", "cell.py", "fits.py", "baseline.py"),
-    *("temperatures.py", "proposals.py", "mixture.py"),
+    *("temperatures.py", "proposals.py", "mixture.py", "suites.py"),
 )
 END = 1 << 20  # bytes hashed at either end of a large file
 

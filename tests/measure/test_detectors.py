@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.measure.detectors import OPENING, classifier, refusal_phrases
+from harness.measure.detectors import OPENING, classifier, lists, meaning, named, refusal_phrases
 from harness.types import Response
 
 
@@ -77,3 +77,45 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="detector folder"):
         classifier(tmp_path, "toxic")
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "bert"
+
+
+@pytest.mark.parametrize("name", sorted(lists()))
+def test_every_list_names_its_source_and_is_written_as_it_is_compared(name: str) -> None:
+    chosen = lists()[name]
+    assert chosen["source"]
+    assert all(phrase == phrase.lower() and "\u2019" not in phrase for phrase in chosen["phrases"])
+    detector = named(name)
+    texts = [Response(phrase.replace("'", "\u2019").upper()) for phrase in chosen["phrases"]]
+    assert detector.find(["p"] * len(texts), texts).all()
+    assert detector.find(["p"], [Response("Gladly: open the door.")]).tolist() == [0.0]
+    late = Response("x" * OPENING + " " + chosen["phrases"][0])
+    assert detector.find(["p"], [late]).tolist() == [0.0 if chosen["opening"] else 1.0]
+    assert (detector.name, detector.finds) == (name, "refusal")
+
+
+def test_detectors_of_other_phrases_or_reach_have_other_keys() -> None:
+    assert len({named(name).key for name in lists()}) == len(lists())
+
+
+def test_a_folder_is_named_without_being_loaded_and_its_label_says_what_it_finds(folder: Path, tmp_path: Path) -> None:
+    detector = named(f"{folder}#toxic")
+    assert (detector.name, detector.finds) == (f"{folder.name}#toxic", "harm")
+    assert (
+        detector.find(["p"] * 2, [Response("nice"), Response("rude")]).tolist()
+        == classifier(folder, "toxic")[0](["p"] * 2, [Response("nice"), Response("rude")]).tolist()
+    )
+    assert named(f"{folder}#other").finds == "other"
+    assert [meaning(label) for label in ("REJECTION", "refusal", "unsafe", "NORMAL")] == ["refusal", "refusal", "harm", "NORMAL"]
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert named(str(tmp_path)).name == f"{tmp_path.name}#LABEL_1"
+    (tmp_path / "config.json").write_text("[")
+    with pytest.raises(HarnessError, match="no configuration of a classifier can be read"):
+        named(str(tmp_path))
+
+
+def test_a_hub_id_that_is_not_here_is_one_line_with_a_way_round() -> None:
+    with pytest.raises(HarnessError, match=r"detector 'org/name#REJECTION': no such folder, and not to be had from the hub: ") as raised:
+        named("org/name#REJECTION")
+    assert "\n" not in str(raised.value)
+    with pytest.raises(HarnessError, match=r"detector 'phrasez': no such folder\. Did you mean 'phrases'\? Legal: task, phrases, "):
+        named("phrasez", ("task",))
