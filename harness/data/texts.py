@@ -1,0 +1,30 @@
+"""Texts in folders of classes, as reviews are published: ``pos/*.txt`` and ``neg/*.txt``, in a folder or in a zip file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+CLASSES: Mapping[str, int] = {"pos": 1, "positive": 1, "neg": 0, "negative": 0}
+
+
+def found_in(folder: Path) -> list[Path]:
+    """The text files below a folder that are in folders of classes, in order of name."""
+    return sorted(file for name in CLASSES for file in folder.rglob(f"{name}/*.txt"))
+
+
+def of_folder(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """A record (text, label) for each of them; label 1 is positive."""
+    for file in found_in(folder):
+        yield {"text": file.read_text(encoding="utf-8-sig"), "label": CLASSES[file.parent.name]}
+
+
+def of_zip(file: Path) -> Iterator[Mapping[str, Any]]:
+    """The same of a zip file."""
+    with zipfile.ZipFile(file) as archive:
+        for name in sorted(archive.namelist()):
+            place = Path(name)
+            if place.suffix == ".txt" and place.parent.name in CLASSES:
+                yield {"text": archive.read(name).decode("utf-8-sig"), "label": CLASSES[place.parent.name]}
