@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, PositiveFloat
 
+from harness.data import places
 from harness.errors import HarnessError, near
 
 
@@ -35,9 +36,11 @@ def written_in(path: Path, legal: Collection[str]) -> dict[str, Any]:
     for key in values:
         if key not in legal:
             raise HarnessError(f"{path}: {key}: unknown key.{near(key, legal)} Legal keys: {', '.join(sorted(legal))}.")
-    for key in ("data", "model", "task"):
+    for key in ("model", "task"):
         if isinstance(values.get(key), str):
             values[key] = _beside(path, values[key])
+    if isinstance(values.get("data"), str):
+        values["data"] = places.beside(path.parent, values["data"])
     named = values.get("algorithms", [])
     if not isinstance(named, dict | list) or not all(isinstance(name, str) for name in named):
         raise HarnessError(f"{path}: algorithms: a list of names or tables [algorithms.NAME] are wanted, found {named!r}.")

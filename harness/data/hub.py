@@ -7,7 +7,7 @@ nothing is asked of the network but the list of files.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -63,7 +63,7 @@ def listing(repository: str, revision: str = "", kind: Kind = "dataset") -> List
     ask: Any = api.dataset_info if kind == "dataset" else api.model_info
     try:
         info = ask(repository, revision=revision or None, files_metadata=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # see _explain
         _explain(error, repository, revision or "main", kind)
     found = tuple(File(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else each.blob_id or "") for each in info.siblings or ())
     licence = (info.card_data or {}).get("license") or "not said"
@@ -77,7 +77,7 @@ def folder(repository: str, commit: str, names: Iterable[str], kind: Kind = "dat
     for name in names:
         try:
             hf_hub_download(repository, name, repo_type=kind, revision=commit, local_files_only=offline())
-        except (OSError, ValueError) as error:
+        except Exception as error:  # see _explain
             _explain(error, repository, commit, kind)
     place = _cache(repository, kind) / "snapshots" / commit
     if not place.is_dir():
@@ -89,15 +89,47 @@ def split_folder(repository: str, commit: str, split: str, within: tuple[str, ..
     """The folder of a data set's commit with one split's files in it, and the split; the only one or ``train`` where none is asked for."""
     if offline():
         return folder(repository, commit, ()), split
-    names = [each.name for each in listing(repository, commit).files if files.readable(each.name)]
-    inside = [name for name in names if not within or name.startswith(tuple(f"{part}/" for part in within))]
+    chosen, names = of_split(repository, [each.name for each in listing(repository, commit).files], split, within)
+    return folder(repository, commit, names), chosen
+
+
+def of_split(repository: str, names: Sequence[str], split: str, within: tuple[str, ...] = ()) -> tuple[str, list[str]]:
+    """The split and its files among the names that a repository holds; the only one or ``train`` where none is asked for."""
+    data = [name for name in names if files.readable(name)]
+    inside = [name for name in data if not within or name.startswith(tuple(f"{part}/" for part in within))]
     if not inside:
-        _nothing(repository, within, names)
+        _nothing(repository, within, data)
     by_split: dict[str, list[str]] = {}
     for name in inside:
         by_split.setdefault(files.split_of(Path(name)), []).append(name)
     chosen = files.choose(f"data set '{repository}'", list(by_split), split)
-    return folder(repository, commit, by_split[chosen]), chosen
+    return chosen, by_split[chosen]
+
+
+def refuse_closed(repository: str, found: Listing, kind: Kind = "dataset") -> None:
+    """HarnessError where the repository is gated and this machine's token has not been let in."""
+    if not found.gated:
+        return
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().auth_check(repository, repo_type=kind)
+    except Exception as error:  # see _explain
+        _explain(error, repository, found.commit, kind)
+
+
+def held(repository: str, commit: str, name: str, kind: Kind = "dataset") -> bool:
+    """Whether the cache has a file of a commit."""
+    return (_cache(repository, kind) / "snapshots" / commit / name).exists()
+
+
+def remember(repository: str, revision: str, commit: str, kind: Kind = "dataset") -> None:
+    """Let the cache know a branch or tag by the commit that was fetched, so that its name is understood where the hub is out of reach."""
+    if COMMIT.fullmatch(revision):
+        return
+    known = _cache(repository, kind) / "refs" / (revision or "main")
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(commit, encoding="utf-8")
 
 
 def _nothing(repository: str, within: tuple[str, ...], names: list[str]) -> NoReturn:
@@ -114,7 +146,7 @@ def _cache(repository: str, kind: Kind) -> Path:
 
 
 def _explain(error: Exception, repository: str, revision: str, kind: Kind) -> NoReturn:
-    """One line for each way in which the hub can refuse."""
+    """One line for each way in which the hub can refuse; what the client raises of a network has another type in every version of it."""
     from huggingface_hub import constants, errors
 
     said, page = SAID[kind], f"{constants.ENDPOINT}/{'datasets/' * (kind == 'dataset')}{repository}"
@@ -141,7 +173,7 @@ def _revisions(repository: str, kind: Kind) -> list[str]:
 
     try:
         refs = HfApi().list_repo_refs(repository, repo_type=kind)
-    except (OSError, ValueError):
+    except Exception:  # a hint is not worth a second error
         return []
     return [ref.name for ref in (*refs.branches, *refs.tags)]
 

@@ -62,6 +62,10 @@ class Source:
         """How many were left out, by reason."""
         return dict(sum((Counter(part.dropped) for part in self.parts), Counter()))
 
+    def provenance(self) -> tuple[str, ...]:
+        """Returns a line for each part that is a public data set: where it is, at which commit, and its licence."""
+        return tuple(f"{part.name} is {part.place}; licence: {part.licence}" for part in self.parts if part.licence)
+
     def counts(self) -> str:
         """Returns a line for the report: rows read, kept, and dropped by reason, of each part."""
         if len(self.parts) == 1:

@@ -90,6 +90,18 @@ def written(places: Iterable[Place]) -> str:
     return ",".join(map(str, places))
 
 
+def beside(folder: Path, text: str) -> str:
+    """The places of an experiment file's text, relative paths in it relative to the file's folder; what only the hub can have stays."""
+    if (folder / text).exists():
+        return str(folder / text)
+    found = parse(text)
+    return written(replace(each, where=str(folder / each.where)) if _in(folder, each) else each for each in found)
+
+
+def _in(folder: Path, place: Place) -> bool:
+    return "/" in place.where and not Path(place.where).is_absolute() and ((folder / place.where).exists() or not place.on_hub)
+
+
 def _place(part: str) -> Place:
     part = part.strip()
     if Path(part).exists():

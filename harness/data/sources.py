@@ -72,20 +72,11 @@ def _read(place: Place, known: Adapter | None, limit: int | None) -> tuple[Place
     if not place.on_hub:
         read = files.read(Path(place.where).expanduser(), split=place.split, limit=limit)
         return replace(place, split=read.split), read
-    place = pinned(place)
+    place = replace(place, revision=hub.commit_of(place.repository, place.revision or (known.revision if known else "")))
     within = (place.folder,) if place.folder else (known.folders if known else ())
     folder, split = hub.split_folder(place.repository, place.revision, place.split or (known.split if known else ""), within)
     read = files.read(folder, split=split, within=within, limit=limit)
     return replace(place, split=read.split), read
-
-
-def pinned(place: Place) -> Place:
-    """The place with the commit that its revision is now; what is not on the hub, or pinned, as it is."""
-    if not place.on_hub or place.pinned:
-        return place
-    known = adapter_of(place.repository)
-    revision = place.revision or (known.revision if known else "")
-    return replace(place, revision=hub.commit_of(place.repository, revision))
 
 
 def _converted(parts: Sequence[tuple[str, list[Any]]], known: Adapter | None, dropped: Counter[str]) -> Iterator[Row | Rated]:
@@ -167,9 +158,11 @@ def pairs(rows: Sequence[Row]) -> list[Pair]:
 def demonstrations(rows: Sequence[Row]) -> list[Demonstration]:
     """Returns every prompt once with its references: the file's own, or the chosen responses where it has none."""
     found: dict[str, dict[str, None]] = {}
+    origins: dict[str, str] = {}
     for row in rows:
         found.setdefault(row.prompt, {})[row.reference or row.chosen or ""] = None
-    return [Demonstration(prompt, tuple(references)) for prompt, references in found.items()]
+        origins.setdefault(row.prompt, row.source)
+    return [Demonstration(prompt, tuple(references), origins[prompt]) for prompt, references in found.items()]
 
 
 def estimated_tokens(rows: Sequence[Demonstration]) -> tuple[float, float]:
