@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import subprocess
@@ -30,7 +32,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     data = {"data/train.jsonl": lines(ROWS), "data/test.jsonl": lines(ROWS[:9]), "README.md": b"a card", "load.py": b"raise SystemExit"}
     model = {"config.json": b"{}", "model.safetensors": b"weights", "pytorch_model.bin": b"a pickle", "code.py": b"raise SystemExit"}
     repositories = {
-        ("dataset", "owner/posts"): Repository({"main": NEW, "v1": OLD}, {NEW: data, OLD: {"train.jsonl": lines(ROWS[:50])}}),
+        ("dataset", "owner/posts"): Repository(
+            {"main": NEW, "refs/convert/parquet": OLD}, {NEW: data, OLD: {"train.jsonl": lines(ROWS[:50])}}
+        ),
         ("dataset", "owner/closed"): Repository({"main": NEW}, {NEW: data}, gated=True),
         ("model", "owner/model"): Repository({"main": MODEL}, {MODEL: model}, licence="apache-2.0"),
     }
@@ -52,7 +56,7 @@ def experiment(folder: Path, **values: object) -> Path:
 
 def test_a_fetch_says_sizes_and_licences_and_locks_commits(hub: Hub, command: Command, tmp_path: Path) -> None:
     file = experiment(tmp_path)
-    done = command("fetch", file, cwd=tmp_path)
+    done = command("fetch", file, "--datasets", "owner/posts@refs/convert/parquet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     size = len(lines(ROWS))
     assert f"data set owner/posts at {NEW[:12]}: {size / 1000:.3g} kB in 1 files, licence: mit" in done.stdout
@@ -61,12 +65,16 @@ def test_a_fetch_says_sizes_and_licences_and_locks_commits(hub: Hub, command: Co
     lock = json.loads((tmp_path / "experiment.lock.json").read_text())
     assert {key: entry["commit"] for key, entry in lock["entries"].items()} == {
         "dataset owner/posts@main": NEW,
+        "dataset owner/posts@refs/convert/parquet": OLD,
         "model owner/model@main": MODEL,
     }
+    weights = lock["entries"]["model owner/model@main"]["files"]["model.safetensors"]
+    assert weights == {"bytes": 7, "hash": hashlib.sha256(b"weights").hexdigest()}
     cache = tmp_path / "home" / "hub"
     held = {path.name for path in cache.rglob("snapshots/*/**/*") if path.is_file()}
     assert held == {"train.jsonl", "config.json", "model.safetensors"}, "no code, no pickle, no split that nobody asked for"
     assert (cache / "models--owner--model" / "refs" / "main").read_text() == MODEL
+    assert (cache / "datasets--owner--posts" / "refs" / "refs" / "convert" / "parquet").read_text() == OLD
 
 
 def test_a_lock_file_holds_until_it_is_updated(hub: Hub, command: Command, tmp_path: Path) -> None:
@@ -143,6 +151,43 @@ def test_what_was_fetched_is_read_without_a_socket(hub: Hub, command: Command, t
     assert "'owner/other' at main is not in the cache" in other.stderr and "hf download owner/other --repo-type dataset" in other.stderr
     assert not (tmp_path / "sockets.txt").exists() and len(hub.requests) == asked
     assert "a socket was opened" in offline_get(tmp_path) and (tmp_path / "sockets.txt").exists(), "the block itself must block"
+
+
+GRID = {
+    "algorithms": ["dpo"],
+    "seeds": [0],
+    "budget": "4steps",
+    "marks": [],
+    "sft_steps": 4,
+    "batch_pairs": 4,
+    "evaluation_prompts": 12,
+    "mark_prompts": 4,
+    "opponent_samples": 1,
+    "temperatures": [0.0],
+}
+
+
+@pytest.mark.slow
+def test_a_grid_on_a_mixture_runs_offline_and_gives_results_by_source(hub: Hub, command: Command, tmp_path: Path) -> None:
+    """From fetch to page: rows of the hub and of a file, a pretrained folder, every process refusing to connect."""
+    from harness.models.storage import save_model
+    from harness.models.tiny import SPECIAL, tiny_model, tiny_tokenizer
+
+    words = sorted({word for row in ROWS for text in row.values() for word in text.split()} | {"House,"})
+    save_model(tmp_path / "model", tiny_model("tiny-64", (*SPECIAL, *words), 0), tiny_tokenizer((*SPECIAL, *words)))
+    houses = [{**row, "prompt": row["prompt"].replace("cat", "House,")} for row in ROWS]
+    (tmp_path / "houses.jsonl").write_bytes(lines(houses))
+    file = experiment(tmp_path, model="./model", data="owner/posts:.5,houses.jsonl:.5", **GRID)
+    assert command("fetch", file, cwd=tmp_path).returncode == 0
+    done = offline(tmp_path, "compare", file, "--results", "results", "--jobs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "sockets.txt").exists()
+    (cell,) = (tmp_path / "results").glob("*/cells/*")
+    task = json.loads((cell / "record.json").read_text())["task"]
+    assert task["source"] == f"owner/posts@{NEW}:0.5,houses.jsonl:0.5"
+    rows = [json.loads(line) for line in gzip.decompress((cell / "samples.jsonl.gz").read_bytes()).splitlines()]
+    assert {row["source"] for row in rows if row["slice"] == "evaluation"} == {"owner/posts", "houses.jsonl"}
+    assert "By source of the data" in next((tmp_path / "results").glob("*/report/index.html")).read_text()
 
 
 def offline_get(folder: Path) -> str:

@@ -108,9 +108,12 @@ def _place(part: str) -> Place:
         return Place(part)
     share = SHARE.search(part)
     rest = SHARE.sub("", part)
-    rest, filters = _filters(rest)
-    rest, _, split = rest.partition("#")
-    where, _, revision = rest.partition("@")
+    where, filters = _filters(rest)
+    split = revision = ""
+    if not Path(where).exists():
+        where, _, split = where.partition("#")
+    if not Path(where).exists():
+        where, _, revision = where.partition("@")
     if share and not 0 < float(share[1]) <= 1:
         raise HarnessError(f"--data {part!r}: the share {share[1]} is not above 0 and at most 1.")
     return Place(where, revision, split, filters, float(share[1]) if share else None)

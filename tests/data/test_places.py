@@ -40,6 +40,8 @@ def test_a_file_that_exists_is_meant_whatever_its_name(tmp_path: Path, monkeypat
     for name in ("a,b.jsonl", "c#d+single-turn:.5"):
         Path(name).write_text("")
         assert parse(name) == (Place(name),)
+    Path("me@home").mkdir()
+    assert parse("me@home#test:1") == (Place("me@home", split="test", share=1.0),)
 
 
 def test_flags_complete_what_names_no_revision_or_split() -> None:
