@@ -36,7 +36,7 @@ def examine(
     yield from _read(source)
     yield from _section("Texts", [*checks.of_texts(source.rows), checks.leaks(source.rows), *_others(places, source.rows)])
     known = [row.agreement for row in paired if row.agreement is not None]
-    agreement = (_mean(known), "as the data say") if len(known) * 2 > len(paired) else (None, "")
+    agreement: tuple[Interval | None, str] = (_mean(known), "as the data say") if len(known) * 2 > len(paired) else (None, "")
     distance = None
     if model is not None and paired:
         tokens, metered = _load(model, limits)
@@ -105,7 +105,8 @@ def _mean(values: Sequence[float]) -> Interval:
 def _distance(model: Metered, pairs: Sequence[TokenPair]) -> Interval | None:
     """How much less probable the chosen responses are to the model than text of its own, nats per token, over prompts.
 
-    The mean of -log pi minus the entropy along the same prefixes: for a text that the model wrote its expectation is 0 at every step.
+    The sum of -log pi minus the entropy along the same prefixes, over all tokens: for text that the model wrote it is 0 in expectation,
+    whatever its length. It is divided by the tokens of all, for a mean of ratios would not be 0: early ends and surprises go together.
     """
     import torch
 
@@ -115,8 +116,9 @@ def _distance(model: Metered, pairs: Sequence[TokenPair]) -> Interval | None:
         return None
     with torch.no_grad():
         logps, entropies = model.token_logps_and_entropies([Group(pair.prompt, (pair.chosen,)) for pair in pairs])
-    excess = -(logps.sums() + entropies.sums()) / logps.lengths
-    return _mean(excess.double().cpu().numpy().tolist())
+    excess, lengths = (each.double().cpu().numpy() for each in (-(logps.sums() + entropies.sums()), logps.lengths))
+    ratio = excess.sum() / lengths.sum()
+    return _mean((ratio + (excess - ratio * lengths) / lengths.mean()).tolist())  # the ratio's spread, to first order
 
 
 def _crossfitted(model: Metered, pairs: Sequence[TokenPair], tokens: Tokens) -> tuple[Interval | None, str]:

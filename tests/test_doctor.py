@@ -156,7 +156,7 @@ def _group(prompt: tuple[int, ...], ids: tuple[int, ...]) -> Any:
 def test_the_whole_report_of_a_folder_with_two_splits(model: Path, tmp_path: Path) -> None:
     """Sixty pairs whose better response always says ``so``: a head on the model's states must find that, and 60 pairs are few."""
     words = WORDS[4:]
-    prompts = [f"{a} {b} {c}" for a in words[:4] for b in words[4:8] for c in words[8:12]][:60]
+    prompts = [f"{a} {b} {c}" for a in words[:4] for b in words[4:8] for c in words[6:11]][:60]
     lines(tmp_path / "train.jsonl", [{"prompt": p, "chosen": "so so so", "rejected": "no no no"} for p in prompts])
     lines(tmp_path / "test.jsonl", [{"prompt": prompts[0], "chosen": "a", "rejected": "b"}])
     found = list(doctor.examine(str(tmp_path), str(model), limits=(8, 8)))

@@ -44,14 +44,19 @@ def _message(turn: Any) -> Message | None:
     if not isinstance(turn, Mapping):
         return None
     who, said = (turn.get(a) if turn.get(a) is not None else turn.get(b) for a, b in (("role", "from"), ("content", "value")))
-    if not isinstance(who, str) or not isinstance(said, str):
+    if not isinstance(who, str) or not isinstance(said, str | None):
         return None
-    return Message(SPEAKERS.get(who.lower(), who.capitalize()), said.strip())
+    return Message(SPEAKERS.get(who.lower(), who.capitalize()), (said or "").strip())
 
 
 def written(turns: Sequence[Message]) -> str:
     """The turns as text, the assistant about to speak."""
     return "".join(f"\n\n{turn.speaker}: {turn.text}" for turn in turns) + ANSWERING
+
+
+def asking(text: str) -> str:
+    """A text that the human says, as the opening of a conversation."""
+    return written([Message("Human", text.strip())])
 
 
 def answered(turns: Sequence[Message]) -> tuple[str, str] | str:

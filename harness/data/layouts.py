@@ -6,18 +6,18 @@ column that is needed is an error, not a dropped row, because then the layout is
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from harness.data.conversations import Divided, answered, divided, divided_text, messages, written
+from harness.data.conversations import Divided, answered, asking, divided, divided_text, messages, written
 from harness.data.rows import Rated, Row
+from harness.data.texts import opening
 from harness.data.values import Record, items, number, text, verdict
 from harness.errors import HarnessError
 
 Found = Row | str | list[Row] | list[Rated]
 EMPTY = "empty response"
-OPENING = (2, 8)  # words of a text that are its prompt, by its hash: Rafailov et al. 2023 (arXiv 2305.18290) give 2 to 8 tokens
+TELLING = 50  # records that are looked at to know the layout of a file
 SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen_rating", "rejected_rating"))
 POST = "SUBREDDIT: r/{subreddit}\n\nTITLE: {title}\n\nPOST: {post}\n\nTL;DR:"
 
@@ -85,14 +85,7 @@ def _shp(record: Record) -> Found:
     votes = number(record, "score_A"), number(record, "score_B")
     gap = None if None in votes else abs((votes[0] or 0.0) - (votes[1] or 0.0))
     chosen, rejected = (first, second) if label else (second, first)
-    return _pair(written_post(text(record, "history")), chosen, rejected, {**record, "margin": gap})
-
-
-def written_post(post: str) -> str:
-    """A post as the opening of a conversation."""
-    turns = messages({"role": "user", "content": post})
-    assert turns is not None
-    return written(turns)
+    return _pair(asking(text(record, "history")), chosen, rejected, {**record, "margin": gap})
 
 
 def _strings(record: Record) -> Found:
@@ -100,10 +93,12 @@ def _strings(record: Record) -> Found:
 
 
 def _conversations(record: Record) -> Found:
-    """Messages under chosen and rejected: whole conversations, or answers where the prompt is a column of its own."""
+    """Messages under chosen and rejected: whole conversations, or what the assistant goes on with after a prompt of its own column."""
+    if not record.get("chosen") or not record.get("rejected"):
+        return EMPTY
     chosen, rejected = (_turns(record, name) for name in ("chosen", "rejected"))
     before = next((record[name] for name in ("conversations", "prompt") if record.get(name)), None)
-    if len(chosen) > 1 or len(rejected) > 1 or before is None:
+    if before is None or chosen[0].speaker != "Assistant":
         return _divided(divided(chosen, rejected), record)
     opening = messages(before) or messages({"role": "user", "content": str(before)})
     assert opening is not None
@@ -178,7 +173,7 @@ def _feedback(record: Record) -> Found:
     """An instruction with completions, each an object with its own overall score."""
     objects = [each for each in items(record, "completions") if isinstance(each, Mapping)]
     rated = [(text(each, "response").strip(), number(each, "overall_score", "fine-grained_score")) for each in objects]
-    prompt = written_post(text(record, "instruction"))
+    prompt = asking(text(record, "instruction"))
     return [Rated(prompt, answer, rating=score) for answer, score in rated if answer and score is not None] or EMPTY
 
 
@@ -192,14 +187,6 @@ def _abstract(record: Record) -> Found:
     prompt = " ".join(map(str, items(record, "source"))).strip() + "\n\nTL;DR:"
     targets = record["target"] if not isinstance(record["target"], str) else [record["target"]]
     return [Row(prompt, reference=str(each).strip()) for each in targets if str(each).strip()] or EMPTY
-
-
-def opening(whole: str) -> tuple[str, str]:
-    """(prompt, rest) of a text: its first 2 to 8 words, how many by its hash, so that no order of rows changes it."""
-    low, high = OPENING
-    words = whole.split()
-    count = low + hashlib.sha256(whole.encode()).digest()[0] % (high - low + 1)
-    return " ".join(words[:count]), " ".join(words[count:])
 
 
 def _labelled_text(record: Record) -> Found:
@@ -237,8 +224,15 @@ LAYOUTS: Mapping[str, Layout] = {
 COMMON = [LAYOUTS[name].columns for name in ("chosen and rejected", "implicit prompt", "unpaired", "judged summaries")]
 
 
+def typical(records: Sequence[Any]) -> Any:
+    """The first of the records that leaves the fewest columns empty, among as many as tell; a null says nothing of a layout."""
+    return max(
+        records[:TELLING], key=lambda record: sum(value is not None for value in record.values()) if isinstance(record, Mapping) else 0
+    )
+
+
 def of(record: Any, where: str) -> str:
-    """The name of the layout that a data set's first record has; HarnessError with its columns, and the layout that is nearest."""
+    """The name of the layout that a record has; HarnessError with its columns, and the layout that is nearest."""
     found = sorted(filter(None, record)) if isinstance(record, Mapping) else []
     for name, layout in LAYOUTS.items():
         if set(layout.columns) <= set(found) and layout.fits(record):

@@ -61,7 +61,7 @@ def _part(place: Place, limit: int | None, threshold: float | None) -> tuple[tup
         rated = [replace(each, rating=None) for each in ratings.by_threshold(rated, threshold)]
     candidates = [each for each in found if isinstance(each, Row)] + ratings.compared(rated, dropped)
     rows = tuple(row for row in _kept(candidates, dropped) if _passes(place, row, dropped))
-    layout = layouts.of(read.records[0], read.parts[0][0]) if known is None else known.layout
+    layout = layouts.of(layouts.typical(read.parts[0][1]), read.parts[0][0]) if known is None else known.layout
     judged = sum(row.chosen is not None for row in rows)
     said = known.licence if known else ""
     return rows, Part(place.name, str(replace(place, share=None)), layout, said, len(read.records), len(rows), judged, dropped, read.sha256)
@@ -82,8 +82,8 @@ def _read(place: Place, known: Adapter | None, limit: int | None) -> tuple[Place
 def _converted(parts: Sequence[tuple[str, list[Any]]], known: Adapter | None, dropped: Counter[str]) -> Iterator[Row | Rated]:
     """Yields what the records say, file by file, each in the layout of its own first record; the rest is counted by reason."""
     for file, records in parts:
-        where = f"the data file '{file}'"
-        layout = layouts.LAYOUTS[layouts.of(records[0], where) if known is None else _expected(known, records[0], where)]
+        where, first = f"the data file '{file}'", layouts.typical(records)
+        layout = layouts.LAYOUTS[layouts.of(first, where) if known is None else _expected(known, first, where)]
         for number, record in enumerate(records, 1):
             found = _convert(layout, record, f"row {number} of {where}")
             if isinstance(found, str):

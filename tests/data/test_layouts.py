@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.data import layouts
+from harness.data import layouts, texts
 from harness.data.adapters import ADAPTERS, Adapter, adapter_of
 from harness.data.rows import Rated, Row
 from harness.data.sources import Source, pairs, read_rows
@@ -40,6 +40,14 @@ ONE = {
     "whole conversations beside the prompt": (
         {"prompt": "Why?", "chosen": [*ASK, said("So.")], "rejected": [*ASK, said("No.")], "score_chosen": 8, "score_rejected": 3.5},
         Row(WHY, "So.", "No.", margin=4.5),
+    ),
+    "an answer in several turns": (
+        {
+            "prompt": ASK,
+            "chosen": [said("Which?"), said("This.", who="user"), said("So.")],
+            "rejected": [said("Which?"), said("This.", who="user"), said("No.")],
+        },
+        Row(TURNS, "So.", "No."),
     ),
     "one message each": (
         {
@@ -152,10 +160,10 @@ def test_a_threshold_turns_ratings_into_verdicts(tmp_path: Path) -> None:
 
 
 def test_an_opening_is_two_to_eight_words_whatever_stands_beside_it() -> None:
-    texts = [f"text {i} " + "word " * 20 for i in range(200)]
-    counts = {len(layouts.opening(text)[0].split()) for text in texts}
+    written = [f"text {i} " + "word " * 20 for i in range(200)]
+    counts = {len(texts.opening(text)[0].split()) for text in written}
     assert counts == set(range(2, 9))
-    assert all(" ".join(layouts.opening(text)).split() == text.split() for text in texts)
+    assert all(" ".join(texts.opening(text)).split() == text.split() for text in written)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.repository)
@@ -173,6 +181,16 @@ def test_the_type_under_a_column_tells_layouts_of_the_same_columns_apart() -> No
     assert layouts.of({"chosen": "b", "rejected": "c"}, "") == "implicit prompt"
     with pytest.raises(HarnessError, match=r"has the columns \(chosen, conversations, rejected\)"):
         layouts.of({"conversations": ASK, "chosen": "b", "rejected": "c"}, "it")
+
+
+def test_a_null_is_an_empty_response_and_says_nothing_of_the_layout(tmp_path: Path) -> None:
+    """Nulls in the first row, in a later one, and inside a message."""
+    ask, so, no = ASK, [said("So.")], [said("No.")]
+    silent = [{"role": "assistant", "content": None}]
+    nulls = [(None, no), (so, None), (silent, no)]
+    records = [{"prompt": ask, "chosen": a, "rejected": b} for a, b in [nulls[0], (so, no), *nulls[1:]]]
+    found = source(tmp_path, *records)
+    assert (found.layout, found.rows, found.dropped) == ("conversations", (Row(WHY, "So.", "No."),), {"empty response": 3})
 
 
 def test_real_rows_of_every_layout(real_data: Path) -> None:
