@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import experiment, preview, registry, settings, vary
+from harness import experiment, pinning, preview, registry, settings, vary
 from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.experiment import Experiment
 from harness.types import Task
+
+WITHIN = ("split", "revision")  # flags that complete ``data``
 
 
 def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]:
@@ -22,12 +24,25 @@ def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]
         names = ", ".join(entry.name for entry in registry.describe("tasks"))
         raise HarnessError(f"No task named; give --task NAME or 'task = ...' in the experiment file. Known tasks: {names}.")
     entry = registry.find("tasks", str(chosen["task"]))
+    flags, source = _located(flags, chosen.get("data"), file)
     options, rest = settings.of_task(entry, written.get("task_options", {}), flags.get("set", ()), f"{file}: ")
-    world: Task = registry.load_entry(entry).task(chosen.get("data"), **options)
+    world: Task = registry.load_entry(entry).task(source, **options)
     named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
     facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
     facts["available_pairs"] = None if world.pairs is None else len(world.pairs)
     return experiment.resolve(named, file, world.defaults, **facts), world
+
+
+def _located(flags: Mapping[str, Any], data: str | None, file: Path | None) -> tuple[dict[str, Any], str | None]:
+    """The flags with ``data`` as it will be read, its split and revision in it, every hub id at a commit; and that text itself."""
+    rest = {name: value for name, value in flags.items() if name not in WITHIN}
+    within = {name: str(flags[name]) for name in WITHIN if flags.get(name)}
+    if data is None or data == "embedded":
+        if within:
+            raise HarnessError(f"--{' and --'.join(within)} say where in --data rows are, and no --data is given.")
+        return rest, data
+    source = pinning.pinned(data, lock=file and pinning.lock_of(file), **within)
+    return {**rest, "data": source}, source
 
 
 def variations(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> list[tuple[Experiment, Task]]:

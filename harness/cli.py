@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness import cli_report, commands
+from harness import cli_data, cli_report, commands
 from harness.cli_report import RESULTS, Margin, Results
 from harness.errors import HarnessError, near
 
@@ -47,7 +47,11 @@ def compare(
         list[str] | None, typer.Option("--set", metavar="NAME.SETTING=VALUES", help="Such as dpo.beta=0.05,0.1; may be repeated.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A preset such as tiny-128, or a transformers folder.")] = None,
-    data: Annotated[str | None, typer.Option(help="A file of real rows instead of the task's own.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Real rows instead of the task's own: a file, a folder, a hub id, or a.jsonl:.7,b.jsonl:.3.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Which split of --data, where it names none; train.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Which branch, tag or commit of a hub id in --data, where it names none.")] = None,
     judge: Annotated[
         str | None, typer.Option(help="Which of the task's judges decides; without gold also length, vader or a classifier's FOLDER#LABEL.")
     ] = None,
@@ -87,6 +91,7 @@ def compare(
         "match": match,
         "set": settings,
     }
+    given |= {"split": split, "revision": revision}
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
     given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}
@@ -159,6 +164,7 @@ def list_(
 
 
 commands.register(app)
+cli_data.register(app)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data import sources
+from harness.data import files
 from harness.errors import HarnessError, near
 from harness.measure import detectors
 from harness.measure.agreement import Agreement, agreement
@@ -80,7 +80,7 @@ def read(file: Path, label: str) -> Labelled:
 
 def _records(file: Path) -> list[Mapping[str, Any]]:
     """The rows of a file; those under ``completions`` where it is one object that has them."""
-    found = sources.records(file)
+    found = files.read(file).records
     if len(found) == 1 and isinstance(found[0], Mapping) and isinstance(found[0].get("completions"), list):
         found = found[0]["completions"]
     if not found or not all(isinstance(row, Mapping) for row in found):

@@ -36,10 +36,14 @@ class Response:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A prompt with one or more reference responses, the material of supervised fine-tuning and the data set's opponent."""
+    """A prompt with one or more reference responses, the material of supervised fine-tuning and the data set's opponent.
+
+    ``source`` names the part of a mixture that it is from, so that results can be given per source; '' where there is one source.
+    """
 
     prompt: str
     responses: tuple[str, ...]
+    source: str = ""
 
 
 @dataclass(frozen=True)

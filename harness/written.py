@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, PositiveFloat
 
+from harness.data import places
 from harness.data.suites.reading import beside
 from harness.errors import HarnessError, near
 
@@ -45,9 +46,11 @@ def written_in(path: Path, legal: Collection[str]) -> dict[str, Any]:
     for key in values:
         if key not in legal:
             raise HarnessError(f"{path}: {key}: unknown key.{near(key, legal)} Legal keys: {', '.join(sorted(legal))}.")
-    for key in ("data", "model", "task"):
+    for key in ("model", "task"):
         if isinstance(values.get(key), str):
             values[key] = _beside(path, values[key])
+    if isinstance(values.get("data"), str):
+        values["data"] = places.beside(path.parent, values["data"])
     if isinstance(judge := values.get("judge"), str) and _place(_beside(path, judge)).exists():  # else a name, or one of the hub
         values["judge"] = _beside(path, judge)
     if isinstance(values.get("safety_suites"), list):

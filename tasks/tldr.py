@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from harness.errors import HarnessError
 from harness.types import Defaults, Demonstration, Response, Setting, Task
 from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_twins, tldr_writer
 
-DESCRIPTION = "Reddit TL;DR summaries: an embedded world with a gold reward and safety probes, or real posts from a csv, json or jsonl file"
+DESCRIPTION = "Reddit TL;DR summaries: an embedded world with a gold reward and safety probes, or real posts from files or the hub"
 ALIASES = ()
 ALGORITHMS = ("dpo", "ipo", "kto", "dpop", "ppo", "sft_chosen")
 EVALUATION, TUNING, PROBES = 512, 256, 512
@@ -40,7 +39,7 @@ def task(
     safety_demonstrations: float = 0.08,
     safety_pairs: float = 0.0,
 ) -> Task:
-    """Returns the embedded task (``source`` None or "embedded"), or the task made of the posts in a file.
+    """Returns the embedded task (``source`` None or "embedded"), or the task made of real posts (``harness.data.places`` says what may).
 
     ``limit`` caps the rows of every fixed split (embedded) or the rows read (file). ``seed`` draws the embedded world's fixed splits; a
     file's splits depend on its text alone. ``safety_demonstrations`` is the share of harmful requests among the embedded demonstrations,
@@ -51,7 +50,7 @@ def task(
         return _embedded(limit, seed, **safety)
     if safety != {"safety_demonstrations": WORLD_SHARE, "safety_pairs": 0.0}:
         raise HarnessError("tldr.safety_demonstrations and tldr.safety_pairs are of the embedded world; real posts have no safety prompts.")
-    return _from_file(Path(cast(str, source)), limit)
+    return _of_rows(str(source), limit)
 
 
 def _shares(**given: float) -> dict[str, float]:
@@ -115,20 +114,20 @@ def _typical_tokens() -> tuple[float, float]:
     return float(np.mean([len(row.prompt.split()) + 1 for row in rows])), float(np.mean([len(text.split()) + 1 for text in responses]))
 
 
-def _from_file(path: Path, limit: int | None) -> Task:
+def _of_rows(place: str, limit: int | None) -> Task:
     """Returns the task made of real posts: no gold reward, so a reward model fitted on ``judge_pairs`` judges; no probes."""
-    source = sources.read_rows(path, limit=limit)
+    source = sources.read_rows(place, limit=limit)
     parts = sources.by_split(source.rows)
     pairs, judge, tuner, heldout = (sources.pairs(parts[name]) for name in ("train", "judge", "tuner", "evaluation"))
     demonstrations, tuning, evaluation = (sources.demonstrations(parts[name]) for name in ("train", "tuning", "evaluation"))
     for what, found in {"training pairs": pairs, "judge pairs": judge, "held-out pairs": heldout}.items():
         if not found:
-            raise HarnessError(f"the data file '{path}' has too few usable rows, the split leaves no {what}: {source.counts()}")
+            raise HarnessError(f"the data file '{place}' has too few usable rows, the split leaves no {what}: {source.counts()}")
     rows, prompts = splits.epochs(len(demonstrations)), splits.epochs(len(demonstrations))
     return Task(
         name="tldr",
         version=f"{_version()}-{source.sha256[:8]}",
-        source=path.name,
+        source=source.name,
         demonstrations=lambda generator, n: [demonstrations[index] for index in rows(generator, n)],
         training_prompts=lambda generator, n: [demonstrations[index].prompt for index in prompts(generator, n)],
         tuning=tuning,
@@ -142,7 +141,7 @@ def _from_file(path: Path, limit: int | None) -> Task:
         heldout_pairs=heldout,
         reward_probes=twins.TWINS,
         typical_tokens=sources.estimated_tokens(demonstrations),
-        notes=_notes(source.counts(), len(pairs), len(judge), len(tuner), len(heldout)),
+        notes=_notes(source, len(pairs), len(judge), len(tuner), len(heldout)),
     )
 
 
@@ -166,10 +165,11 @@ def _file_defaults(pairs: int, demonstrations: int) -> Defaults:
     )
 
 
-def _notes(counts: str, pairs: int, judge: int, tuner: int, heldout: int) -> tuple[str, ...]:
+def _notes(source: sources.Source, pairs: int, judge: int, tuner: int, heldout: int) -> tuple[str, ...]:
     return (
         "this is a trial on real posts: few rows and one judge, so it shows that the path works and ranks nothing",
-        counts,
+        source.counts(),
+        *source.provenance(),
         f"split by the hash of the prompt: {pairs} training pairs, {judge} judge pairs, {tuner} pairs for a tuning judge, "
         f"{heldout} held-out pairs",
         "win rates are those of a reward model fitted on the judge pairs, not of people; there is no gold reward and no safety probe",

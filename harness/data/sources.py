@@ -1,28 +1,30 @@
-"""Preference data from local files: csv, json and jsonl (also .gz) in two layouts, read into typed rows with a count of what was dropped.
+"""Preference data from wherever they are, read into typed rows with a count of what was dropped and why.
 
-Judged summaries (Huang 2024, "The N+ implementation details"): ``query``, ``postprocessed_response``, ``reference_responses`` and
-``preferred``, which is ``ours``, ``reference`` or blank where nobody judged. Pairs: ``prompt``, ``chosen``, ``rejected``. Other columns
-are ignored.
+A source is a local file or folder or a data set on the hub, or a mixture of several (``places``); its records (``files``) are in one of
+the field's layouts (``layouts``), told apart by their columns. Judged summaries (Huang 2024, "The N+ implementation details") and prompts
+with a chosen and a rejected response are two of them.
 Texts come out without outer white space at the join: prompt and response are joined by one space, whatever the file had.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TextIO, cast
+from typing import Any
 
-from harness.data import splits
-from harness.errors import HarnessError, near
+from harness.data import files, hub, layouts, ratings, splits
+from harness.data.adapters import Adapter, adapter_of
+from harness.data.mixtures import Part, Source, after, distinct_names, mixed
+from harness.data.places import Place, kept_by, parse
+from harness.data.rows import Rated, Row
+from harness.errors import HarnessError
 from harness.types import Demonstration, Pair, Response
+
+__all__ = ["Part", "Row", "Source", "by_split", "demonstrations", "estimated_tokens", "pairs", "read_rows"]
 
 SPLITS = (("judge", 0.33), ("tuner", 0.45), ("train", 0.75), ("tuning", 0.78), ("evaluation", 1.0))
 """Upper bounds of a file's splits by the hash of the prompt; an unjudged row of a judge's share goes to train.
@@ -31,149 +33,89 @@ SPLITS = (("judge", 0.33), ("tuner", 0.45), ("train", 0.75), ("tuning", 0.78), (
 """
 
 
-@dataclass(frozen=True)
-class Row:
-    """One prompt with what the file says about it: a judged pair, a reference response, or both."""
+def read_rows(source: str | Path, *, limit: int | None = None, threshold: float | None = None) -> Source:
+    """Returns the rows of a source, of each part the first ``limit`` read.
 
-    prompt: str
-    chosen: str | None = None
-    rejected: str | None = None
-    reference: str | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """The rows of a file, in its order. ``read`` counts all rows, ``dropped`` those left out, by reason; ``sha256`` is the file's."""
-
-    rows: tuple[Row, ...]
-    layout: str
-    read: int
-    dropped: Mapping[str, int]
-    sha256: str
-
-    def counts(self) -> str:
-        """Returns a line for the report: rows read, kept, and dropped by reason."""
-        reasons = "".join(f", {n} dropped: {reason}" for reason, n in sorted(self.dropped.items()))
-        judged = sum(row.chosen is not None for row in self.rows)
-        return f"{self.read} rows read ({self.layout}), {len(self.rows)} kept, {judged} of them judged{reasons}"
+    ``threshold`` turns ratings into verdicts before pairs are made of them. Raises HarnessError where a part is missing, empty, malformed
+    or of unknown columns.
+    """
+    places = parse(str(source))
+    found = [_part(place, limit, threshold) for place in places]
+    if len(found) == 1:
+        return Source(found[0][0], (found[0][1],), found[0][1].sha256)
+    named = distinct_names([part for _, part in found])
+    rows = mixed([tuple(replace(row, source=part.name) for row in rows) for (rows, _), part in zip(found, named, strict=True)], places)
+    parts = tuple(after(part, kept) for part, kept in zip(named, rows, strict=True))
+    digest = hashlib.sha256("".join(f"{part.sha256}:{place.share}\n" for part, place in zip(parts, places, strict=True)).encode())
+    return Source(tuple(row for part in rows for row in part[0]), parts, digest.hexdigest())
 
 
-def read_rows(path: str | Path, *, limit: int | None = None) -> Source:
-    """Returns the rows of a file (the first ``limit`` read); HarnessError where it is missing, empty, malformed or of unknown columns."""
-    file, found = Path(path), records(path, limit=limit)
-    layout = _layout(file, found[0])
+def _part(place: Place, limit: int | None, threshold: float | None) -> tuple[tuple[Row, ...], Part]:
+    """The rows of one place, and what is to be said of it."""
+    known = adapter_of(place.repository) if place.on_hub else None
+    place, read = _read(place, known, limit)
     dropped: Counter[str] = Counter()
-    rows = tuple(_kept(map(LAYOUTS[layout][1], _checked(file, found, LAYOUTS[layout][0])), dropped))
-    return Source(rows, layout, len(found), dropped, hashlib.sha256(file.read_bytes()).hexdigest())
+    found = list(_converted(read.parts, known, dropped))
+    rated = [each for each in found if isinstance(each, Rated)]
+    if threshold is not None:
+        rated = [replace(each, rating=None) for each in ratings.by_threshold(rated, threshold)]
+    candidates = [each for each in found if isinstance(each, Row)] + ratings.compared(rated, dropped)
+    rows = tuple(row for row in _kept(candidates, dropped) if _passes(place, row, dropped))
+    layout = layouts.of(layouts.typical(read.parts[0][1]), read.parts[0][0]) if known is None else known.layout
+    judged = sum(row.chosen is not None for row in rows)
+    said = known.licence if known else ""
+    return rows, Part(place.name, str(replace(place, share=None)), layout, said, len(read.records), len(rows), judged, dropped, read.sha256)
 
 
-def records(path: str | Path, *, limit: int | None = None) -> list[Mapping[str, Any]]:
-    """Returns the records of a csv, json or jsonl file as they stand, at least one; HarnessError where it has none or cannot be read."""
-    file = _existing(Path(path))
-    found = list(islice(_records(file), limit))
-    if not found:
-        raise HarnessError(f"the data file '{file}' holds no rows")
+def _read(place: Place, known: Adapter | None, limit: int | None) -> tuple[Place, files.Read]:
+    """The records of one place, and the place with its commit and split."""
+    if not place.on_hub:
+        read = files.read(Path(place.where).expanduser(), split=place.split, limit=limit)
+        return replace(place, split=read.split), read
+    place = replace(place, revision=hub.commit_of(place.repository, place.revision or (known.revision if known else "")))
+    within = (place.folder,) if place.folder else (known.folders if known else ())
+    folder, split = hub.split_folder(place.repository, place.revision, place.split or (known.split if known else ""), within)
+    read = files.read(folder, split=split, within=within, limit=limit)
+    return replace(place, split=read.split), read
+
+
+def _converted(parts: Sequence[tuple[str, list[Any]]], known: Adapter | None, dropped: Counter[str]) -> Iterator[Row | Rated]:
+    """Yields what the records say, file by file, each in the layout of its own first record; the rest is counted by reason."""
+    for file, records in parts:
+        where, first = f"the data file '{file}'", layouts.typical(records)
+        layout = layouts.LAYOUTS[layouts.of(first, where) if known is None else _expected(known, first, where)]
+        for number, record in enumerate(records, 1):
+            found = _convert(layout, record, f"row {number} of {where}")
+            if isinstance(found, str):
+                dropped[found] += 1
+            else:
+                yield from found if isinstance(found, list) else [found]
+
+
+def _expected(known: Adapter, record: Any, where: str) -> str:
+    """The adapter's layout; HarnessError where the data set no longer has its columns."""
+    found = layouts.of(record, where)
+    if found != known.layout:
+        raise HarnessError(f"{where} is in the layout '{found}', and {known.repository} was '{known.layout}' at {known.revision}.")
     return found
 
 
-def _existing(file: Path) -> Path:
-    if file.is_file():
-        return file
-    siblings = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
-    state = "is a folder, not a file" if file.is_dir() else "does not exist"
-    raise HarnessError(f"the data file '{file}' {state}.{near(file.name, siblings)}")
-
-
-def _records(file: Path) -> Iterator[Mapping[str, Any]]:
-    """Yields the file's records; every way in which bytes can fail to be such a file is one HarnessError."""
-    suffix = Path(file.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in READERS:
-        raise HarnessError(f"the data file '{file}' is of an unknown kind '{suffix}'; legal: {', '.join(READERS)}, each also with .gz")
+def _convert(layout: layouts.Layout, record: Any, where: str) -> layouts.Found:
+    if not isinstance(record, Mapping):
+        raise HarnessError(f"{where} is a {type(record).__name__}; expected an object with {layout.columns}")
     try:
-        opener = gzip.open if file.suffix == ".gz" else open
-        with cast(TextIO, opener(file, "rt", encoding="utf-8-sig", newline="")) as lines:
-            yield from READERS[suffix](lines)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
-        raise HarnessError(f"the data file '{file}' cannot be read as {suffix[1:]}: {error}") from error
+        return layout.convert(record)
+    except HarnessError as error:
+        raise HarnessError(f"{where} {error}") from None
+    except KeyError as error:
+        raise HarnessError(f"{where} has no {error}; expected {layout.columns}") from None
 
 
-def _csv(lines: TextIO) -> Iterator[Mapping[str, Any]]:
-    before = csv.field_size_limit(2**31 - 1)  # by default 128 KiB; the limit is the whole process's, so it goes back
-    try:
-        yield from csv.DictReader(lines)
-    finally:
-        csv.field_size_limit(before)
-
-
-def _json(lines: TextIO) -> Iterator[Mapping[str, Any]]:
-    text = lines.read()
-    rows = json.loads(text) if text.strip() else []
-    yield from rows if isinstance(rows, list) else [rows]
-
-
-def _jsonl(lines: TextIO) -> Iterator[Mapping[str, Any]]:
-    for line in lines:
-        if line.strip():
-            yield json.loads(line)
-
-
-READERS: Mapping[str, Callable[[TextIO], Iterator[Mapping[str, Any]]]] = {".csv": _csv, ".json": _json, ".jsonl": _jsonl}
-
-
-def _judged(record: Mapping[str, Any]) -> Row | str:
-    """Returns the row of a judged summary, or the reason for dropping it; a blank preference is an unjudged row, not a dropped one."""
-    prompt, ours, reference = record["query"].rstrip(), record["postprocessed_response"].strip(), record["reference_responses"].strip()
-    preferred = record["preferred"].strip()
-    if preferred not in ("ours", "reference", ""):
-        return "unknown preference"
-    if not ours or not reference:
-        return "empty response"
-    if not preferred:
-        return Row(prompt, reference=reference)
-    chosen, rejected = (ours, reference) if preferred == "ours" else (reference, ours)
-    return Row(prompt, chosen, rejected, reference)
-
-
-def _paired(record: Mapping[str, Any]) -> Row | str:
-    """Returns the row of a prompt with a chosen and a rejected response, or the reason for dropping it."""
-    chosen, rejected = record["chosen"].strip(), record["rejected"].strip()
-    return Row(record["prompt"].rstrip(), chosen, rejected) if chosen and rejected else "empty response"
-
-
-LAYOUTS: Mapping[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Row | str]]] = {
-    "judged summaries": (("query", "postprocessed_response", "reference_responses", "preferred"), _judged),
-    "chosen and rejected": (("prompt", "chosen", "rejected"), _paired),
-}
-"""Columns that a layout needs, and what turns a record into a row."""
-
-
-def _layout(file: Path, record: Any) -> str:
-    found = sorted(filter(None, record)) if isinstance(record, Mapping) else []
-    for name, (columns, _) in LAYOUTS.items():
-        if set(columns) <= set(found):
-            return name
-    expected = " or ".join(f"({', '.join(columns)})" for columns, _ in LAYOUTS.values())
-    raise HarnessError(f"the data file '{file}' has the columns ({', '.join(found)}); expected {expected}")
-
-
-def _checked(file: Path, found: Iterable[Any], columns: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
-    """Yields the needed columns as strings; a missing or null value counts as blank, any other type is an error with its row number."""
-    for number, record in enumerate(found, 1):
-        if not isinstance(record, Mapping):
-            raise HarnessError(f"row {number} of the data file '{file}' is a {type(record).__name__}; expected an object with {columns}")
-        values = {name: "" if record.get(name) is None else record[name] for name in columns}
-        for name, value in values.items():
-            if not isinstance(value, str):
-                raise HarnessError(f"row {number} of the data file '{file}' has a {type(value).__name__} under '{name}'; expected a string")
-        yield values
-
-
-def _kept(rows: Iterable[Row | str], dropped: Counter[str]) -> Iterator[Row]:
+def _kept(rows: Iterable[Row], dropped: Counter[str]) -> Iterator[Row]:
     """Yields the usable rows, counting the others by reason."""
     seen: set[Row] = set()
     for row in rows:
-        reason = row if isinstance(row, str) else _fault(row, seen)
-        if isinstance(row, str) or reason:
+        if reason := _fault(row, seen):
             dropped[reason] += 1
         else:
             seen.add(row)
@@ -188,6 +130,12 @@ def _fault(row: Row, seen: set[Row]) -> str:
     return "duplicate" if row in seen else ""
 
 
+def _passes(place: Place, row: Row, dropped: Counter[str]) -> bool:
+    passed = kept_by(place.filters, row)
+    dropped[f"not {', '.join(place.filters)}"] += not passed
+    return passed
+
+
 def by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Returns the rows by split, disjoint by prompt, each in the order of its prompts' hashes, whatever the file's order was."""
     parts: dict[str, list[Row]] = {name: [] for name, _ in SPLITS}
@@ -200,15 +148,21 @@ def by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def pairs(rows: Sequence[Row]) -> list[Pair]:
     """Returns the judged rows as pairs."""
-    return [Pair(row.prompt, Response(row.chosen), Response(row.rejected)) for row in rows if row.chosen and row.rejected]
+    return [
+        Pair(row.prompt, Response(row.chosen), Response(row.rejected), agreement=row.agreement, margin=row.margin)
+        for row in rows
+        if row.chosen and row.rejected
+    ]
 
 
 def demonstrations(rows: Sequence[Row]) -> list[Demonstration]:
     """Returns every prompt once with its references: the file's own, or the chosen responses where it has none."""
     found: dict[str, dict[str, None]] = {}
+    origins: dict[str, str] = {}
     for row in rows:
         found.setdefault(row.prompt, {})[row.reference or row.chosen or ""] = None
-    return [Demonstration(prompt, tuple(references)) for prompt, references in found.items()]
+        origins.setdefault(row.prompt, row.source)
+    return [Demonstration(prompt, tuple(references), origins[prompt]) for prompt, references in found.items()]
 
 
 def estimated_tokens(rows: Sequence[Demonstration]) -> tuple[float, float]:

@@ -151,6 +151,7 @@ def _rows(
         texts = {"prompt": demonstration.prompt, "response": response.text, "reference_response": demonstration.responses[0]}
         row: Row = {"mark": mark, "slice": "evaluation", "prompt_id": index, "finished": response.finished, **texts}
         row["sft_response"] = yard.opponents[index][0].text
+        row |= {"source": demonstration.source} if demonstration.source else {}
         rows.append(row | {name: float(values[index]) for name, values in columns.items()})
     return rows
 

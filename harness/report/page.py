@@ -30,6 +30,7 @@ from harness.report import (
     section_rejudged,
     section_reward_model,
     section_safety,
+    section_sources,
     section_tuning,
     section_winrate,
     tables,
@@ -51,6 +52,7 @@ Rooms = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]  # those
 SECTIONS: tuple[Make, ...] = (
     section_comparisons.section,
     section_winrate.section,
+    section_sources.section,
     section_frontier.section,
     section_overoptimisation.section,
     section_curves.section,

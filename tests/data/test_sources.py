@@ -96,7 +96,12 @@ BAD = [
     ("rows.csv", b"prompt,chosen,rejected\n", "holds no rows"),
     ("rows.jsonl", b"\n\n", "holds no rows"),
     ("rows.json", b"[]", "holds no rows"),
-    ("rows.csv", b"prompt,chosen\na,b\n", r"has the columns \(chosen, prompt\); expected \(query, .*\) or \(prompt, chosen, rejected\)"),
+    (
+        "rows.csv",
+        b"prompt,chosen\na,b\n",
+        r"has the columns \(chosen, prompt\); expected \(prompt, chosen, .*, of which it lacks rejected",
+    ),
+    ("rows.csv", b"why,because\na,b\n", r"has the columns \(because, why\); expected \(prompt, chosen, rejected\) or .*\(query, "),
     ("rows.json", b'["a", "b"]', r"has the columns \(\); expected"),
     ("rows.json", b'{"prompt": "a"}', r"expected"),
     ("rows.json", b"3", r"expected"),
@@ -105,7 +110,15 @@ BAD = [
     ("rows.jsonl", b'{"prompt": "a"', "cannot be read as jsonl"),
     ("rows.csv", b"prompt,chosen,rejected\n\xff\xfe,a,b\n", "cannot be read as csv"),
     ("rows.csv.gz", b"not gzip", "cannot be read as csv"),
-    ("rows.parquet", b"PAR1", "unknown kind '.parquet'; legal: .csv, .json, .jsonl"),
+    ("rows.csv", "prompt,chosen,rejected\na,b,c\n".encode("utf-16"), "byte 0 is not UTF-8; 'iconv -f UTF-16 -t UTF-8' makes it so"),
+    ("rows.csv", "prompt,chosen,rejected\na,b,caf\u00e9\n".encode("latin-1"), "byte .* is not UTF-8; 'iconv -f LATIN1"),
+    ("rows.jsonl", b'{"a": 1}\n\n{"a": \n', "cannot be read as jsonl: line 3: "),
+    ("rows.parquet", b"PAR1", "cannot be read as parquet"),
+    ("rows.zip", b"PK", "cannot be read as zip"),
+    ("rows.txt", b"words", r"unknown kind '\.txt'; legal: \.csv, \.json, \.jsonl, \.parquet"),
+    ("rows.jsonl", b'{"prompt": "a", "completion": "b", "label": "maybe"}', "row 1 .* has 'maybe' under 'label'; expected true or false"),
+    ("rows.jsonl", b'{"prompt": "a", "response": "b", "rating": "good"}', "row 1 .* has 'good' under 'rating'; expected a number"),
+    ("rows.jsonl", b'{"prompt": "a", "responses": "b", "ratings": [1]}', "row 1 .* has a str under 'responses'; expected a list"),
 ]
 
 
@@ -122,10 +135,17 @@ def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "posts.csv").write_text("x", encoding="utf-8")
     with pytest.raises(HarnessError, match=r"post\.csv' does not exist\. Did you mean 'posts.csv'\?"):
         read_rows(tmp_path / "post.csv")
-    with pytest.raises(HarnessError, match="is a folder"):
-        read_rows(tmp_path)
     with pytest.raises(HarnessError, match="does not exist"):
         read_rows(tmp_path / "nowhere" / "post.csv")
+
+
+def test_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
+    text = PAIRED.read_text(encoding="utf-8")
+    (tmp_path / "crlf.jsonl").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert read_rows(tmp_path / "crlf.jsonl").rows == read_rows(PAIRED).rows
+    table = _written(_records(PAIRED), "csv", tmp_path)
+    (tmp_path / "unix.csv").write_bytes(b"\xef\xbb\xbf" + table.replace("\r\n", "\n").encode())
+    assert read_rows(tmp_path / "unix.csv").rows == read_rows(PAIRED).rows
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"the judged TL;DR file is not at {REAL.relative_to(ROOT.parent)}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data import sources
+from harness.data import files
 from harness.data.suites.declared import ENDING, Declared, Hub, Layout, declared
 from harness.errors import HarnessError, near
 
@@ -88,7 +88,7 @@ def _folder(suite: Declared, folder: Path, half: str) -> Rows:
 
 
 def _of_file(suite: Declared, path: Path, half: str) -> Rows:
-    return _of_records(suite, str(path), sources.records(path), half)
+    return _of_records(suite, str(path), files.read(Path(path)).records, half)
 
 
 def _together(parts: Iterable[Rows]) -> Rows:

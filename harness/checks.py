@@ -1,0 +1,133 @@
+"""What can be wrong with preference data, counted: in texts alone, and in their tokens under a tokenizer. Nothing is dropped here."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.data import splits
+from harness.data.rows import Row
+from harness.data.sources import SPLITS
+from harness.data.tokenise import Tokens
+from harness.types import Response
+
+WORDS = re.compile(r"\W+")
+
+
+class Count(NamedTuple):
+    """How many of how many, and what that means where it is more than a few."""
+
+    name: str
+    found: int
+    of: int
+    meaning: str = ""
+
+    def __str__(self) -> str:
+        """``name: 3 of 17 (17.6 %)``, and what it means where anything was found."""
+        share = f" ({100 * self.found / self.of:.1f} %)" if self.of else ""
+        return f"{self.name}: {self.found} of {self.of}{share}" + (f"; {self.meaning}" if self.found and self.meaning else "")
+
+
+def of_texts(rows: Sequence[Row]) -> list[Count]:
+    """What the texts alone show of the pairs among these rows."""
+    pairs = [row for row in rows if row.chosen and row.rejected]
+    often = Counter(row.prompt for row in pairs)
+    said = Counter((row.prompt, row.chosen, row.rejected) for row in pairs)
+    against = sum(said[row.prompt, row.rejected, row.chosen] > 0 for row in pairs)
+    sides: dict[tuple[str, str | None], set[str]] = {}
+    for row in pairs:
+        sides.setdefault((row.prompt, row.chosen), set()).add("chosen")
+        sides.setdefault((row.prompt, row.rejected), set()).add("rejected")
+    both = sum({"chosen", "rejected"} == sides[row.prompt, row.chosen] for row in pairs)
+    longer = sum(len(row.chosen or "") > len(row.rejected or "") for row in pairs)
+    return [
+        Count("pairs whose prompt has other pairs", sum(n for n in often.values() if n > 1), len(pairs), "they are not independent"),
+        Count("pairs that another row contradicts", against, len(pairs), "the same two responses, preferred the other way round"),
+        Count("chosen responses that are rejected elsewhere", both, len(pairs), "to the same prompt"),
+        Count(
+            "pairs whose chosen response is the longer one",
+            longer,
+            len(pairs),
+            "length alone may be what is learnt where this is far from half",
+        ),
+    ]
+
+
+def leaks(rows: Sequence[Row]) -> Count:
+    """Prompts that differ in case, space and marks alone and yet stand in different splits, which go by the hash of the whole text."""
+    places: dict[str, set[str]] = {}
+    for prompt in {row.prompt for row in rows}:
+        places.setdefault(normal(prompt), set()).add(splits.split_of(prompt, SPLITS))
+    found = sum(len(each) > 1 for each in places.values())
+    return Count("near-equal prompts in several splits", found, len(places), "an evaluation prompt was nearly trained on")
+
+
+def shared(rows: Sequence[Row], other: Sequence[Row], name: str) -> Count:
+    """Prompts that another published split has as well, but for case, space and marks."""
+    known = {normal(row.prompt) for row in other}
+    mine = {normal(row.prompt) for row in rows}
+    return Count(f"prompts that are in the split '{name}' as well", len(mine & known), len(mine), "a leak between published splits")
+
+
+def normal(text: str) -> str:
+    """The words of a text, in lower case, one space between them."""
+    return WORDS.sub(" ", text.lower()).strip()
+
+
+def collapsed(rows: Sequence[Row], dropped: Mapping[str, int]) -> Count:
+    """Of what was rated, how much was rated alike: pairs with a margin of 0, and responses that made no pair for that reason."""
+    margins = [row.margin for row in rows if row.margin is not None]
+    alike = sum(n for reason, n in dropped.items() if reason.startswith("rated alike"))
+    return Count("ratings that tell nothing apart", sum(margin == 0 for margin in margins) + alike, len(margins) + alike)
+
+
+def of_tokens(rows: Sequence[Row], tokens: Tokens) -> list[Count]:
+    """What a tokenizer makes of the pairs: what is too long for the limits, merges at the boundary, ends early, or is the same ids."""
+    pairs = [row for row in rows if row.chosen and row.rejected]
+    prompts = [row.prompt for row in pairs]
+    groups = tokens.groups(prompts, [(Response(row.chosen or ""), Response(row.rejected or "")) for row in pairs])
+    long_prompts = sum(len(group.prompt) > tokens.max_prompt for group in groups)
+    long_responses = sum(any(len(ids) > tokens.max_response for ids in group.responses) for group in groups)
+    ends = tokens.tokenizer.eos_token
+    early = sum(ends in (row.chosen or "") or ends in (row.rejected or "") for row in pairs)
+    alike = sum(group.responses[0] == group.responses[1] for group in groups)
+    empty = sum(any(ids in ((), (tokens.eos,)) for ids in group.responses) for group in groups)
+    n = len(pairs)
+    return [
+        Count(f"prompts above {tokens.max_prompt} tokens", long_prompts, n, "dropped, never cut"),
+        Count(f"pairs with a response above {tokens.max_response} tokens", long_responses, n, "dropped, never cut"),
+        Count("pairs whose prompt and response merge into one token", merged(pairs, tokens), n, "scored from the first id that differs"),
+        Count(f"pairs with {ends!r} inside a response", early, n, "the model learns to stop there"),
+        Count("pairs whose responses are the same tokens", alike, n, "dropped"),
+        Count("pairs with a response of no tokens", empty, n, "dropped"),
+    ]
+
+
+def ending(tokens: Tokens) -> str:
+    """How responses end, and whether padding is the same token."""
+    same = tokens.tokenizer.pad_token_id in (None, tokens.eos)
+    padding = "; padding is the same token, and is told apart by length" if same else ""
+    return f"every response gets {tokens.tokenizer.eos_token!r} at its end once, and it is scored{padding}"
+
+
+def merged(pairs: Sequence[Row], tokens: Tokens) -> int:
+    """How many pairs have a response whose joint ids do not begin with the prompt's own."""
+    prompts = tokens.prompts([row.prompt for row in pairs])
+    found = 0
+    for row, prompt in zip(pairs, prompts, strict=True):
+        joint = (f"{row.prompt.rstrip()} {(text or '').strip()}" for text in (row.chosen, row.rejected))
+        found += any(tuple(tokens.tokenizer(text)["input_ids"][: len(prompt)]) != prompt for text in joint)
+    return found
+
+
+def lengths(rows: Iterable[Row], tokens: Tokens) -> str:
+    """Median, 90th and 99th percentile of prompts and responses in tokens, EOS among them."""
+    pairs = [row for row in rows if row.chosen and row.rejected]
+    groups = tokens.groups([row.prompt for row in pairs], [(Response(row.chosen or ""), Response(row.rejected or "")) for row in pairs])
+    parts = {"prompts": [len(group.prompt) for group in groups], "responses": [len(ids) for group in groups for ids in group.responses]}
+    said = [f"{name} {', '.join(f'{np.percentile(each, p):.0f}' for p in (50, 90, 99))}" for name, each in parts.items() if each]
+    return "tokens at the 50th, 90th and 99th percentile: " + "; ".join(said)
