@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, PositiveFloat
 
 from harness.errors import HarnessError, near
+from harness.places import HUB_ID
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -35,9 +36,9 @@ def written_in(path: Path, legal: Collection[str]) -> dict[str, Any]:
     for key in values:
         if key not in legal:
             raise HarnessError(f"{path}: {key}: unknown key.{near(key, legal)} Legal keys: {', '.join(sorted(legal))}.")
-    for key in ("data", "model", "task"):
+    for key in ("data", "model", "task", "reference"):
         if isinstance(values.get(key), str):
-            values[key] = _beside(path, values[key])
+            values[key] = _beside(path, values[key]) if key in ("data", "task") else _model(path, values[key])
     named = values.get("algorithms", [])
     if not isinstance(named, dict | list) or not all(isinstance(name, str) for name in named):
         raise HarnessError(f"{path}: algorithms: a list of names or tables [algorithms.NAME] are wanted, found {named!r}.")
@@ -54,6 +55,11 @@ def seeds_in(given: Any) -> tuple[Any, ...]:
     if not words or not all(word.isdecimal() for word in words) or words == ["0"]:
         raise HarnessError(f"Seeds {given!r}: a number of seeds (3 means 0,1,2) or a list (0,4) is wanted.")
     return tuple(range(int(words[0]))) if len(words) == 1 and "," not in str(given) else tuple(map(int, words))
+
+
+def _model(file: Path, word: str) -> str:
+    """A model's folder relative to the file, or a hub id as it is."""
+    return word if HUB_ID.fullmatch(word) and not (file.parent / word).is_dir() else _beside(file, word)
 
 
 def _beside(file: Path, word: str) -> str:

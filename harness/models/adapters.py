@@ -149,9 +149,8 @@ def load(model: Any, folder: Path) -> Any:
         raise HarnessError(f"adapter {folder}: not of base {facts['base_model_name_or_path']}: {said}") from error
     strangers = list(result.unexpected_keys) + [name for name in result.missing_keys if is_adapter(name)]
     if strangers:
-        raise HarnessError(
-            f"adapter {folder}: made for another base: {len(strangers)} of its weights have no place, such as {strangers[0]}."
-        )
+        said = f"{len(strangers)} of its weights have no place in it, such as {strangers[0]}"
+        raise HarnessError(f"adapter {folder}: made for another base than {facts['base_model_name_or_path']}: {said}.")
     return model
 
 
