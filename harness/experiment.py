@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, ValidationInfo
 
-from harness import assumptions, footing
+from harness import assumptions, footing, registry, settings
 from harness.assumptions import Assumptions
 from harness.budget import absolute_budget, budget_flops, budget_specs, matched_on
 from harness.errors import HarnessError
@@ -187,9 +187,18 @@ def resolve(
     experiment = _validated({**values, "task_version": task_version}, flags, file)
     refuse_judge_as_reward(experiment)
     footing.refuse(experiment, experiment.model, embedded=available_pairs is None)
+    _refuse_starts(experiment)
     if experiment.keep_policies == "best" and experiment.checkpoint != "best":
         raise HarnessError("keep_policies 'best': the tuning judge chooses that mark; add --checkpoint best, or keep final or all.")
     return _capped(experiment, available_pairs)
+
+
+def _refuse_starts(experiment: Experiment) -> None:
+    """Raise HarnessError where an algorithm's policy cannot start where its paper, or its setting, has it start."""
+    for plan in experiment.algorithms:
+        entry = registry.find("algorithms", plan.path or plan.name)
+        if any(settings.init(entry, setting) == footing.BASE for setting in plan.settings):
+            footing.refuse_base(experiment, plan.name)
 
 
 def cells(experiment: Experiment) -> Iterator[Cell]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -17,7 +17,9 @@ Mode = Literal["copy", "cached", "adapter-off", "merged", "frozen-adapter"]
 START, BASE = "sft", "base"
 REFUSALS = 0.08  # share of refusals among demonstrations of real tasks: that of the embedded world of TL;DR
 ADAPTED = ("adapter-off", "merged", "frozen-adapter")  # modes whose policy is an adapter
+BARE = ("adapter-off", "merged")  # of them those whose reference has none
 FITTED = ("merged", "frozen-adapter")  # of them those whose SFT is one
+FAR = 1.25  # ratio of perplexities that is far: 0.22 nats a token, 9 nats for a response of 40
 LORA = ("lora_rank", "lora_alpha", "lora_targets")
 
 
@@ -60,7 +62,7 @@ def lora(given: Footing) -> dict[str, Any]:
 
 
 def refuse(given: Footing, model: str, *, embedded: bool) -> None:
-    """Raise HarnessError where settings contradict one another, the model or an ``embedded`` task, which samples pairs from its SFT model."""
+    """Raise HarnessError where settings contradict one another, the model or a task that is ``embedded``: its SFT model makes its pairs."""
     found = place(model)
     adapter = found is not None and is_adapter(found)
     if given.sft == "chosen" and embedded:
@@ -79,6 +81,15 @@ def refuse(given: Footing, model: str, *, embedded: bool) -> None:
     _known(given.reference)
 
 
+def refuse_base(given: Footing, named: str) -> None:
+    """Raise HarnessError where a run is to start from the model before SFT and its adapter lies over the one after it."""
+    if given.reference_mode in BARE and given.sft != "none":
+        said = "adapters lie over the SFT model; legal with it: copy, cached, or sft 'none'"
+        raise HarnessError(f"{named} starts from the model before SFT, and under reference_mode {given.reference_mode!r} {said}.")
+    if given.reference_mode == "frozen-adapter":
+        raise HarnessError(f"{named} starts from the model before SFT, and under 'frozen-adapter' policies go on from the SFT adapter.")
+
+
 def _known(reference: str) -> None:
     if reference in (START, BASE):
         return
@@ -89,6 +100,21 @@ def _known(reference: str) -> None:
     else:
         legal = f"{START}, {BASE}, or a model's folder or id"
         raise HarnessError(f"reference {reference!r}: unknown.{near(reference, (START, BASE))} Legal: {legal}.")
+
+
+def distance(found: Mapping[str, float]) -> str:
+    """A warning in words where the perplexities of reference and policy on chosen responses are far apart; empty elsewhere.
+
+    ``found`` has ``reference``, ``policy`` and ``pairs``, as the stage of the pairs measured them before training.
+    """
+    if not found:
+        return ""
+    ratio = max(found["reference"], found["policy"]) / min(found["reference"], found["policy"])
+    if ratio < FAR:
+        return ""
+    one, other = (f"{found[name]:.3g}" for name in ("reference", "policy"))
+    said = f"the reference's perplexity on {found['pairs']:.0f} chosen responses is {one} and that of what policies start from {other}"
+    return f"{said}: the KL to it is not 0 before training, and losses that read it pull policies there."
 
 
 def beyond(given: Footing) -> str | None:

@@ -114,16 +114,15 @@ def without(model: Any) -> Any:
 
 
 def merged(model: Any) -> Any:
-    """The model with its adapter added to its weights, W + alpha / rank B A, computed in float32 at least; the model itself is used up."""
+    """The model with its adapter added to its weights, W + alpha / rank B A, in float32 at least; the model itself is used up."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    dtype = model.dtype
-    if dtype.itemsize < 4:
+    if model.dtype.itemsize < 4:
         model = model.float()
     for module in list(model.modules()):
         if isinstance(module, BaseTunerLayer):
             module.merge()  # type: ignore[no-untyped-call, operator]
-    return without(model).to(dtype).requires_grad_(True)
+    return without(model).requires_grad_(True)
 
 
 def save(model: Any, folder: Path, base: str) -> None:

@@ -200,10 +200,13 @@ class Metered:
     def _copied(self, known: dict[int, Any]) -> Self:
         """A copy of the modules, but for what is ``known``, by identity, to be something else."""
         model, head = copy.deepcopy((self.model, self.head), known)
-        twin = type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=head)
+        twin = self._made(model, head)
         if self.spared is not None:
             twin.recompute()
         return twin
+
+    def _made(self, model: Any, head: nn.Linear | None) -> Self:
+        return type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=head)
 
     def frozen(self) -> Self:
         """A copy without gradients, charging the same ledger, independent as that of ``fork`` is."""
@@ -215,8 +218,7 @@ class Metered:
 
     def bare(self) -> Self:
         """The model below an adapter, frozen, on the same weights and charging the same ledger."""
-        model = adapters.without(self.model).requires_grad_(False)
-        return type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger)
+        return self._made(adapters.without(self.model).requires_grad_(False), None)
 
     def recompute(self) -> None:
         """Keep no activations inside layers: every backward computes them again, layer by layer (Chen et al. 2016, arXiv 1604.06174)."""

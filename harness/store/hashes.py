@@ -11,7 +11,7 @@ from harness.places import base_of, is_adapter, place
 # The rooms whose code decides a number in a record. Reports, the command line and the executors do not.
 ENGINE = (
     *("training", "models", "measure", "data", "types.py"),
-    *("stages.py", "pairing.py", "yardstick.py", "tuner.py", "cell.py", "fits.py", "baseline.py"),
+    *("stages.py", "supervised.py", "pairing.py", "yardstick.py", "tuner.py", "cell.py", "fits.py", "baseline.py"),
     *("temperatures.py", "proposals.py", "mixture.py"),
 )
 END = 1 << 20  # bytes hashed at either end of a large file
