@@ -12,10 +12,10 @@ from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.types import Response
 
-TEMPLATE = (
-    "{% for m in messages %}{% if m['role'] == 'assistant' %}{{ '<as> ' }}"
-    "{% generation %}{{ m['content'] + ' <end>' }}{% endgeneration %}{{ ' ' }}{% else %}{{ '<us> ' + m['content'] + ' <end> ' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<as> ' }}{% endif %}"
-)
+ASSISTANT = "{{ '<as> ' }}{% generation %}{{ m['content'] + ' <end>' }}{% endgeneration %}{{ ' ' }}"
+USER = "{{ '<us> ' + m['content'] + ' <end> ' }}"
+OPEN = "{% if add_generation_prompt %}{{ '<as> ' }}{% endif %}"
+TEMPLATE = f"{{% for m in messages %}}{{% if m['role'] == 'assistant' %}}{ASSISTANT}{{% else %}}{USER}{{% endif %}}{{% endfor %}}{OPEN}"
 STRICT = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
 WORDS = ("<pad>", "<eos>", "<us>", "<as>", "<end>", "hi", "there", "what", "now", "this", "that")
 
