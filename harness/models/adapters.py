@@ -19,6 +19,7 @@ from torch import nn
 from harness.errors import HarnessError
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PREFIX = "base_model.model."  # of every name in a PEFT folder, as a PeftModel has them
 PARTS = (".lora_A.", ".lora_B.")
 
 
@@ -126,9 +127,19 @@ def merged(model: Any) -> Any:
 
 
 def save(model: Any, folder: Path, base: str) -> None:
-    """Write the adapter as a PEFT folder whose configuration names the base that it belongs to."""
-    model.peft_config["default"].base_model_name_or_path = base
-    model.save_pretrained(folder)
+    """Write the adapter as a PEFT folder whose configuration names the base that it belongs to.
+
+    By peft's own functions: transformers' ``save_pretrained`` would look for the base on a hub, to see whether embeddings changed.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = copy.copy(model.peft_config["default"])
+    config.base_model_name_or_path, config.inference_mode = base, True
+    config.save_pretrained(str(folder))
+    tensors = get_peft_model_state_dict(model, adapter_name="default", save_embedding_layers=False)
+    save_file({f"{PREFIX}{name}": value.contiguous() for name, value in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def load(model: Any, folder: Path) -> Any:
