@@ -41,7 +41,7 @@ def carry_out(
     study = results / f"{experiment.task}-{study_key(experiment)[:8]}"
     records.write_json(
         study / records.EXPERIMENT,
-        {**experiment.model_dump(mode="json"), **_note(experiment, spending, task), **_plan(experiment, study)},
+        {**experiment.plain(), **_note(experiment, spending, task), **_plan(experiment, study)},
     )
     for plan in experiment.algorithms:
         superseding.edited(study, plan)

@@ -199,7 +199,7 @@ def _write_experiment(study: Path, experiment: Experiment, visit: Visit, world: 
     alone = experiment.model_copy(update={"algorithms": (visit.cell.algorithm,), "seeds": (visit.cell.seed,), "baseline": None})
     facts = {"fingerprint": fingerprint(alone), "study": study_key(alone), "notes": list(world.notes)}
     amounts = {"budgets": [visit.budget._asdict()], "budget_flops": visit.budget.flops}
-    records.write_json(study / records.EXPERIMENT, {**alone.model_dump(mode="json"), **facts, **amounts})
+    records.write_json(study / records.EXPERIMENT, {**alone.plain(), **facts, **amounts})
 
 
 def _said(folder: Path) -> tuple[object, object]:

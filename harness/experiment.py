@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, ValidationInfo
 
-from harness import assumptions, footing, registry, settings
+from harness import assumptions, footing
 from harness.assumptions import Assumptions
 from harness.budget import absolute_budget, budget_flops, budget_specs, matched_on
 from harness.errors import HarnessError
@@ -119,6 +119,10 @@ class Experiment(Assumptions, Footing):
     baseline: str | None = None  # what every other algorithm is tested against; None: the first; read by the report alone
     quick: bool = False
 
+    def plain(self) -> dict[str, Any]:
+        """The experiment as its file in a study holds it: settings of the footing are left out where they are at their defaults."""
+        return self.model_dump(mode="json", exclude=footing.settled(self))
+
     @property
     def cell_count(self) -> int:
         """Algorithms' settings times seeds times budgets."""
@@ -187,18 +191,10 @@ def resolve(
     experiment = _validated({**values, "task_version": task_version}, flags, file)
     refuse_judge_as_reward(experiment)
     footing.refuse(experiment, experiment.model, embedded=available_pairs is None)
-    _refuse_starts(experiment)
+    footing.refuse_starts(experiment, experiment.algorithms)
     if experiment.keep_policies == "best" and experiment.checkpoint != "best":
         raise HarnessError("keep_policies 'best': the tuning judge chooses that mark; add --checkpoint best, or keep final or all.")
     return _capped(experiment, available_pairs)
-
-
-def _refuse_starts(experiment: Experiment) -> None:
-    """Raise HarnessError where an algorithm's policy cannot start where its paper, or its setting, has it start."""
-    for plan in experiment.algorithms:
-        entry = registry.find("algorithms", plan.path or plan.name)
-        if any(settings.init(entry, setting) == footing.BASE for setting in plan.settings):
-            footing.refuse_base(experiment, plan.name)
 
 
 def cells(experiment: Experiment) -> Iterator[Cell]:
@@ -212,7 +208,7 @@ def cells(experiment: Experiment) -> Iterator[Cell]:
 
 def fingerprint(value: Any) -> str:
     """sha256 of canonical JSON (sorted keys, no spaces); models are dumped first. The same value gives the same 64 digits anywhere."""
-    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    plain = value.plain() if isinstance(value, Experiment) else value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from harness import registry, settings
 from harness.data.shapes import PRESETS, check_folder
 from harness.errors import HarnessError, near
 from harness.places import HUB_ID, absent, is_adapter, place
-from harness.plan import Frozen
+from harness.plan import AlgorithmPlan, Frozen
 
 Sft = Literal["demonstrations", "chosen", "none"]
 Mode = Literal["copy", "cached", "adapter-off", "merged", "frozen-adapter"]
@@ -81,8 +82,15 @@ def refuse(given: Footing, model: str, *, embedded: bool) -> None:
     _known(given.reference)
 
 
-def refuse_base(given: Footing, named: str) -> None:
-    """Raise HarnessError where a run is to start from the model before SFT and its adapter lies over the one after it."""
+def refuse_starts(given: Footing, algorithms: Sequence[AlgorithmPlan]) -> None:
+    """Raise HarnessError where a policy cannot start where its algorithm's paper, or its setting, has it start."""
+    for plan in algorithms:
+        entry = registry.find("algorithms", plan.path or plan.name)
+        if any(settings.init(entry, setting) == BASE for setting in plan.settings):
+            _refuse_base(given, plan.name)
+
+
+def _refuse_base(given: Footing, named: str) -> None:
     if given.reference_mode in BARE and given.sft != "none":
         said = "adapters lie over the SFT model; legal with it: copy, cached, or sft 'none'"
         raise HarnessError(f"{named} starts from the model before SFT, and under reference_mode {given.reference_mode!r} {said}.")

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from harness import asked, card, footing, room, supervised
+from harness import asked, card, footing, places, room, supervised
 from harness.data import refusals
+from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.experiment import Experiment
 from harness.models import storage
@@ -184,3 +185,19 @@ def test_a_card_says_what_was_measured_and_lets_no_markup_through(tmp_path: Path
     assert "| kl | 1.5 | 1.25 to 1.75 | 64 |" in text
     body = text.partition("\n# ")[2]
     assert body.startswith("bmine/b on tldr, seed 3") and "<" not in body and "a  b" in body
+
+
+def test_a_hub_id_is_what_the_cache_holds_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layout of the Hugging Face cache: a snapshot per commit, and a file that says which of them a branch is."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--toys--small"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = model(repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    assert places.place("toys/small") == places.place(f"toys/small@{commit}") == snapshot
+    assert shape("toys/small", 0) == shape(str(snapshot), 0)
+    assert weights_hash("toys/small") == weights_hash(str(snapshot))
+    assert places.place("toys/small@other") is None
+    with pytest.raises(HarnessError, match=r"neither a folder nor in the Hugging Face cache .*hf download toys/small --revision other"):
+        shape("toys/small@other", 0)

@@ -16,13 +16,14 @@ from harness.budget import budgets
 from harness.cell import Plan, run_cell
 from harness.data.shapes import shape
 from harness.errors import HarnessError
-from harness.experiment import Experiment, cells, resolve, study_key
-from harness.footing import lora
+from harness.experiment import OUTSIDE_STUDY, Experiment, cells, fingerprint, resolve, study_key
+from harness.footing import Footing, lora
 from harness.measure.yardstick import Yardstick
 from harness.models import adapters
 from harness.models.resting import Resting
 from harness.stages import Shared, shared
 from harness.store import records
+from harness.store.hashes import engine_hash, weights_hash
 from harness.training.ledger import Ledger
 from harness.types import Group, Task
 from harness.yardstick import yardstick
@@ -139,6 +140,26 @@ def test_a_run_begins_at_log_two_and_its_policy_loads_again(seed: tuple[Experime
     assert "| kl |" in card and f"library_name: {'peft' if small.adapted else 'transformers'}" in card
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["cached", "adapter-off", "frozen-adapter"])
+def test_algorithms_that_ask_a_live_reference_and_models_of_their_own_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """KTO reads the reference live; PPO samples beside it and fits a reward model and a critic over the same weights."""
+    monkeypatch.setattr("harness.stages.load_task", lambda _: world())
+    settings = ["ppo.iterations=1", "ppo.minibatches=2", "ppo.samples_per_prompt=2", "ppo.kl_coef=0.3,0.1", "kto.beta=0.1"]
+    small = experiment(tmp_path, mode, algorithms=["kto", "ppo"], budget="1.2e10", set=settings)
+    size = shape(small.model, len(world().vocabulary), lora(small))
+    for found in cells(small):
+        folder = tmp_path / "cells" / found.label
+        plan = Plan(small, found, budgets(small, size, world().typical_tokens)[found.budget], folder)
+        assert run_cell(plan, silent) == "finished", (folder / records.LOG).read_text()
+        record = json.loads((folder / records.RECORD).read_text())
+        assert 0.5 < record["compute"]["share"] <= 1.01
+        phases = {"update", "reference"} | ({"reward", "rollout"} if found.algorithm.name == "ppo" else set())
+        assert phases <= record["compute"]["canonical"].keys()
+
+
 def test_a_resting_reference_leaves_memory_and_comes_back(seed: tuple[Experiment, Shared, Yardstick, Path]) -> None:
     small, both, yard, _ = seed
     if small.reference_mode != "cached":
@@ -157,6 +178,10 @@ def test_a_resting_reference_leaves_memory_and_comes_back(seed: tuple[Experiment
 def test_settings_at_their_defaults_change_no_key(tmp_path: Path) -> None:
     """A study under the defaults is what it was before there were these settings: none of them is in its key."""
     plain = experiment(tmp_path, "copy")
+    before = plain.model_dump(mode="json", exclude=OUTSIDE_STUDY | set(Footing.model_fields))
+    weights = {"weights": weights_hash(plain.model), "engine": engine_hash()}
+    assert study_key(plain) == fingerprint({**before, **weights})
+    assert not plain.plain().keys() & Footing.model_fields.keys()
     assert study_key(plain) == study_key(plain.model_copy(update={"reference_mode": "copy", "lora_rank": 16, "chat": "auto"}))
     other = [study_key(experiment(tmp_path, mode)) for mode in MODES[1:]]
     assert len({study_key(plain), *other}) == len(MODES)
