@@ -59,7 +59,7 @@ def _config(model: Any, lora: Lora) -> Any:
     every = lora.targets == "all-linear"
     targets: Any = "all-linear" if every else [name.strip() for name in lora.targets.split(",")]
     transposed = any(type(module).__name__ == "Conv1D" for module in model.modules())
-    scale = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": 0.0}
+    scale: dict[str, Any] = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": 0.0}
     return LoraConfig(**scale, target_modules=targets, task_type="CAUSAL_LM", fan_in_fan_out=transposed)
 
 
@@ -122,7 +122,7 @@ def merged(model: Any) -> Any:
         model = model.float()
     for module in list(model.modules()):
         if isinstance(module, BaseTunerLayer):
-            module.merge()  # type: ignore[no-untyped-call, operator]
+            module.merge()
     return without(model).requires_grad_(True)
 
 
@@ -153,7 +153,7 @@ def load(model: Any, folder: Path) -> Any:
     try:
         tensors = load_file(folder / WEIGHTS)
         _insert(model, config)
-        result = set_peft_model_state_dict(model, tensors)
+        result: Any = set_peft_model_state_dict(model, tensors)
     except (RuntimeError, ValueError, OSError) as error:
         said = str(error).strip().splitlines()[-1].strip()
         raise HarnessError(f"adapter {folder}: not of base {facts['base_model_name_or_path']}: {said}") from error
