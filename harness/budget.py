@@ -105,8 +105,9 @@ def budget_flops(spec: str, experiment: Experiment, shape: Shape, typical_tokens
         raise HarnessError(
             f"Budget {spec!r}: the task does not say how long its texts are, so epochs have no price; give FLOPs, such as 1.2e12."
         )
-    flops = experiment.pairs * ((3 * forward - spared) * found + reference) if unit == "epochs" else found
-    step = (3 * forward - spared + reference) * min(experiment.batch_pairs, experiment.pairs)
+    apart = forward - reference  # and nothing is spared where no policy is an adapter: to the last bit the price without any
+    flops = experiment.pairs * forward * (3 * found + 1) - experiment.pairs * (spared * found + apart) if unit == "epochs" else found
+    step = (4 * forward - spared - apart) * min(experiment.batch_pairs, experiment.pairs)
     if flops < step:
         raise HarnessError(
             f"Budget {spec!r} is {flops:.3g} FLOPs, too small for one step: "

@@ -248,6 +248,8 @@ def _blank(plan: Plan) -> dict[str, Any]:
     algorithm["optimum"] = facts.get("optimum", "none known")
     chosen = resolved_settings(entry, cell.setting)  # a convention may name the setting that decides it
     algorithm["oracle"] = settings.oracle(entry, chosen)
+    if (start := settings.init(entry, chosen)) != footing.START:
+        algorithm["init"] = start
     algorithm["conventions"] = {name: chosen.get(value, value) for name, value in facts.get("conventions", {}).items()}
     return {
         **_origin(cell),

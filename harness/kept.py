@@ -12,14 +12,14 @@ from harness.experiment import Experiment
 from harness.models.metered import Metered
 from harness.models.storage import FACTS, load_model, save_model
 from harness.places import base_of, is_adapter
+from harness.room import SMALL
 from harness.store.hashes import weights_hash
 from harness.store.records import MARKS, POLICY
 from harness.training.ledger import Ledger
 
-__all__ = ["MARKS", "POLICY", "keep", "keeps", "load", "refuse_other_base"]
+__all__ = ["MARKS", "POLICY", "SMALL", "keep", "keeps", "load", "refuse_other_base"]
 
 CARD, HASH = "README.md", "base_sha256"
-SMALL = 5_000_000  # weights up to which "auto" keeps a policy: 20 MB a cell in float32
 
 
 def keeps(experiment: Experiment, weights: int) -> bool:

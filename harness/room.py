@@ -10,7 +10,7 @@ from harness.experiment import Experiment
 from harness.store.cache import cache_root
 from harness.training.ledger import Shape
 
-SMALL = 5_000_000  # weights below which ``auto`` keeps a policy (harness/kept.py)
+SMALL = 5_000_000  # weights below which ``auto`` keeps a policy: 20 MB a cell in float32
 BYTES = {"bfloat16": 2}
 SHARED = 3  # whole models that a seed may leave in the cache: SFT, a proxy or judge, a tuning judge
 

@@ -63,7 +63,8 @@ def oracle(entry: Entry, chosen: Mapping[str, Any]) -> bool:
 
 def init(entry: Entry, chosen: Mapping[str, Any]) -> str:
     """What a run with these settings starts from: ``sft`` or ``base``, as set, else as the algorithm's file declares, else ``sft``."""
-    found = str(chosen.get(INIT.name) or entry.declaration.metadata.get(INIT.name) or INIT.choices[0])
+    own = any(each.name == INIT.name for each in entry.declaration.hyperparameters)  # something else that is called so
+    found = str((not own and chosen.get(INIT.name)) or entry.declaration.metadata.get(INIT.name) or INIT.choices[0])
     if found not in INIT.choices:
         legal = ", ".join(INIT.choices)
         raise HarnessError(f"{entry.path}: init: {found!r} is not one of {legal}.{near(found, INIT.choices)}")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from harness import asked, card, footing, places, room, supervised
+from harness.budget import budget_flops
 from harness.data import refusals
 from harness.data.shapes import shape
 from harness.errors import HarnessError
@@ -135,6 +136,19 @@ def test_chat_without_a_template_is_one_line(tmp_path: Path) -> None:
     experiment, task = resolved(tmp_path, sft="none", chat="template")
     with pytest.raises(HarnessError, match="has no chat template, and this data is chat"):
         supervised.start(experiment, task, 0, silent)
+
+
+def test_an_epoch_of_adapters_by_hand(tmp_path: Path) -> None:
+    """A prompt of 3 and responses of 2 and 2: 7 tokens, 4 outputs, 3^2 + 2 (2 x 3 x 2 + 2^2) = 41 products.
+
+    F = 2 x 100 x 7 + 4 x 1 x 4 x 41 + 2 x 10 x 4 = 2136; without the adapter 2 x 90 x 7 + 656 + 80 = 1996; frozen weights spare a backward
+    2 x 90 x 7 + 2 x 10 x 4 = 1340. Two epochs of 50 pairs: 50 (2 (3 x 2136 - 1340) + 1996) = 606,600, or 50 x 2136 x 7 = 747,600 in full.
+    """
+    experiment = resolved(tmp_path, pairs=50, batch_pairs=8)[0].model_copy(update={"pairs": 50})
+    whole, adapted = Shape(100, 10, 1, 4), Shape(100, 10, 1, 4, frozen=90, frozen_head=10)
+    assert budget_flops("2epochs", experiment, whole, (3.0, 2.0)) == 747_600
+    off = experiment.model_copy(update={"reference_mode": "adapter-off"})
+    assert budget_flops("2epochs", off, adapted, (3.0, 2.0)) == 606_600
 
 
 class Usage(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.data.shapes import shape
+from harness.data.shapes import check_folder, shape
 from harness.errors import HarnessError
 from harness.models import adapters, storage
 from harness.models.adapters import Lora
@@ -157,6 +157,8 @@ def test_a_saved_adapter_is_loaded_by_us_by_transformers_and_by_a_pipeline(tmp_p
         theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "adapter", local_files_only=True)
         theirs = Metered(prepare(theirs.eval()), eos=2, pad=0, ledger=Ledger(1e15))
         assert torch.allclose(theirs.logps(GROUPS), wanted, atol=1e-4)
+    assert check_folder(str(tmp_path / "adapter")) == tmp_path / "adapter"
+    assert shape(str(tmp_path / "adapter"), 0) == shape(str(base), 0)
     say = pipeline("text-generation", model=str(tmp_path / "adapter"), device="cpu")
     assert say("w1 w2", max_new_tokens=2, do_sample=False)[0]["generated_text"].startswith("w1 w2")
 
