@@ -141,7 +141,7 @@ def test_a_run_begins_at_log_two_and_its_policy_loads_again(seed: tuple[Experime
     if small.adapted:
         facts = plan.folder / records.POLICY / "harness.json"
         facts.write_text(json.dumps({**json.loads(facts.read_text()), "base_sha256": "0" * 64}))
-        with pytest.raises(HarnessError, match="made over weights 00000000, and its base .* has others"):
+        with pytest.raises(HarnessError, match=r"made over weights 00000000, and its base .* has others"):
             kept.load(plan.folder, Ledger(math.inf))
     assert "| kl |" in card and f"library_name: {'peft' if small.adapted else 'transformers'}" in card
 
