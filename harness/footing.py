@@ -76,9 +76,9 @@ def refuse(given: Footing, model: str, *, embedded: bool) -> None:
     if given.adapted and given.reference != START:
         said = "the reference is what lies below the policy's adapter, or beside it; legal with another reference: copy, cached"
         raise HarnessError(f"reference_mode {given.reference_mode!r} with reference {given.reference!r}: {said}.")
-    if not given.adapted and (said := [name for name in LORA if name not in settled(given)]):
+    if not given.adapted and (idle := [name for name in LORA if name not in settled(given)]):
         legal = ", ".join(ADAPTED)
-        raise HarnessError(f"{said[0]}: under reference_mode {given.reference_mode!r} no policy is an adapter; legal with it: {legal}.")
+        raise HarnessError(f"{idle[0]}: under reference_mode {given.reference_mode!r} no policy is an adapter; legal with it: {legal}.")
     _known(given.reference)
 
 

@@ -135,8 +135,8 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
             "judge", {**fitted, "judge": len(judged)}, lambda folder: fit_reward(folder, "judge", judged, heldout, sft, seed, report)
         )
     logps = storage.load_tensor(pairs / "reference_logps.safetensors")
-    held = {"mode": experiment.reference_mode, "lora": supervised.lora(experiment), "other": other}
-    return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed, **held)
+    mode, lora = experiment.reference_mode, supervised.lora(experiment)
+    return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed, mode, lora, other)
 
 
 def reward_key(pairs: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from torch import nn
 
 from harness import places
 from harness.models import adapters, precision
-from harness.models.loading import device, load_folder, load_tokenizer, meter, prepare
+from harness.models.loading import device, load_folder, meter, prepare
+from harness.models.loading import load_tokenizer as load_tokenizer  # of a saved folder, beside what loads its weights
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel
