@@ -45,6 +45,8 @@ def reusing(
         state = generator.get_state()
         where = {"pairs": shared.pair_folder.name, "limit": ledger.limit, "match": ledger.match, "checkpointing": checkpointing}
         where |= {"threads": torch.get_num_threads(), "device": device().type}  # whose seconds are charged again
+        if shared.below is not None:  # the same SFT model and pairs serve whole models as well
+            where |= {"adapter": shared.mode, "lora": list(shared.lora or ())}
         key = {"version": REWARD_VERSION, "settings": dict(settings), "generator": state.tolist(), **where}
         folder = cache_root() / "fit" / key_of(key)[:32]
         return _again(folder, shared, ledger, generator) if folder.exists() else _kept(folder, fit, shared, ledger, generator)

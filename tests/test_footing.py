@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from harness import asked, card, footing, places, room, supervised
 from harness.budget import budget_flops
 from harness.data import refusals
 from harness.data.shapes import shape
 from harness.errors import HarnessError
+from harness.execute.device import use
 from harness.experiment import Experiment
-from harness.models import storage
+from harness.models import storage, varlen
 from harness.models.loading import load_model
 from harness.models.tiny import tiny_model, tiny_tokenizer
 from harness.stages import DISTANCE, shared
@@ -215,3 +219,19 @@ def test_a_hub_id_is_what_the_cache_holds_of_it(tmp_path: Path, monkeypatch: pyt
     assert places.place("toys/small@other") is None
     with pytest.raises(HarnessError, match=r"neither a folder nor in the Hugging Face cache .*hf download toys/small --revision other"):
         shape("toys/small@other", 0)
+
+
+def test_a_worker_computes_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    half = SimpleNamespace(device=SimpleNamespace(type="cuda"), dtype=torch.bfloat16, shape=(1, 8))
+    monkeypatch.setattr(varlen, "_tried", lambda *_: True)
+    assert varlen.usable(half)  # type: ignore[arg-type]
+    try:
+        use("cpu", "padded")
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+        assert not varlen.usable(half)  # type: ignore[arg-type]
+    finally:
+        varlen.allow(True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(HarnessError, match="device 'cuda': torch sees no accelerator here; legal: auto, cpu"):
+        use("cuda", "auto")

@@ -74,7 +74,7 @@ def seed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(tmp_path_factory.getbasetemp() / "modes"))
         patch.setattr("harness.stages.load_task", lambda _: world())
-        small = experiment(root, request.param)
+        small = experiment(root, request.param, keep_policies="all")
         both = shared(small, 0, silent)
         yield small, both, yardstick(small, both, Ledger(math.inf), silent), root
 
@@ -134,6 +134,8 @@ def test_a_run_begins_at_log_two_and_its_policy_loads_again(seed: tuple[Experime
     record = json.loads((plan.folder / records.RECORD).read_text())
     assert record["model"].get("footing", {}).get("reference_mode", "copy") == small.reference_mode
     assert record["compute"]["share"] <= 1.01
+    halfway = plan.folder / records.MARKS / "mark-0.5"
+    assert places.is_adapter(halfway) == small.adapted and "| kl |" in (halfway / "README.md").read_text()
     policy = kept.load(plan.folder, Ledger(math.inf))
     assert adapters.has(policy.model) == small.adapted == places.is_adapter(plan.folder / records.POLICY)
     card = (plan.folder / records.POLICY / "README.md").read_text()
