@@ -21,13 +21,13 @@ from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.execute.device import use
 from harness.experiment import Experiment
-from harness.models import storage, varlen
+from harness.models import adapters, storage, varlen
 from harness.models.loading import load_model
 from harness.models.tiny import tiny_model, tiny_tokenizer
 from harness.stages import DISTANCE, shared
 from harness.store.hashes import weights_hash
 from harness.training.ledger import Ledger, Shape
-from harness.types import Demonstration, Task
+from harness.types import Demonstration, Group, Task
 
 WORDS = tuple(f"w{index}" for index in range(40))
 VOCABULARY = ("<pad>", "<bos>", "<eos>", "<sep>", *WORDS)
@@ -235,3 +235,24 @@ def test_a_worker_computes_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(HarnessError, match="device 'cuda': torch sees no accelerator here; legal: auto, cpu"):
         use("cuda", "auto")
+
+
+def test_an_adapter_of_one_s_own_is_the_start_kept_or_merged(tmp_path: Path) -> None:
+    """``model`` names an adapter and there is no SFT: it stays one under frozen-adapter, and is merged into a whole model elsewhere."""
+    base = model(tmp_path / "model")
+    own, tokenizer = storage.load_over(base, Ledger(math.inf), adapters.Lora(rank=2), seed=0)
+    with torch.no_grad():
+        for weight in adapters.weights(own.model):
+            weight.add_(0.05)
+    storage.save_model(tmp_path / "own", own.model, tokenizer, base)
+    groups = [Group((1, 5, 6), ((7, 2), (8, 9, 2)))]
+    found = {}
+    for mode in ("copy", "frozen-adapter"):
+        experiment, task = resolved(tmp_path, model=str(tmp_path / "own"), sft="none", reference_mode=mode)
+        folder = supervised.start(experiment, task, 0, silent)
+        assert places.is_adapter(folder) == (mode == "frozen-adapter")
+        with torch.no_grad():
+            found[mode] = storage.load_model(folder, Ledger(math.inf))[0].logps(groups)
+    with torch.no_grad():
+        assert torch.allclose(found["frozen-adapter"], own.logps(groups), atol=1e-5)
+    assert torch.allclose(found["copy"], found["frozen-adapter"], atol=1e-4)
