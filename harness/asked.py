@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import experiment, pinning, preview, registry, settings, vary
+from harness import experiment, footing, pinning, preview, registry, settings, vary
 from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.experiment import Experiment
@@ -54,7 +54,7 @@ def variations(flags: dict[str, Any], varied: Sequence[str], file: Path | None) 
 
 def priced(resolved: Experiment, world: Task, jobs: int | None) -> str:
     """Every cell with its price, as text; HarnessError where the model is unusable or the budget too small."""
-    size = shape(resolved.model, len(world.vocabulary))
+    size = shape(resolved.model, len(world.vocabulary), footing.lora(resolved))
     if size.head == 0:
         raise HarnessError(f"Model {resolved.model!r} is made from a task's own vocabulary, which this data has not; give --model FOLDER.")
     return preview.text(resolved, size, world.typical_tokens, jobs or len(os.sched_getaffinity(0)))

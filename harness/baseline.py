@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from harness import footing
 from harness.experiment import Experiment, study_key
 from harness.facts import checkpoint, judge_facts, model_facts, run_times, task_facts
-from harness.measure.evaluate import measure
+from harness.measure.evaluate import Measurement, measure
 from harness.measure.yardstick import Yardstick
 from harness.models import threads
 from harness.proposals import reference_rows, reference_samples, sampled
-from harness.stages import Report, Shared, shared
+from harness.stages import DISTANCE, Report, Shared, shared
 from harness.store import failing, records
 from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
@@ -81,10 +82,16 @@ def _measure(experiment: Experiment, seed: int, folder: Path, blank: dict[str, A
         "fingerprint": both.sft.name,
         "status": "finished",
         "failure": failing.failure("frontier", lost) if lost else None,
-        "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **checkpoint(found)}],
+        "checkpoints": [{"mark": 0.0, "share": 0.0, "step": 0, "final": True, "started": False, **_checkpoint(found, both)}],
         "sft": _sft_facts(both.sft),
         "pairs": json.loads((both.pair_folder / "cost.json").read_text()),
-        "diagnostics": {"dropped": _dropped(both), "pairs": len(both.pairs), "heldout": len(both.heldout), **_reward_quality(both)},
+        "diagnostics": {
+            "dropped": _dropped(both),
+            "pairs": len(both.pairs),
+            "heldout": len(both.heldout),
+            **_reward_quality(both),
+            **_distance(both),
+        },
         **task_facts(experiment),
         "judge": judge_facts(experiment, both, yard),
         **yard.questions.plain(),
@@ -125,6 +132,19 @@ def _reward_quality(both: Shared) -> dict[str, Any]:
     """Held-out quality of the proxy, or of the judge of a task without gold."""
     found = {"proxy": both.proxy, "judge": both.judge}
     return {name: json.loads((path / "reward.json").read_text())["quality"] for name, path in found.items() if path}
+
+
+def _checkpoint(found: Measurement, both: Shared) -> dict[str, Any]:
+    """The measurement as a record holds it, with an alarm where this reference is far from what policies start from."""
+    said = footing.distance(_distance(both).get("reference_distance", {}))
+    made = checkpoint(found)
+    return {**made, "alarms": [*made["alarms"], *([said] if said else [])]}
+
+
+def _distance(both: Shared) -> dict[str, Any]:
+    """Perplexities of the reference and of what policies start from, where they are two models."""
+    file = both.pair_folder / DISTANCE
+    return {"reference_distance": json.loads(file.read_text())} if file.is_file() else {}
 
 
 def sft_seconds(folder: Path) -> tuple[float, float]:

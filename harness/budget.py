@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import HarnessError, near
-from harness.price import pair_forward
+from harness.footing import BARE
+from harness.price import pair_forward, pair_spared
 from harness.training.ledger import UNITS
 
 if TYPE_CHECKING:
@@ -98,13 +99,15 @@ def budget_flops(spec: str, experiment: Experiment, shape: Shape, typical_tokens
     found, unit = parse_budget(spec)
     if unit not in ("epochs", "flops"):
         raise HarnessError(f"Budget {spec!r} is no amount of FLOPs; resolve it first (absolute_budget, matched_on).")
-    forward = pair_forward(shape, typical_tokens)
+    forward, spared = pair_forward(shape, typical_tokens), pair_spared(shape, typical_tokens)
+    reference = pair_forward(shape.bare(), typical_tokens) if experiment.reference_mode in BARE else forward
     if unit == "epochs" and typical_tokens[1] <= 0:
         raise HarnessError(
             f"Budget {spec!r}: the task does not say how long its texts are, so epochs have no price; give FLOPs, such as 1.2e12."
         )
-    flops = experiment.pairs * forward * (3 * found + 1) if unit == "epochs" else found
-    step = 4 * forward * min(experiment.batch_pairs, experiment.pairs)
+    apart = forward - reference  # and nothing is spared where no policy is an adapter: to the last bit the price without any
+    flops = experiment.pairs * forward * (3 * found + 1) - experiment.pairs * (spared * found + apart) if unit == "epochs" else found
+    step = (4 * forward - spared - apart) * min(experiment.batch_pairs, experiment.pairs)
     if flops < step:
         raise HarnessError(
             f"Budget {spec!r} is {flops:.3g} FLOPs, too small for one step: "

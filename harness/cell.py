@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import kept, origins, registry, settings, watched
+from harness import card, footing, kept, origins, registry, settings, supervised, watched
 from harness.budget import Budget
 from harness.data.prompts import PromptStream, of_pairs
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
@@ -19,7 +19,10 @@ from harness.facts import checkpoint, clock, forget_peak, judge_facts, model_fac
 from harness.fits import once, reusing
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
+from harness.models.metered import Metered
 from harness.models.packing import Past
+from harness.models.resting import Resting
+from harness.models.storage import load_model
 from harness.report.alarm import Alarm
 from harness.stages import Report, Shared
 from harness.store.records import CellWriter
@@ -62,7 +65,7 @@ def run_cell(plan: Plan, report: Report) -> str:
             status, failure = "failed", {"stage": "run", "message": f"{type(error).__name__}: {error}"}
         if status == "finished":
             with writer.extra():
-                run.keep()
+                run.keep(record)
         writer.finish({**record, "status": status, "failure": failure}, {**run_times(times, plan.experiment), "marks": seconds})
     return status
 
@@ -89,7 +92,7 @@ class _Run:
         oracle = settings.oracle(entry, self.settings)
         self.reward = origins.trained_on(plan.experiment, self.shared, oracle=oracle)
         origins.refuse(plan.experiment, self.shared, self.reward, oracle=oracle)
-        self.setup = replace(_setup(plan, self.shared, ledger, self.settings), inspect=self._inspect)
+        self.setup = replace(_setup(plan, self.shared, self.yard.reference, ledger, self.settings), inspect=self._inspect)
 
     def finish(self) -> tuple[str, dict[str, str] | None]:
         """Train; a model whose probabilities are no longer numbers has diverged, whichever step found out."""
@@ -133,6 +136,7 @@ class _Run:
         probes = experiment.probe_prompts if final else min(experiment.mark_prompts // 2, experiment.probe_prompts)
         found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes, final=final)
         self.past = found.past if final else None
+        self.yard.rest()
         self.writer.samples({**row, "mark": name} for row in found.rows)
         if self.keeper is not None and named is None and self.started:
             self.keeper.look(self.setup.policy, mark)
@@ -141,16 +145,23 @@ class _Run:
         self.seconds[str(name)] = self.ledger.total(self.ledger.wall_seconds)
         self.checkpoints.append({**where, "spent": spent, **checkpoint(found)})
         self.alarms = watched.said(self.writer, self.checkpoints, self.yard.judge.primary, found.rows, experiment)
+        if experiment.keep_policies == "all" and not final and self.plan.cell.trial is None:
+            self._save(f"{kept.ON_THE_WAY}/mark-{mark:g}", {**_blank(self.plan), **self.result()})
 
-    def keep(self) -> None:
+    def keep(self, record: Mapping[str, Any]) -> None:
         """What stands beside the record: the policy at other temperatures, and where the experiment says so itself; nothing of a trial."""
         policy, experiment = self.setup.policy, self.plan.experiment
         if self.plan.cell.trial is not None:
             return
         if kept.keeps(experiment, sum(p.numel() for p in policy.model.parameters())):  # first: other temperatures can be made from it
-            kept.keep(policy, self.shared.tokens.tokenizer, self.plan.folder)
+            self._save(kept.POLICY, record)
         wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
         measure_all(policy, self.yard, wanted, self.plan.folder, experiment.evaluation_prompts, self.report, self.past)
+
+    def _save(self, name: str, record: Mapping[str, Any]) -> None:
+        """The policy as it is now, below the run's folder, with its card."""
+        told = card.text(record, self.experiment, adapted=self.shared.below is not None)
+        kept.keep(self.setup.policy, self.shared.tokens.tokenizer, self.plan.folder, name=name, base=self.shared.below, told=told)
 
     def result(self) -> dict[str, Any]:
         """What the record says of the run beyond its plan."""
@@ -183,7 +194,7 @@ def resolved_settings(entry: registry.Entry, setting: Mapping[str, Any]) -> dict
     return {**declared, **setting}
 
 
-def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -> Setup:
+def _setup(plan: Plan, shared: Shared, reference: Metered, ledger: Ledger, values: dict[str, Any]) -> Setup:
     task, tokens, cell = shared.task, shared.tokens, plan.cell
     prompts = _prompts(plan, shared, ledger)
 
@@ -192,13 +203,15 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
         responses = [Response(tokens.text(s.ids), s.ids, s.finished) for s in samples]
         return task.score([prompts.texts[p] for p in ids], responses)[task.judges[0]]
 
-    policy = shared.reference(ledger)
+    policy = _policy(plan, shared, ledger, values)
     if plan.experiment.checkpointing:
         policy.recompute()
+    if isinstance(reference, Resting):
+        reference.shape = policy.shape  # so that a price wakes no model
     generator = torch.Generator().manual_seed(int(values.get("replicate", 0)) * 1_000_000 + cell.seed * 1000 + 6)
     return Setup(
         policy=policy,
-        reference=policy.frozen(),
+        reference=reference,
         pairs=shared.pairs,
         heldout=shared.heldout,
         reference_logps=shared.reference_logps,
@@ -212,6 +225,14 @@ def _setup(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -
         seed=cell.seed,
         reuse=reusing(shared, ledger, generator, checkpointing=plan.experiment.checkpointing),
     )
+
+
+def _policy(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -> Metered:
+    """What the run trains: from the SFT model, or from the model before it where the algorithm's paper or a setting says so."""
+    entry = registry.find("algorithms", plan.cell.algorithm.path or plan.cell.algorithm.name)
+    if settings.init(entry, values) != footing.BASE or plan.experiment.sft == "none":
+        return shared.policy(ledger)
+    return load_model(supervised.base(plan.experiment, shared.task, shared.seed, lambda *_: None), ledger)[0]
 
 
 def _prompts(plan: Plan, shared: Shared, ledger: Ledger) -> PromptStream:
@@ -232,6 +253,8 @@ def _blank(plan: Plan) -> dict[str, Any]:
     algorithm["optimum"] = facts.get("optimum", "none known")
     chosen = resolved_settings(entry, cell.setting)  # a convention may name the setting that decides it
     algorithm["oracle"] = settings.oracle(entry, chosen)
+    if (start := settings.init(entry, chosen)) != footing.START:
+        algorithm["init"] = start
     algorithm["conventions"] = {name: chosen.get(value, value) for name, value in facts.get("conventions", {}).items()}
     return {
         **_origin(cell),

@@ -58,7 +58,10 @@ def compare(
     tune: Annotated[int | None, typer.Option(help="Trials drawn for every grid value of every algorithm; 0: declared defaults.")] = None,
     kl_targets: Annotated[str | None, typer.Option(help="Such as .5,1,2,4: the knob is searched until KL is there.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="last, or best: the mark that the tuning judge prefers.")] = None,
-    keep_policies: Annotated[str | None, typer.Option(help="Save trained policies: auto (below 5M weights), all or none.")] = None,
+    keep_policies: Annotated[
+        str | None,
+        typer.Option("--keep", "--keep-policies", help="Trained policies saved: auto (final, below 5M weights), none, final, best or all."),
+    ] = None,
     temperatures: Annotated[str | None, typer.Option(help="Such as 0,.25,.5,.75,1: win rates at each; 0 (greedy) by default.")] = None,
     labels: Annotated[str | None, typer.Option(help="Who labels pairs: bt, flip, annotators, length-biased or shuffled.")] = None,
     agreement: Annotated[float | None, typer.Option(help="How often a label sides with the better response.")] = None,
@@ -71,6 +74,11 @@ def compare(
     dtype: Annotated[str | None, typer.Option(help="auto, float32, mixed or bfloat16.")] = None,
     safety: Annotated[str | None, typer.Option(metavar="SUITES", help="Asked at the end, such as own,xstest:FILE; docs/safety.md.")] = None,
     detectors: Annotated[str | None, typer.Option(help="What reads their answers: phrases, or a classifier's folder or hub id.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    sft: Annotated[str | None, typer.Option(help="Fine-tune first on demonstrations, on chosen responses, or none.")] = None,
+    reference: Annotated[str | None, typer.Option(help="sft, base, or another model: what KL is measured against.")] = None,
+    reference_mode: Annotated[str | None, typer.Option(help="copy, cached, adapter-off, merged or frozen-adapter.")] = None,
+    chat: Annotated[str | None, typer.Option(help="auto, template (the model's own) or plain.")] = None,
     safety_margin: Margin = None,
     baseline: Annotated[str | None, typer.Option(help="The algorithm that every other one is tested against; the first.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; chosen by itself.")] = None,
@@ -95,6 +103,7 @@ def compare(
     given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
     given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
     given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}
+    given |= {"device": device, "sft": sft, "reference": reference, "reference_mode": reference_mode, "chat": chat}
     given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
     given |= {"safety_suites": _words(safety), "safety_detectors": _words(detectors)}
     from harness import asked, trackers

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import registry, superseding, trackers
+from harness import footing, registry, room, superseding, trackers
 from harness.budget import Budget, budgets
 from harness.called import answers
 from harness.data.shapes import shape
 from harness.execute.allocation import SMALL, keep
+from harness.execute.device import use
 from harness.execute.kernels import choose
 from harness.execute.local import Job, run_jobs
 from harness.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
@@ -43,23 +44,25 @@ def carry_out(
     report_to: Sequence[str] = (),
 ) -> Path:
     """Run what is not finished yet and return the study's folder; ``report_to`` names trackers. Parents import no torch."""
-    size = shape(experiment.model, len(task.vocabulary))
+    size = shape(experiment.model, len(task.vocabulary), footing.lora(experiment))
     spending = budgets(experiment, size, task.typical_tokens)
     study = results / f"{experiment.task}-{study_key(experiment)[:8]}"
     told = trackers.opened(report_to, results, study.name)
     records.write_json(
         study / records.EXPERIMENT,
-        {**experiment.model_dump(mode="json"), **_note(experiment, spending, task), **_plan(experiment, study)},
+        {**experiment.plain(), **_note(experiment, spending, task), **_plan(experiment, study)},
     )
     for plan in experiment.algorithms:
         superseding.edited(study, plan)
     workers = jobs or processes(size.blocks + size.head, experiment.threads)
     experiment = _tuned(experiment, study, _trial_budget(spending), workers, verbose=verbose, force=force, told=told)
     todo = list(_jobs(experiment, study, spending, force))
+    room.refuse(experiment, size, sum(job.function is _run_cell for job in todo), results)
     if todo:
         execute(experiment, todo, workers, verbose, told)
-    if unkept := _unkept(experiment, study):
-        print(unkept)
+    for said in (_unkept(experiment, study), *_distances(study)):
+        if said:
+            print(said)
     return study
 
 
@@ -135,15 +138,16 @@ def execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool
     """Run jobs in processes of this machine and show how far they are; an error in one is raised here. ``told`` hear of each run."""
     folders = {job.name: Path(str(job.arguments[-1])) for job in todo if job.function is _run_cell}
     with GridView(len(todo)) as view, followed(folders, view, told):
-        threads, prepare = experiment.threads, partial(_ready, experiment.kernels, experiment.model)
+        threads, prepare = experiment.threads, partial(_ready, experiment)
         run_jobs(todo, workers=workers, threads=threads, prepare=prepare, verbose=verbose, heard=view.update, done=view.finish)
 
 
-def _ready(kernels: str, model: str) -> None:
-    """What a worker sets up for this model before its first job."""
-    size = shape(model, 1)
+def _ready(experiment: Experiment) -> None:
+    """What a worker sets up for this experiment before its first job."""
+    size = shape(experiment.model, 1)
     keep(size.blocks + size.head)
-    choose(kernels, size.width)
+    use(experiment.device, experiment.attention)
+    choose(experiment.kernels, size.width)
 
 
 def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], force: bool) -> Iterator[Job]:
@@ -204,9 +208,17 @@ def _unkept(experiment: Experiment, study: Path) -> str:
     if not lost:
         return ""
     wanted = ", ".join(f"{value:g}" for value in experiment.temperatures if value != 1)
-    advice = 'run again with --force and keep_policies = "all" (--keep-policies all)'
+    advice = 'run again with --force and keep_policies = "final" (--keep final)'
     cells = f"{len(lost)} finished cell{'s' if len(lost) > 1 else ''} kept no policy and"
     return f"{cells} cannot be measured at every temperature of {wanted}: {advice}."
+
+
+def _distances(study: Path) -> Iterator[str]:
+    """One line for every seed whose reference is far from what its policies start from, as its record says."""
+    for file in sorted(study.glob(f"references/*/{records.RECORD}")):
+        found = (records.read_one(file.parent).get("diagnostics") or {}).get("reference_distance") or {}
+        if said := footing.distance(found):
+            yield f"{file.parent.name}: {said}"
 
 
 def _folder(study: Path, cell: Cell, mark: str) -> Path:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness.compare as engine
-from harness import asked, registry, superseding
+from harness import asked, footing, registry, superseding
 from harness.budget import Budget, budgets
 from harness.data.shapes import PRESETS, check_folder, shape
 from harness.errors import HarnessError
 from harness.execute.local import Job
 from harness.experiment import Cell, Experiment, cell_fingerprint, fingerprint, study_key
+from harness.places import place, tokenizer_of
 from harness.plan import AlgorithmPlan
 from harness.store import records
 from harness.store.hashes import weights_hash
@@ -153,7 +154,11 @@ def _declared(record: Mapping[str, Any]) -> bool:
 def _refuse_vocabulary(model: Path, experiment: Experiment, world: Task) -> None:
     """HarnessError where the checkpoint's words are not the reference's; a tokenizer without a list of words is left to the worker."""
     theirs = vocabulary(model)
-    ours = {word: i for i, word in enumerate(world.vocabulary)} if experiment.model in PRESETS else vocabulary(Path(experiment.model))
+    ours = (
+        {word: i for i, word in enumerate(world.vocabulary)}
+        if experiment.model in PRESETS
+        else vocabulary(place(experiment.model) or Path(experiment.model))
+    )
     if theirs is not None and ours is not None:
         refuse_words(str(model), theirs, ours)
 
@@ -161,7 +166,7 @@ def _refuse_vocabulary(model: Path, experiment: Experiment, world: Task) -> None
 def vocabulary(folder: Path) -> Mapping[str, int] | None:
     """Tokens and their ids in a folder's ``tokenizer.json``; None where it holds no table of them."""
     try:
-        core = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        core = json.loads((tokenizer_of(folder) / "tokenizer.json").read_text(encoding="utf-8"))
         words = dict(core["model"]["vocab"])
         return words | {each["content"]: each["id"] for each in core.get("added_tokens") or ()}
     except (OSError, ValueError, KeyError, TypeError):
@@ -180,7 +185,8 @@ def _visit(model: Path, name: str, study: Path, experiment: Experiment, world: T
     seed = experiment.seeds[0] if seed is None else seed
     if seed not in experiment.seeds:
         raise HarnessError(f"--seed {seed}: {study.name} has no such reference. Legal: {', '.join(map(str, experiment.seeds))}.")
-    spending = budgets(experiment, shape(experiment.model, len(world.vocabulary)), world.typical_tokens)
+    size = shape(experiment.model, len(world.vocabulary), footing.lora(experiment))
+    spending = budgets(experiment, size, world.typical_tokens)
     budget = max(spending.values(), key=lambda each: each.limit)
     plan = AlgorithmPlan(name=name, sha256=weights_hash(str(model)), settings=({},))
     cell = Cell(plan, {}, seed, budget.spec)
@@ -193,7 +199,7 @@ def _write_experiment(study: Path, experiment: Experiment, visit: Visit, world: 
     alone = experiment.model_copy(update={"algorithms": (visit.cell.algorithm,), "seeds": (visit.cell.seed,), "baseline": None})
     facts = {"fingerprint": fingerprint(alone), "study": study_key(alone), "notes": list(world.notes)}
     amounts = {"budgets": [visit.budget._asdict()], "budget_flops": visit.budget.flops}
-    records.write_json(study / records.EXPERIMENT, {**alone.model_dump(mode="json"), **facts, **amounts})
+    records.write_json(study / records.EXPERIMENT, {**alone.plain(), **facts, **amounts})
 
 
 def _said(folder: Path) -> tuple[object, object]:

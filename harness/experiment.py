@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, ValidationInfo
 
-from harness import assumptions, suites
+from harness import assumptions, footing, suites
 from harness.assumptions import Assumptions
 from harness.budget import absolute_budget, budget_flops, budget_specs, matched_on
 from harness.errors import HarnessError
+from harness.footing import Footing
 from harness.origins import refuse_judge_as_reward
 from harness.plan import AlgorithmPlan, baseline_of, plans
 from harness.store.hashes import engine_hash, weights_hash
@@ -81,7 +82,7 @@ def _distinct(values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
     return values
 
 
-class Experiment(Assumptions):
+class Experiment(Assumptions, Footing):
     """Everything that decides what a comparison computes; how it is carried out (jobs, folders) is not part of it."""
 
     task: str
@@ -118,7 +119,7 @@ class Experiment(Assumptions):
     frontier_samples: NonNegativeInt
     threads: PositiveInt = 1
     stage_threads: PositiveInt = 2
-    keep_policies: Literal["auto", "all", "none"] = "auto"  # auto: small models only (harness/kept.py)
+    keep_policies: Literal["auto", "none", "final", "best", "all"] = "auto"  # auto: final of small models (harness/kept.py)
     temperatures: Annotated[tuple[float, ...], AfterValidator(_temperatures)] = (0.0,)  # beside 1, at which everything is measured
     limit: PositiveInt | None = None
     safety_margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # read by the report alone
@@ -126,6 +127,10 @@ class Experiment(Assumptions):
     alarms: Thresholds = Field(default_factory=dict)  # by alarm, where not the declared ones; read by the report alone
     baseline: str | None = None  # what every other algorithm is tested against; None: the first; read by the report alone
     quick: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """The experiment as its file in a study holds it: settings of the footing are left out where they are at their defaults."""
+        return self.model_dump(mode="json", exclude=footing.settled(self))
 
     @property
     def cell_count(self) -> int:
@@ -195,6 +200,10 @@ def resolve(
     values["baseline"] = baseline_of(values.get("baseline"), [plan.name for plan in values["algorithms"]])
     experiment = _validated({**values, "task_version": task_version}, flags, file)
     refuse_judge_as_reward(experiment)
+    footing.refuse(experiment, experiment.model, embedded=available_pairs is None)
+    footing.refuse_starts(experiment, experiment.algorithms)
+    if experiment.keep_policies == "best" and experiment.checkpoint != "best":
+        raise HarnessError("keep_policies 'best': the tuning judge chooses that mark; add --checkpoint best, or keep final or all.")
     return _capped(experiment, available_pairs)
 
 
@@ -209,13 +218,18 @@ def cells(experiment: Experiment) -> Iterator[Cell]:
 
 def fingerprint(value: Any) -> str:
     """sha256 of canonical JSON (sorted keys, no spaces); models are dumped first. The same value gives the same 64 digits anywhere."""
-    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    plain = value.plain() if isinstance(value, Experiment) else value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
 def study_key(experiment: Experiment) -> str:
-    """The fingerprint of what cells must share to be compared: all but algorithms, seeds, budgets, paths and the threads of cells."""
-    shared = experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY)
+    """The fingerprint of what cells must share to be compared: all but algorithms, seeds, budgets, paths and the threads of cells.
+
+    Settings of the footing are in it where they are not at their defaults; another reference is known by its weights.
+    """
+    shared = experiment.model_dump(mode="json", exclude=OUTSIDE_STUDY | footing.settled(experiment))
+    if other := footing.beyond(experiment):
+        shared["reference"] = weights_hash(other)
     asked = suites.keyed(experiment.safety_suites, experiment.safety_detectors)
     return fingerprint({**shared, **asked, "weights": weights_hash(experiment.model), "engine": engine_hash()})
 

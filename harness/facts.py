@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from harness import origins
+from harness import footing, origins
 from harness.assumptions import recorded
 from harness.experiment import Experiment
 from harness.measure.evaluate import Measurement
 from harness.measure.yardstick import Yardstick
-from harness.models import kernels, precision
+from harness.models import adapters, kernels, precision
 from harness.stages import Shared
 from harness.training.ledger import Ledger
 from harness.yardstick import brought
@@ -46,7 +46,11 @@ def _brought(experiment: Experiment) -> dict[str, Any]:
 def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:
     """Name, number of parameters and dtype of a model, and the kernels that this process multiplied with."""
     parameters = sum(p.numel() for p in model.parameters())
-    made = {"dtype": precision.named(model), "kernels": kernels.in_use()}
+    made: dict[str, Any] = {"dtype": precision.named(model), "kernels": kernels.in_use()}
+    if departing := footing.departures(experiment, footing.NAMES):
+        made["footing"] = departing
+    if adapters.has(model):
+        made["trained"] = sum(p.numel() for p in adapters.weights(model))
     return {"name": Path(experiment.model).name, "parameters": parameters, **made}
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.models import storage
+from harness.models import adapters, storage
 from harness.models.loading import device
 from harness.stages import REWARD_VERSION, Shared
 from harness.store.cache import cache_root, key_of, stage
@@ -45,6 +45,8 @@ def reusing(
         state = generator.get_state()
         where = {"pairs": shared.pair_folder.name, "limit": ledger.limit, "match": ledger.match, "checkpointing": checkpointing}
         where |= {"threads": torch.get_num_threads(), "device": device().type}  # whose seconds are charged again
+        if shared.below is not None:  # the same SFT model and pairs serve whole models as well
+            where |= {"adapter": shared.mode, "lora": list(shared.lora or ())}
         key = {"version": REWARD_VERSION, "settings": dict(settings), "generator": state.tolist(), **where}
         folder = cache_root() / "fit" / key_of(key)[:32]
         return _again(folder, shared, ledger, generator) if folder.exists() else _kept(folder, fit, shared, ledger, generator)
@@ -69,7 +71,7 @@ def _kept(folder: Path, fit: RewardFit, shared: Shared, ledger: Ledger, generato
     facts = {"steps": steps, "spent": _difference(_books(ledger), before), "pairs": list(ledger.met["pairs"])}
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".fit-", dir=folder.parent))
-    storage.save_reward(scratch, reward, shared.tokens.tokenizer, {})
+    storage.save_reward(scratch, reward, shared.tokens.tokenizer, {}, shared.below)
     storage.save_tensor(scratch / STATE, generator.get_state())
     (scratch / FACTS).write_text(json.dumps(facts))
     try:
@@ -93,8 +95,8 @@ def _again(folder: Path, shared: Shared, ledger: Ledger, generator: torch.Genera
     generator.set_state(storage.load_tensor(folder / STATE))
     reward, _ = storage.load_reward(folder, ledger)
     assert reward.model.head is not None
-    for module in (reward.model.model, reward.model.head):
-        module.requires_grad_(True)  # as after a fit: a value function may start from a copy
+    adapters.train(reward.model.model)  # as after a fit: a value function may start from a copy
+    reward.model.head.requires_grad_(True)
     return reward
 
 

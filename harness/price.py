@@ -32,6 +32,12 @@ def pair_forward(shape: Shape, typical_tokens: tuple[float, float], responses: i
     return shape.group(prompt, [response] * responses)
 
 
+def pair_spared(shape: Shape, typical_tokens: tuple[float, float], responses: int = 2) -> float:
+    """FLOPs that frozen weights spare the backward over a prompt and its responses; 0 where everything is trained."""
+    prompt, response = (round(tokens) for tokens in typical_tokens)
+    return shape.unlearnt(prompt + responses * response, responses * response)
+
+
 def worth(budget: Budget, experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float]) -> float:
     """Canonical FLOPs of a budget, of one in another unit about: what a loss on pairs with a reference spends in it."""
     if budget.flops is not None:
@@ -39,7 +45,8 @@ def worth(budget: Budget, experiment: Experiment, shape: Shape, typical_tokens: 
     if budget.match == "device-seconds":
         return budget.limit * THROUGHPUT
     pairs = budget.limit * (experiment.batch_pairs if budget.match == "steps" else 1)
-    return pair_forward(shape, typical_tokens) * (3 * pairs + min(pairs, experiment.pairs))
+    forward, spared = pair_forward(shape, typical_tokens), pair_spared(shape, typical_tokens)
+    return forward * (3 * pairs + min(pairs, experiment.pairs)) - spared * pairs
 
 
 def estimate(

@@ -39,7 +39,7 @@ def reference_samples(experiment: Experiment, both: Shared, yard: Yardstick) -> 
 def frontier_key(experiment: Experiment, both: Shared) -> dict[str, Any]:
     """What the cache knows the reference's samples by."""
     sizes = {name: getattr(experiment, name) for name in ("evaluation_prompts", "frontier_samples")}
-    return {"stage": "frontier", "version": 2, "sft": both.sft.name, "task": both.task.version, **sizes}
+    return {"stage": "frontier", "version": 2, "sft": both.origin.name, "task": both.task.version, **sizes}
 
 
 def sampled(experiment: Experiment, yard: Yardstick) -> bool:

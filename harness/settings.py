@@ -23,6 +23,8 @@ SHARED = (
 )
 # Every algorithm understands this one: another run of the same training, its random draws alone being others. For controls.
 REPLICATE = Hyperparameter("replicate", "int", None)
+# So is what the policy starts from, which a file declares as its paper has it: ``init = "base"``, or the keyword of its decorator.
+INIT = Hyperparameter("init", "str", None, ("sft", "base"))
 SEARCHED = ("learning_rate", "clip")  # searched for every algorithm that takes them, whatever its file declares
 AROUND = 4.0  # a default that declares no range of its own is searched from a quarter of it to four times it
 POSITIVE = frozenset({"beta", "tau", "learning_rate", "clip", "batch_pairs"})
@@ -41,7 +43,13 @@ def legal(entry: Entry) -> dict[str, Hyperparameter]:
         if isinstance(value, bool | int | float | str)
     }
     shared = {each.name: each for each in SHARED} if entry.declaration.loss else {}
-    return {REPLICATE.name: REPLICATE, **shared, **optimiser, **{each.name: each for each in entry.declaration.hyperparameters}}
+    return {
+        REPLICATE.name: REPLICATE,
+        INIT.name: INIT,
+        **shared,
+        **optimiser,
+        **{each.name: each for each in entry.declaration.hyperparameters},
+    }
 
 
 def oracle(entry: Entry, chosen: Mapping[str, Any]) -> bool:
@@ -51,6 +59,16 @@ def oracle(entry: Entry, chosen: Mapping[str, Any]) -> bool:
     """
     rule = entry.declaration.metadata.get("oracle", False)
     return any(chosen.get(name) == value for name, value in rule.items()) if isinstance(rule, dict) else bool(rule)
+
+
+def init(entry: Entry, chosen: Mapping[str, Any]) -> str:
+    """What a run with these settings starts from: ``sft`` or ``base``, as set, else as the algorithm's file declares, else ``sft``."""
+    own = any(each.name == INIT.name for each in entry.declaration.hyperparameters)  # something else that is called so
+    found = str((not own and chosen.get(INIT.name)) or entry.declaration.metadata.get(INIT.name) or INIT.choices[0])
+    if found not in INIT.choices:
+        legal = ", ".join(INIT.choices)
+        raise HarnessError(f"{entry.path}: init: {found!r} is not one of {legal}.{near(found, INIT.choices)}")
+    return found
 
 
 def parse_flag(text: str) -> tuple[str, str, list[str]]:

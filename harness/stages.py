@@ -6,39 +6,42 @@ None of it is charged to an algorithm. Each seed has its own SFT model, pairs an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from harness import registry
+from harness import footing, places, registry, supervised
 from harness.assumptions import departures
 from harness.data.pairs import read_pairs, write_pairs
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.experiment import Experiment
-from harness.models import kernels, storage
-from harness.models.loading import load_model, meter
+from harness.footing import FITTED, START
+from harness.models import adapters, storage
 from harness.models.metered import Metered
-from harness.models.reference import fit_reference
+from harness.models.resting import Resting
 from harness.pairing import HELDOUT, Models, sampled
 from harness.store.cache import key_of, stage
-from harness.store.hashes import weights_hash
+from harness.supervised import Report, dtype_of
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel, fit_reward_model, heldout_quality
 from harness.types import Group, Task, TokenPair, Update
 
-OLDER = 0.5  # share of its steps after which the SFT reference is the older policy
+__all__ = ["Report", "Shared", "dtype_of", "load_task", "shared"]
+
+DISTANCE, DISTANCE_PAIRS = "distance.json", 256  # pairs that say how far a reference is from what policies start from
 REWARD_VERSION = 4  # of how a reward model is fitted; raised when that moves a number, so that no cache holds a judge of the old way
-Report = Callable[[str, float, float | None], None]
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Everything that the cells of one seed start from. ``key`` changes when anything upstream does."""
+    """Everything that the cells of one seed start from: ``sft`` is what policies start from, ``other`` the reference where it is not that.
+
+    ``mode`` and ``lora`` say how both are held in memory (harness/footing.py).
+    """
 
     task: Task
     tokens: Tokens
@@ -51,8 +54,39 @@ class Shared:
     judge: Path | None
     seed: int
 
+    mode: str = "copy"
+    lora: adapters.Lora | None = None
+    other: Path | None = None
+
+    @property
+    def origin(self) -> Path:
+        """The folder of the reference."""
+        return self.other or self.sft
+
+    @property
+    def below(self) -> Path | None:
+        """The folder of what policies' adapters are over; None where policies are whole models."""
+        if self.mode in FITTED and places.is_adapter(self.sft):
+            return places.base_of(self.sft)
+        return self.sft if self.mode in footing.ADAPTED else None
+
     def reference(self, ledger: Ledger) -> Metered:
-        """A fresh copy of the SFT model charging ``ledger``."""
+        """The reference charging ``ledger``: a fresh copy, or on weights that policies share where they are adapters."""
+        if self.below is not None:
+            return storage.load_over(self.sft, ledger)[0]
+        return storage.load_model(self.origin, ledger)[0]
+
+    def frozen(self, ledger: Ledger) -> Metered:
+        """The reference without gradients; where log-probs are cached, in memory only while something asks it."""
+        model = Resting(lambda: self.reference(ledger)) if self.mode == "cached" else self.reference(ledger)
+        if not isinstance(model, Resting):
+            model.model.requires_grad_(False)
+        return model
+
+    def policy(self, ledger: Ledger) -> Metered:
+        """A fresh policy charging ``ledger``, where the SFT model is: a copy of it, an adapter over it, or another of its adapter."""
+        if self.below is not None:
+            return storage.load_over(self.sft, ledger, self.lora, self.seed)[0]
         return storage.load_model(self.sft, ledger)[0]
 
 
@@ -75,20 +109,21 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
     A task with gold gets a proxy reward model fitted on the training pairs, a meter of over-optimisation; one without gets its judge.
     """
     task = load_task(experiment)
-    sft_key = _sft_key(experiment, task, seed)
-    sft = stage("sft", sft_key, lambda folder: _fit_sft(folder, experiment, task, seed, report))
-    tokenizer = storage.load_tokenizer(sft)
-    tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
+    sft = supervised.start(experiment, task, seed, report)
+    other = None if experiment.reference == START else supervised.reference(experiment, task, seed, report)
+    templated = supervised.templated(experiment, task)
+    tokens = Tokens(storage.load_tokenizer(sft), task.max_prompt_tokens, task.max_response_tokens, templated=templated)
     pairs_key = {
         "stage": "pairs",
         "version": 5,
-        "sft": key_of(sft_key),
+        "sft": key_of(supervised.key(experiment, task, seed)),
         "pairs": experiment.pairs,
         "agreement": experiment.agreement,
         "limit": experiment.limit,
         **departures(experiment),
+        **({} if other is None else {"reference": other.name}),
     }
-    pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report))
+    pairs = stage("pairs", pairs_key, lambda folder: _make_pairs(folder, experiment, task, tokens, sft, seed, report, other))
     train, heldout = read_pairs(pairs / "pairs.jsonl"), read_pairs(pairs / "heldout.jsonl")
     fitted = reward_key(key_of(pairs_key))
     proxy = judge = None
@@ -100,7 +135,8 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
             "judge", {**fitted, "judge": len(judged)}, lambda folder: fit_reward(folder, "judge", judged, heldout, sft, seed, report)
         )
     logps = storage.load_tensor(pairs / "reference_logps.safetensors")
-    return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed)
+    mode, lora = experiment.reference_mode, supervised.lora(experiment)
+    return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed, mode, lora, other)
 
 
 def reward_key(pairs: str) -> dict[str, Any]:
@@ -108,67 +144,23 @@ def reward_key(pairs: str) -> dict[str, Any]:
     return {"stage": "reward", "version": REWARD_VERSION, "pairs": pairs}
 
 
-def dtype_of(experiment: Experiment) -> str:
-    """The dtype that ``auto`` means on this machine, or the one that was named: what weights are stored in, so what caches are keyed by."""
-    if experiment.dtype != "auto":
-        return experiment.dtype
-    return "bfloat16" if torch.cuda.is_available() else "float32"
-
-
-def _sft_key(experiment: Experiment, task: Task, seed: int) -> dict[str, Any]:
-    fields = ("task", "sft_steps", "sft_batch", "sft_learning_rate", "limit", "stage_threads")
-    values = {"dtype": dtype_of(experiment), **{name: getattr(experiment, name) for name in fields}}
-    if kernels.in_use() != "default":
-        values["kernels"] = kernels.in_use()  # one choice for all that a seed shares, and for the policies scored against it
-    if experiment.task_options:
-        values["task_options"] = dict(experiment.task_options)
-    return {"stage": "sft", "version": 3, **values, "task_version": task.version, "weights": weights_hash(experiment.model), "seed": seed}
-
-
 def pair_models(experiment: Experiment, task: Task, reference: Metered, seed: int, report: Report) -> Models:
     """The policies that pairs may be sampled from, by name: the reference of the seed and an older one of its own."""
 
     def model(name: str) -> Metered:
         older = name == "older-policy"
-        return storage.load_model(_older(experiment, task, seed, report), reference.ledger)[0] if older else reference
+        return storage.load_model(supervised.older(experiment, task, seed, report), reference.ledger)[0] if older else reference
 
     return model
 
 
-def _older(experiment: Experiment, task: Task, seed: int, report: Report) -> Path:
-    """The SFT model half-way through its own fit: the same steps again, stopped there."""
-    key = {**_sft_key(experiment, task, seed), "until": OLDER}
-    return stage("sft", key, lambda folder: _fit_sft(folder, experiment, task, seed, report, until=OLDER))
-
-
-def _fit_sft(folder: Path, experiment: Experiment, task: Task, seed: int, report: Report, until: float = 1.0) -> None:
-    model, tokenizer = load_model(experiment.model, dtype=dtype_of(experiment), vocabulary=task.vocabulary, seed=seed)
-    ledger = Ledger(float("inf"))
-    metered = meter(model, tokenizer, ledger)
-    if experiment.checkpointing:
-        metered.recompute()
-    tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens)
-    generator = np.random.default_rng((seed, 1))
-    settings: dict[str, Any] = {"steps": experiment.sft_steps, "batch": experiment.sft_batch, "learning_rate": experiment.sft_learning_rate}
-    losses = []
-    with ledger.phase("sft"):
-        for update in fit_reference(metered, task, tokens, generator=generator, **settings):
-            losses.append(update.metrics["loss"])
-            report("sft", update.metrics["share"], update.metrics["loss"])
-            if update.metrics["share"] >= until:
-                break
-    if not losses:
-        raise HarnessError(f"task {task.name}: no demonstration fits {task.max_prompt_tokens} prompt tokens: {dict(tokens.dropped)}")
-    storage.save_model(folder, metered.model, tokenizer)
-    facts = {**settings, "flops": ledger.canonical["sft"], "wall": ledger.wall_seconds["sft"], "cpu": ledger.cpu_seconds["sft"]}
-    (folder / "sft.json").write_text(json.dumps({**facts, "losses": losses[-50:], "dropped": dict(tokens.dropped)}))
-
-
-def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens, sft: Path, seed: int, report: Report) -> None:
+def _make_pairs(
+    folder: Path, experiment: Experiment, task: Task, tokens: Tokens, sft: Path, seed: int, report: Report, other: Path | None = None
+) -> None:
     report("pairs", 0.0, None)
-    reference = storage.load_model(sft, Ledger(float("inf")))[0]
+    start = storage.load_model(sft, Ledger(float("inf")))[0]
     if task.pairs is None:
-        train, heldout = sampled(experiment, task, tokens, pair_models(experiment, task, reference, seed, report), seed)
+        train, heldout = sampled(experiment, task, tokens, pair_models(experiment, task, start, seed, report), seed)
     else:
         train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)[: 2 * (experiment.limit or HELDOUT)]
     if not train:
@@ -176,19 +168,32 @@ def _make_pairs(folder: Path, experiment: Experiment, task: Task, tokens: Tokens
     write_pairs(folder / "pairs.jsonl", train)
     write_pairs(folder / "heldout.jsonl", heldout)
     report("reference log-probs", 0.5, None)
+    reference = start if other is None else storage.load_model(other, start.ledger)[0]
     with torch.no_grad():
         logps = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in train])
+    if other is not None:
+        (folder / DISTANCE).write_text(json.dumps(_distance(start, train, logps)))
     storage.save_tensor(folder / "reference_logps.safetensors", logps.view(-1, 2).cpu())
     (folder / "dropped.json").write_text(json.dumps(dict(tokens.dropped)))
-    spent = None if task.pairs is not None else reference.ledger.canonical["pairs"]  # None: drawn by whoever made the data
+    spent = None if task.pairs is not None else start.ledger.canonical["pairs"]  # None: drawn by whoever made the data
     (folder / "cost.json").write_text(json.dumps({"flops": spent, "pairs": len(train)}))
+
+
+def _distance(start: Metered, pairs: Sequence[TokenPair], reference: torch.Tensor) -> dict[str, float]:
+    """Perplexity of the reference and of what policies start from on chosen responses of the first pairs, and how many."""
+    some = pairs[:DISTANCE_PAIRS]
+    lengths = torch.tensor([len(pair.chosen) for pair in some])
+    with torch.no_grad():
+        own = start.logps([Group(pair.prompt, (pair.chosen,)) for pair in some]).cpu()
+    found = {"reference": reference.view(-1, 2)[: len(some), 0].cpu(), "policy": own}
+    return {**{name: supervised.perplexity(logps, lengths) for name, logps in found.items()}, "pairs": len(some)}
 
 
 def fit_reward(
     folder: Path, name: str, pairs: Sequence[TokenPair], heldout: Sequence[TokenPair], sft: Path, seed: int, report: Report
 ) -> None:
     """A Bradley-Terry reward model on ``pairs``: the common proxy meter, or the judge of a task without a gold reward."""
-    model, tokenizer = storage.load_model(sft, Ledger(float("inf")))
+    model, tokenizer = storage.load_merged(sft, Ledger(float("inf")))
     pooling: Any = "sum" if model.shape.layers < 6 else "last"  # see RewardModel: last-token heads are weak on tiny models
     rate = 2e-3 if model.shape.layers < 6 else 1e-5
     batch = min(32, max(4, len(pairs) // 20))

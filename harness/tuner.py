@@ -147,13 +147,14 @@ class Keeper:
             return
         self.best = mark
         if self.rule == "best" and mark < 1:
-            self._weights = {name: value.detach().to("cpu", copy=True) for name, value in policy.model.state_dict().items()}
+            trained = [(name, value) for name, value in policy.model.named_parameters() if value.requires_grad]
+            self._weights = {name: value.detach().to("cpu", copy=True) for name, value in trained}
 
     def restore(self, policy: Metered) -> bool:
         """Put the kept weights back; False where the last checkpoint is the best or the rule keeps none."""
         if self.rule != "best" or self.best is None or self.best >= 1:
             return False
-        policy.model.load_state_dict(self._weights)
+        policy.model.load_state_dict(self._weights, strict=False)
         return True
 
     def facts(self) -> dict[str, Any]:

@@ -151,6 +151,7 @@ class Task:
     reward_probes: Mapping[str, Twin] = field(default_factory=dict)
     typical_tokens: tuple[float, float] = (0.0, 0.0)
     notes: tuple[str, ...] = ()
+    chat: bool = False  # whether prompts are dialogues, which a model's chat template is for
 
     @property
     def judge_names(self) -> tuple[str, ...]:

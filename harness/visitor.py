@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import traceback
+from pathlib import Path
 from typing import Any
 
+from harness import kept
+from harness.data import chat
 from harness.elsewhere import Visit, refuse_words
 from harness.errors import HarnessError
 from harness.experiment import Experiment, cell_fingerprint, study_key
@@ -50,7 +53,10 @@ def measure_visitor(experiment: Experiment, visit: Visit, report: Report) -> str
 
 def _policy(experiment: Experiment, visit: Visit, both: Shared, yard: Yardstick, ledger: Ledger) -> Metered:
     """The checkpoint in the study's dtype; HarnessError in one line where its tokens are not the reference's."""
+    kept.refuse_other_base(Path(visit.model))
     model, tokenizer = load_model(visit.model, dtype=dtype_of(experiment), vocabulary=(), seed=0)
+    if both.tokens.templated:
+        chat.adopt(tokenizer, visit.model)
     ours = both.tokens.tokenizer
     refuse_words(visit.model, tokenizer.get_vocab(), ours.get_vocab())
     if tokenizer.eos_token_id != ours.eos_token_id:

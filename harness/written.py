@@ -13,6 +13,7 @@ from pydantic import AfterValidator, PositiveFloat
 from harness.data import places
 from harness.data.suites.reading import beside
 from harness.errors import HarnessError, near
+from harness.places import HUB_ID
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -46,9 +47,9 @@ def written_in(path: Path, legal: Collection[str]) -> dict[str, Any]:
     for key in values:
         if key not in legal:
             raise HarnessError(f"{path}: {key}: unknown key.{near(key, legal)} Legal keys: {', '.join(sorted(legal))}.")
-    for key in ("model", "task"):
+    for key in ("model", "task", "reference"):
         if isinstance(values.get(key), str):
-            values[key] = _beside(path, values[key])
+            values[key] = _beside(path, values[key]) if key == "task" else _model(path, values[key])
     if isinstance(values.get("data"), str):
         values["data"] = places.beside(path.parent, values["data"])
     if isinstance(judge := values.get("judge"), str) and _place(_beside(path, judge)).exists():  # else a name, or one of the hub
@@ -78,6 +79,11 @@ def seeds_in(given: Any) -> tuple[Any, ...]:
 def _place(judge: str) -> Path:
     """Where a judge is if it is in a folder or a file (harness/judges/find.py)."""
     return Path(judge.removesuffix("+prompt").partition("#")[0])
+
+
+def _model(file: Path, word: str) -> str:
+    """A model's folder relative to the file, or a hub id as it is."""
+    return word if HUB_ID.fullmatch(word) and not (file.parent / word).is_dir() else _beside(file, word)
 
 
 def _beside(file: Path, word: str) -> str:

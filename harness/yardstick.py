@@ -33,7 +33,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
     key = {
         "stage": "baseline",
         "version": 4,
-        "sft": shared.sft.name,
+        "sft": shared.origin.name,
         "pairs": shared.pair_folder.name,
         "task": shared.task.version,
         "judge": shared.judge.name if shared.judge else "",
@@ -47,7 +47,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
     opponents = [[Response(text, tuple(ids), done) for text, ids, done in row] for row in facts["opponents"]]
     return Yardstick(
         tokens=shared.tokens,
-        reference=shared.reference(ledger).frozen(),
+        reference=shared.frozen(ledger),
         judge=judge,
         evaluation=_evaluation(experiment, shared),
         opponents=opponents,

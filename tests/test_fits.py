@@ -26,11 +26,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "fit"
 
 
-def run(*, shared: bool = True, checkpointing: bool = False, **settings: Any) -> tuple[Setup, list[Update]]:
+def run(*, shared: bool = True, checkpointing: bool = False, below: Path | None = None, **settings: Any) -> tuple[Setup, list[Update]]:
     given = setup(LIMIT, **SETTINGS, **settings)
     if shared:
         tokens = SimpleNamespace(tokenizer=tiny_tokenizer((*SPECIAL, *(f"w{index}" for index in range(len(SPECIAL), 16)))))
-        stages: Any = SimpleNamespace(pair_folder=Path("pairs"), tokens=tokens, pairs=given.pairs)
+        stages: Any = SimpleNamespace(pair_folder=Path("pairs"), tokens=tokens, pairs=given.pairs, below=below, mode="copy", lora=None)
         given = replace(given, reuse=reusing(stages, given.ledger, given.generator, checkpointing=checkpointing))
     return given, list(PPO().updates(given))
 
@@ -65,6 +65,8 @@ def test_what_only_later_stages_read_does_not_make_another_fit(cache: Path, monk
         run(reward_learning_rate=1e-3)
     with pytest.raises(AssertionError, match="fitted again"):
         run(checkpointing=True)
+    with pytest.raises(AssertionError, match="fitted again"):
+        run(below=Path("sft"))
     assert len(list(cache.iterdir())) == 1
 
 

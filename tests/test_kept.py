@@ -115,12 +115,13 @@ def test_what_is_kept_decides_no_study(folder: Path) -> None:
 def test_auto_keeps_small_policies_only(folder: Path) -> None:
     assert kept.keeps(experiment(folder), kept.SMALL - 1)
     assert not kept.keeps(experiment(folder), kept.SMALL)
-    assert kept.keeps(experiment(folder, keep_policies="all"), 10**9)
+    for rule in ("final", "all"):
+        assert kept.keeps(experiment(folder, keep_policies=rule), 10**9)
     assert not kept.keeps(experiment(folder, keep_policies="none"), 1)
 
 
 def test_a_cell_without_a_policy_is_told_how_to_keep_one(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match=r"cell-seed0 kept no policy: .*--keep-policies all"):
+    with pytest.raises(HarnessError, match=r"cell-seed0 kept no policy: .*--keep final"):
         kept.load(tmp_path / "cell-seed0", Ledger(float("inf")))
 
 
@@ -180,10 +181,10 @@ def test_what_is_missing_is_a_job_where_the_policy_was_kept_and_a_line_where_not
         return [job.name for job in compare._jobs(wanted, tmp_path, spending, force=False) if not job.name.startswith("frontier")]
 
     names = left(small)
-    assert names == ["reference-seed0", "temperatures-reference-seed0", f"temperatures-{next(cells(small)).label}"]
+    assert names == ["reference-seed0", f"temperatures-{next(cells(small)).label}", "temperatures-reference-seed0"]  # short ones last
     shutil.rmtree(again / records.POLICY)
-    assert left(small) == names[:2]
-    assert "--keep-policies all" in compare._unkept(small, tmp_path)
+    assert left(small) == [names[0], names[2]]
+    assert "--keep final" in compare._unkept(small, tmp_path)
     assert compare._unkept(experiment(folder), tmp_path) == ""
     assert measure_later(small, 0, again, silent, reference=False) == "failed"
     assert "kept no policy" in (again / records.LOG).read_text()

@@ -91,7 +91,7 @@ RECORD_ROOMS = ("harness/report/*.py", "harness/store/*.py", *(f"harness/measure
 def test_records_and_reports_need_no_torch() -> None:
     third_party = ("numpy", "scipy", "matplotlib", "jinja2", "markupsafe")
     measures = tuple(f"harness.measure.{name.removesuffix('/*')}" for name in PURE_MEASURES)
-    pure = ("harness.errors", "harness.called", "harness.types", "harness.training.ledger", *measures)
+    pure = ("harness.errors", "harness.called", "harness.places", "harness.types", "harness.training.ledger", *measures)
     own = ("harness.report", "harness.store", *pure)
     wrong = [each for each in room(*RECORD_ROOMS) if not (within(each.module, *third_party, *own) or standard(each.module, but={"pickle"}))]
     assert wrong == []
@@ -118,8 +118,10 @@ def test_the_parent_process_needs_no_torch() -> None:
         "errors",
         "experiment",
         "fetch",
+        "footing",
         "listing",
         "pinning",
+        "places",
         "plan",
         "preview",
         "price",

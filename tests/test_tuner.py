@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from harness import stages
+from harness import stages, supervised
 from harness.data.pairs import write_pairs
+from harness.footing import Footing
 from harness.measure.statistics import Interval
 from harness.training.ledger import CHARGED, Ledger
 from harness.tuner import Keeper, Tuner, tuner_facts, tuner_key
@@ -103,11 +104,11 @@ def test_a_judge_fitted_the_old_way_is_not_taken_from_the_cache(monkeypatch: pyt
 def test_weights_are_cached_under_the_dtype_that_auto_means_here(monkeypatch: pytest.MonkeyPatch, cuda: bool, meant: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     sizes = {"sft_steps": 1, "sft_batch": 1, "sft_learning_rate": 1.0, "limit": None, "stage_threads": 2}
-    world = {"task": "toy", "task_options": {}, "model": "tiny-64", **sizes}
+    world = {"task": "toy", "task_options": {}, "model": "tiny-64", **sizes, **Footing().model_dump()}
     auto, named = (SimpleNamespace(dtype=dtype, **world) for dtype in ("auto", meant))
-    task = SimpleNamespace(version="1-abc")
-    assert stages._sft_key(auto, task, 0)["dtype"] == meant  # type: ignore[arg-type]
-    assert stages._sft_key(auto, task, 0) == stages._sft_key(named, task, 0)  # type: ignore[arg-type]
+    task = SimpleNamespace(version="1-abc", vocabulary=("word",), chat=False)
+    assert supervised.key(auto, task, 0)["dtype"] == meant  # type: ignore[arg-type]
+    assert supervised.key(auto, task, 0) == supervised.key(named, task, 0)  # type: ignore[arg-type]
 
 
 def test_a_record_holds_the_judge_s_accuracy_with_the_wilson_interval(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import places
 from harness.errors import HarnessError, near
 from harness.training.ledger import Shape
 
@@ -37,23 +38,56 @@ class Preset:
         block = 4 * self.hidden**2 + 3 * self.hidden * self.feed_forward
         return Shape(blocks=self.layers * block, head=self.hidden * vocabulary_size, layers=self.layers, width=self.hidden)
 
+    def matrices(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Name and sides of every matrix of the blocks."""
+        for layer in range(self.layers):
+            for part in "qkvo":
+                yield f"model.layers.{layer}.self_attn.{part}_proj.weight", (self.hidden, self.hidden)
+            for part in ("gate", "up", "down"):
+                yield f"model.layers.{layer}.mlp.{part}_proj.weight", (self.feed_forward, self.hidden)
+
 
 PRESETS: Mapping[str, Preset] = {"tiny-128": Preset(hidden=128, layers=2, heads=4), "tiny-64": Preset(hidden=64, layers=2, heads=4)}
 
 
-def shape(model: str, vocabulary_size: int) -> Shape:
-    """The shape of a preset with this vocabulary, or of a local transformers folder, whose own vocabulary counts."""
-    if model in PRESETS:
-        return PRESETS[model].shape(vocabulary_size)
-    return folder_shape(check_folder(model))
+def shape(model: str, vocabulary_size: int, adapter: Mapping[str, Any] | None = None) -> Shape:
+    """The shape of a preset with this vocabulary, or of a local transformers folder, whose own vocabulary counts.
+
+    With an ``adapter`` (``lora_rank`` and ``lora_targets``) over it, a matrix of a x b gains rank times a + b weights, and what was there
+    is frozen.
+    """
+    folder = None if model in PRESETS else below(check_folder(model))
+    bare = PRESETS[model].shape(vocabulary_size) if folder is None else folder_shape(folder)
+    if not adapter:
+        return bare
+    names = [name.strip() for name in str(adapter["lora_targets"]).split(",")]
+    matrices = dict(PRESETS[model].matrices()) if folder is None else _blocks(folder)
+    chosen = [sides for name, sides in matrices.items() if names == ["all-linear"] or name.split(".")[-2] in names]
+    gained = int(adapter["lora_rank"]) * sum(map(sum, chosen))
+    return Shape(bare.blocks + gained, bare.head, bare.layers, bare.width, frozen=bare.blocks, frozen_head=bare.head)
+
+
+def below(folder: Path) -> Path:
+    """The folder that holds the weights of a model: itself, or its base where it is an adapter."""
+    return places.base_of(folder) if places.is_adapter(folder) else folder
 
 
 def check_folder(model: str) -> Path:
-    """The folder of a local model that has its configuration, safetensors weights and tokenizer; HarnessError naming what is missing."""
-    folder = Path(model)
-    if not folder.is_dir():
+    """The folder of a local model that has its configuration, safetensors weights and tokenizer; HarnessError naming what is missing.
+
+    A hub id is looked for in the Hugging Face cache; an adapter's folder needs its own weights and its base.
+    """
+    folder = places.place(model)
+    if folder is None and places.HUB_ID.fullmatch(model):
+        raise places.absent(model)
+    if folder is None:
         legal = ", ".join(PRESETS)
         raise HarnessError(f"Unknown model {model!r}: neither a folder nor one of {legal}.{near(model, PRESETS)}")
+    if places.is_adapter(folder):
+        if not (folder / places.ADAPTER_WEIGHTS).is_file():
+            raise HarnessError(f"Adapter folder {folder} has no {places.ADAPTER_WEIGHTS}; pickled adapters are never loaded.")
+        check_folder(str(places.base_of(folder)))
+        return folder
     if not (folder / "config.json").is_file():
         raise HarnessError(f"Model folder {folder} has no config.json; a transformers folder (save_pretrained) is wanted.")
     if not any(folder.glob("*.safetensors")):
@@ -68,7 +102,7 @@ def check_folder(model: str) -> Path:
 def folder_shape(folder: Path) -> Shape:
     """Matmul weights of the blocks and of the head from the safetensors headers, layers and attention width from config.json."""
     config = _config(folder)
-    sizes = dict(_matrices(folder))
+    sizes = {name: rows * columns for name, (rows, columns) in _matrices(folder)}
     embeddings = _named(sizes, TOKEN_EMBEDDINGS)
     heads = {name: size for name, size in sizes.items() if name.endswith(HEADS)}
     looked_up = {**embeddings, **_named(sizes, POSITION_EMBEDDINGS)}  # a look-up is no matmul
@@ -81,6 +115,13 @@ def folder_shape(folder: Path) -> Shape:
         layers=layers,
         width=width,
     )
+
+
+def _blocks(folder: Path) -> dict[str, tuple[int, int]]:
+    """Name and sides of every matrix that is no embedding and no output head."""
+    every = dict(_matrices(folder))
+    apart = {*_named(dict.fromkeys(every, 0), (*TOKEN_EMBEDDINGS, *POSITION_EMBEDDINGS)), *(name for name in every if name.endswith(HEADS))}
+    return {name: sides for name, sides in every.items() if name not in apart}
 
 
 def _named(sizes: Mapping[str, int], parts: tuple[str, ...]) -> dict[str, int]:
@@ -109,12 +150,12 @@ def _attention(config: Mapping[str, Any], folder: Path) -> tuple[int, int]:
     return int(layers), int(heads * size if heads and size else hidden)
 
 
-def _matrices(folder: Path) -> Iterator[tuple[str, int]]:
-    """Name and size of every two-dimensional weight; vectors (norms, biases) cost no matmul."""
+def _matrices(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Name and sides of every two-dimensional weight; vectors (norms, biases) cost no matmul."""
     for path in sorted(folder.glob("*.safetensors")):
         for name, tensor in _header(path).items():
             if name != "__metadata__" and len(tensor["shape"]) == 2:
-                yield name, tensor["shape"][0] * tensor["shape"][1]
+                yield name, (tensor["shape"][0], tensor["shape"][1])
 
 
 def _header(path: Path) -> Mapping[str, Any]:

@@ -13,17 +13,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from harness.data import chat
 from harness.types import Demonstration, Group, Pair, Response, TokenPair
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokenizer of a task: ids of prompts and responses within the task's limits, (prompt, response) in tokens."""
+    """The tokenizer of a task: ids of prompts and responses within the task's limits, (prompt, response) in tokens.
+
+    With ``templated`` prompts go through the model's chat template (harness/data/chat.py), which brings its own special tokens.
+    """
 
     tokenizer: Any
     max_prompt: int
     max_response: int
     dropped: Counter[str] = field(default_factory=Counter)
+    templated: bool = False
+    _given_back: dict[str, tuple[int, ...]] = field(default_factory=dict)  # prompts that were read out of ids: the same ids again
 
     @property
     def eos(self) -> int:
@@ -32,16 +38,25 @@ class Tokens:
 
     def prompts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Ids of each prompt, with the tokenizer's own opening token."""
+        if self.templated:
+            rows = zip(texts, self._ids([self._rendered(text) for text in texts]), strict=True)
+            return [self._given_back.get(text, tuple(row)) for text, row in rows]
         return [tuple(self._without_eos(row)) for row in self._ids([text.rstrip() for text in texts])]
+
+    def _rendered(self, prompt: str) -> str:
+        return prompt if prompt in self._given_back else chat.rendered(self.tokenizer, prompt)
 
     def groups(self, prompts: Sequence[str], responses: Sequence[Sequence[Response]]) -> list[Group]:
         """A group for every prompt with its responses; nothing is dropped here (see ``fits``)."""
-        joint = [_join(p, r.text) for p, rs in zip(prompts, responses, strict=True) for r in rs if not r.ids]
+        joint = [self._joint(p, r.text) for p, rs in zip(prompts, responses, strict=True) for r in rs if not r.ids]
         ids = iter(self._ids(joint)) if joint else iter(())
         groups = []
         for prompt, rs in zip(self.prompts(prompts), responses, strict=True):
             groups.append(Group(prompt, tuple(r.ids or self._response(prompt, next(ids), r.finished) for r in rs)))
         return groups
+
+    def _joint(self, prompt: str, response: str) -> str:
+        return self._rendered(prompt) + response.strip() if self.templated else _join(prompt, response)
 
     def _response(self, prompt: tuple[int, ...], joint: Sequence[int], finished: bool) -> tuple[int, ...]:
         """The joint ids after the prompt's; where the boundary merged, from the first id that differs. EOS exactly once."""
@@ -58,8 +73,8 @@ class Tokens:
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         rust = self._rust
         if rust is None:
-            return self.tokenizer(list(texts), add_special_tokens=True)["input_ids"]  # type: ignore[no-any-return]
-        return [encoding.ids for encoding in rust.encode_batch_fast(list(texts))]
+            return self.tokenizer(list(texts), add_special_tokens=not self.templated)["input_ids"]  # type: ignore[no-any-return]
+        return [encoding.ids for encoding in rust.encode_batch_fast(list(texts), add_special_tokens=not self.templated)]
 
     @cached_property
     def _rust(self) -> Any | None:
@@ -106,7 +121,11 @@ class Tokens:
         return kept
 
     def prompt_text(self, ids: Sequence[int]) -> str:
-        """The words of a prompt, without the tokenizer's own opening token."""
+        """The words of a prompt, without the tokenizer's own opening token; a chat prompt as its template renders it."""
+        if self.templated:
+            text = str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+            self._given_back[text] = tuple(ids)
+            return text
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()
 
     def text(self, ids: Sequence[int]) -> str:

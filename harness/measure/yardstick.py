@@ -12,6 +12,7 @@ from harness.measure.answers import Questions
 from harness.measure.judge import ScoreJudge
 from harness.models.metered import Metered
 from harness.models.packing import Past
+from harness.models.resting import Resting
 from harness.training.reward import RewardModel
 from harness.types import Array, Demonstration, Probe, Response, TokenPair, Twin
 
@@ -59,6 +60,12 @@ class Yardstick:
     def proxy_past(self) -> Past | None:
         """The evaluation prompts where the proxy reward model has read them."""
         return None if self.proxy is None else self._read(self.proxy.model)
+
+    def rest(self) -> None:
+        """Let a reference that is only asked at marks leave memory, and what it has read with it."""
+        if isinstance(self.reference, Resting):
+            self.__dict__.pop("reference_past", None)
+            self.reference.rest()
 
     def _read(self, model: Metered) -> Past | None:
         return model.read(self.tokens.prompts([d.prompt for d in self.evaluation]), self.tokens.max_response)

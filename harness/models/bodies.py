@@ -32,8 +32,11 @@ class Body(Protocol):
     def say(self, ids: Tensor, positions: Tensor, cache: Decoding) -> Tensor:
         """The hidden states of one more token for every row, (rows, hidden); the cache keeps its keys and values."""
 
-    def skipped(self, packed: Packed, places: int) -> float:
-        """FLOPs of a full forward of a row that ``run`` does without where so many places of it are read."""
+    def skipped(self, packed: Packed, places: int, *, frozen: bool = False) -> float:
+        """FLOPs of a full forward of a row that ``run`` does without where so many places of it are read.
+
+        Those of its ``frozen`` matrices alone where that is asked for.
+        """
 
 
 def body(model: Any) -> Body:
@@ -56,7 +59,7 @@ class Whole:
         """See ``Body``."""
         return self._forward(ids.unsqueeze(0), positions.unsqueeze(0), cache)
 
-    def skipped(self, packed: Packed, places: int) -> float:
+    def skipped(self, packed: Packed, places: int, *, frozen: bool = False) -> float:
         """See ``Body``."""
         return 0.0
 
@@ -107,9 +110,12 @@ class Layered:
             x = self.layers.finish(layer, x, cache.attended(layer, *projected, self.layers.scaling(layer)))
         return self.layers.normed(x)
 
-    def skipped(self, packed: Packed, places: int) -> float:
+    def skipped(self, packed: Packed, places: int, *, frozen: bool = False) -> float:
         """See ``Body``."""
         unread, last = packed.ids.numel() - places, len(self.layers.blocks) - 1
+        if frozen:
+            unasked = () if packed.asked is None else self.layers.asked(last)
+            return 2.0 * _weights((*self.layers.behind(last), *unasked), frozen=True) * unread
         if packed.asked is None:
             return 2.0 * _weights(self.layers.behind(last)) * unread
         products = packed.attended - packed.asked.products
@@ -117,9 +123,9 @@ class Layered:
         return 2.0 * matrices * unread + 4.0 * int(self.model.config.hidden_size) * products
 
 
-def _weights(modules: Sequence[Any]) -> int:
-    """Weights that a token is multiplied with."""
-    return sum(p.numel() for module in modules for p in module.parameters() if p.ndim == 2)
+def _weights(modules: Sequence[Any], *, frozen: bool = False) -> int:
+    """Weights that a token is multiplied with, or those of them that no gradient is computed of."""
+    return sum(p.numel() for module in modules for p in module.parameters() if p.ndim == 2 and not (frozen and p.requires_grad))
 
 
 def read(model: Body, prompts: Sequence[tuple[int, ...]], device: torch.device) -> Past:

@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.models import kernels, shards, threads
 from harness.models.packing import Packed, Past, pack
 from harness.models.readings import Cost
-from harness.training.ledger import Shape
+from harness.training.ledger import Shape, sizes
 from harness.types import Group
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def _charge(model: Metered, cost: Cost, *, remember: bool) -> None:
     model.ledger.charge(cost.canonical, cost.executed)
     if remember:
         canonical, executed = model.pending
-        model.pending = [canonical + cost.canonical, executed + cost.executed + cost.again / 2]
+        canonical += cost.canonical - cost.unlearnt / 2
+        model.pending = [canonical, executed + cost.executed + (cost.again - cost.unlearnt_executed) / 2]
 
 
 def cost(model: Metered, packed: Packed, shape: Shape, groups: Sequence[Group] = ()) -> Cost:
@@ -64,7 +65,15 @@ def cost(model: Metered, packed: Packed, shape: Shape, groups: Sequence[Group] =
     tokens, outputs = packed.ids.numel(), kernels.rounded(len(packed.targets))
     full = shape.forward(tokens, packed.attended, outputs)
     canonical = shape.scoring(groups) if groups else full
-    return Cost(canonical, full - model.body.skipped(packed, outputs), _again(model, packed, shape))
+    spared = _spared(model, packed, shape, groups) if shape.frozen else (0.0, 0.0)
+    return Cost(canonical, full - model.body.skipped(packed, outputs), _again(model, packed, shape), *spared)
+
+
+def _spared(model: Metered, packed: Packed, shape: Shape, groups: Sequence[Group]) -> tuple[float, float]:
+    """FLOPs of a backward that frozen weights spare it: of the groups as everybody counts them, and of the row as it was run."""
+    tokens, outputs = packed.ids.numel(), kernels.rounded(len(packed.targets))
+    row = shape.unlearnt(tokens, outputs)
+    return sum(shape.unlearnt(*sizes(group)) for group in groups), row - model.body.skipped(packed, outputs, frozen=True)
 
 
 def _again(model: Metered, packed: Packed, shape: Shape) -> float:

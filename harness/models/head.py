@@ -88,8 +88,9 @@ class _Chosen(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         states, weight, bias, mask, targets, norms = ctx.saved_tensors
-        to_states, to_weight = torch.empty_like(states), torch.zeros_like(weight, dtype=norms.dtype)
-        to_bias = None if bias is None else torch.zeros_like(bias, dtype=norms.dtype)
+        learnt = ctx.needs_input_grad[1]  # not under an adapter
+        to_states, to_weight = torch.empty_like(states), torch.zeros_like(weight, dtype=norms.dtype) if learnt else None
+        to_bias = torch.zeros_like(bias, dtype=norms.dtype) if learnt and bias is not None else None
         for part in _parts(len(states), ctx.size):
             slopes = (_logits(states[part], weight, bias, mask) - norms[part, None]).exp_().mul_(-gradient[part, None])
             slopes.scatter_add_(1, targets[part, None], gradient[part, None])
@@ -97,11 +98,14 @@ class _Chosen(torch.autograd.Function):
                 to_bias += slopes.sum(0)
             slopes = slopes.to(weight.dtype)
             to_states[part] = slopes @ weight
+            if to_weight is None:
+                continue
             if slopes.dtype == to_weight.dtype:
                 to_weight.addmm_(slopes.t(), states[part])
             else:
                 to_weight += slopes.t() @ states[part]
-        return to_states, to_weight.to(weight.dtype), None if to_bias is None else to_bias.to(weight.dtype), None, None, None, None
+        found = tuple(None if each is None else each.to(weight.dtype) for each in (to_weight, to_bias))
+        return to_states, *found, None, None, None, None
 
 
 def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> Tensor:

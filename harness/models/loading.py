@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from harness import places
 from harness.errors import HarnessError
-from harness.models import precision
+from harness.models import adapters, precision
 from harness.models.metered import Metered
 from harness.models.packing import ATTENTION, register_attention
 from harness.models.tiny import PRESETS, tiny_model, tiny_tokenizer
@@ -18,11 +19,14 @@ from harness.types import Group
 
 
 def load_model(name: str, *, dtype: str, vocabulary: Sequence[str], seed: int) -> tuple[Any, Any]:
-    """The model and tokenizer of a preset (initialised from ``seed``) or of a local transformers folder (safetensors only)."""
+    """The model and tokenizer of a preset (initialised from ``seed``), of a local transformers folder or of a hub id in the cache.
+
+    Safetensors only; an adapter is merged into its base.
+    """
     if name in PRESETS:
         model, tokenizer = tiny_model(name, vocabulary, seed), tiny_tokenizer(vocabulary)
     else:
-        model, tokenizer = load_folder(Path(name))
+        model, tokenizer = load_folder(places.place(name) or Path(name))
     return prepare(precision.store(model, dtype, device())), tokenizer
 
 
@@ -32,17 +36,28 @@ def device() -> torch.device:
 
 
 def load_folder(folder: Path) -> tuple[Any, Any]:
-    """A local transformers folder as (model, tokenizer); HarnessError in one line where it cannot be read."""
+    """A local transformers folder as (model, tokenizer), an adapter merged; HarnessError in one line where it cannot be read."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    if places.is_adapter(folder):
+        base, tokenizer = load_folder(places.base_of(folder))
+        own = tokenizer if places.tokenizer_of(folder) != folder else load_tokenizer(folder)
+        return adapters.merged(adapters.load(base, folder)), own
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise HarnessError(f"model folder {folder}: {str(error).splitlines()[0]}") from error
-    if tokenizer.eos_token_id is None:
+    if tokenizer.eos_token_id is None and not tokenizer.chat_template:
         raise HarnessError(f"model folder {folder}: the tokenizer has no EOS token, so no response can end")
     return model, tokenizer
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model's folder, or of the base of an adapter that brings none, without any weights."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(places.tokenizer_of(folder), local_files_only=True, trust_remote_code=False)
 
 
 def prepare(model: Any) -> Any:
@@ -71,6 +86,8 @@ def prepare(model: Any) -> Any:
 
 def meter(model: Any, tokenizer: Any, ledger: Ledger) -> Metered:
     """The model as a Metered; where the tokenizer has no pad token, EOS stands in and nothing is masked."""
+    if tokenizer.eos_token_id is None:
+        raise HarnessError("the tokenizer has no EOS token, so no response can end; name a model whose tokenizer has one.")
     eos = int(tokenizer.eos_token_id)
     pad = eos if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     return Metered(model, eos=eos, pad=pad, ledger=ledger)

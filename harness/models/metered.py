@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from harness.models import memory, sampling, shards, threads
+from harness.models import adapters, memory, sampling, shards, threads
 from harness.models.bodies import Body, Whole, body, read
 from harness.models.forwards import over
 from harness.models.head import OutputHead
@@ -165,7 +165,7 @@ class Metered:
         self._optimiser = Optimiser(groups, betas=betas, weight_decay=weight_decay, clip=clip)
 
     def backward(self, loss: Tensor) -> None:
-        """Accumulate gradients; charges twice the forwards that built the loss."""
+        """Accumulate gradients; charges twice the forwards that built the loss, less what frozen weights spare (``Shape.unlearnt``)."""
         loss.backward()  # type: ignore[no-untyped-call]
         canonical, executed = self.pending
         self.ledger.charge(2 * canonical, 2 * executed)
@@ -177,9 +177,12 @@ class Metered:
         return self._optimiser.step(plan(progress))
 
     def fork(self, *, scalar_head: bool = False) -> Self:
-        """An independent trainable copy charging the same ledger, with a scalar head if asked for (``attach_head``)."""
-        twin = self._copied({})
-        twin.model.requires_grad_(True)
+        """A trainable copy charging the same ledger, with a scalar head if asked for (``attach_head``).
+
+        Independent but for what an adapter adapts: that is frozen, and stays the same weights in both.
+        """
+        twin = self._copied(adapters.shared(self.model))
+        adapters.train(twin.model)
         if scalar_head:
             twin.attach_head()
         return twin
@@ -197,18 +200,25 @@ class Metered:
     def _copied(self, known: dict[int, Any]) -> Self:
         """A copy of the modules, but for what is ``known``, by identity, to be something else."""
         model, head = copy.deepcopy((self.model, self.head), known)
-        twin = type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=head)
+        twin = self._made(model, head)
         if self.spared is not None:
             twin.recompute()
         return twin
 
+    def _made(self, model: Any, head: nn.Linear | None) -> Self:
+        return type(self)(model, eos=self.eos, pad=self.pad, ledger=self.ledger, head=head)
+
     def frozen(self) -> Self:
-        """An independent copy without gradients, charging the same ledger."""
+        """A copy without gradients, charging the same ledger, independent as that of ``fork`` is."""
         twin = self.fork()
         twin.model.requires_grad_(False)
         if twin.head is not None:
             twin.head.requires_grad_(False)
         return twin
+
+    def bare(self) -> Self:
+        """The model below an adapter, frozen, on the same weights and charging the same ledger."""
+        return self._made(adapters.without(self.model).requires_grad_(False), None)
 
     def recompute(self) -> None:
         """Keep no activations inside layers: every backward computes them again, layer by layer (Chen et al. 2016, arXiv 1604.06174)."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from harness.models import adapters
 from harness.training.ledger import Shape
 
 
@@ -57,11 +58,16 @@ class TokenReadings(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """FLOPs of a forward, canonical and executed, and of what its backward will compute a second time."""
+    """FLOPs of a forward, canonical and executed, of what its backward will compute a second time, and of what frozen weights spare it.
+
+    What is spared is canonical and executed too.
+    """
 
     canonical: float
     executed: float
     again: float
+    unlearnt: float = 0.0
+    unlearnt_executed: float = 0.0
 
 
 def chosen(log_probs: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
@@ -79,9 +85,14 @@ def scalar_head(hidden: int, device: torch.device, dtype: torch.dtype) -> nn.Lin
 
 
 def shape_of(model: Any) -> Shape:
-    """What FLOPs depend on, read from the weights: matmul weights of the blocks, the output head, layers and attention width."""
+    """What FLOPs depend on, read from the weights: matmul weights of the blocks, the output head, layers and attention width.
+
+    Under an adapter all other weights are frozen.
+    """
     config, head = model.config, model.get_output_embeddings()
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)} | {id(head.weight)}
     blocks = sum(p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings)
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return Shape(blocks, head.weight.numel(), config.num_hidden_layers, config.num_attention_heads * size)
+    adapted = sum(p.numel() for p in adapters.weights(model))
+    frozen, frozen_head = (blocks - adapted, head.weight.numel()) if adapted else (0, 0)
+    return Shape(blocks, head.weight.numel(), config.num_hidden_layers, config.num_attention_heads * size, frozen, frozen_head)

@@ -20,6 +20,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 HALF = (torch.bfloat16, torch.float16)
 CAUSAL = (-1, 0)  # everything before, nothing behind
+_allowed = [True]
 EXACT = 0.02  # of bfloat16, whose last bit is .008 of a number
 
 
@@ -63,9 +64,14 @@ def sequences(segments: Sequence[Sequence[int]], device: torch.device) -> Sequen
     return Sequences(torch.tensor(keys, device=device), starts, bounds, max(queries, default=0), max(lengths, default=0))
 
 
+def allow(yes: bool) -> None:
+    """Whether this process may attend by sequences at all; padded buckets always remain."""
+    _allowed[0] = yes
+
+
 def usable(x: Tensor) -> bool:
     """Whether attention to a tensor like this goes by sequences: on a GPU, in half precision, where a trial was right."""
-    return x.device.type == "cuda" and x.dtype in HALF and _tried(x.device, x.dtype, x.shape[-1])
+    return _allowed[0] and x.device.type == "cuda" and x.dtype in HALF and _tried(x.device, x.dtype, x.shape[-1])
 
 
 @lru_cache

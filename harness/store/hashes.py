@@ -6,10 +6,12 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from harness.places import base_of, is_adapter, place
+
 # The rooms whose code decides a number in a record. Reports, the command line and the executors do not.
 ENGINE = (
     *("training", "models", "measure", "judges", "data", "types.py"),
-    *("stages.py", "pairing.py", "yardstick.py", "tuner.py", "cell.py", "fits.py", "baseline.py"),
+    *("stages.py", "supervised.py", "pairing.py", "yardstick.py", "tuner.py", "cell.py", "fits.py", "baseline.py"),
     *("temperatures.py", "proposals.py", "mixture.py", "suites.py"),
 )
 END = 1 << 20  # bytes hashed at either end of a large file
@@ -29,10 +31,15 @@ def engine_hash() -> str:
 
 @cache
 def weights_hash(model: str) -> str:
-    """sha256 over a model folder's files: name, size, and the first and last MiB of each; of the name itself for a preset."""
-    folder, digest = Path(model), hashlib.sha256()
-    if not folder.is_dir():
+    """sha256 over a model folder's files: name, size, and the first and last MiB of each; of the name itself for a preset.
+
+    A hub id is what the cache holds of it; an adapter's hash is of its base too.
+    """
+    folder, digest = place(model), hashlib.sha256()
+    if folder is None:
         return hashlib.sha256(model.encode()).hexdigest()
+    if is_adapter(folder):
+        digest.update(weights_hash(str(base_of(folder))).encode())
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())

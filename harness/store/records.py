@@ -32,6 +32,7 @@ DIGITS = 7
 RECORD, METRICS, SAMPLES = "record.json", "metrics.jsonl", "samples.jsonl.gz"
 TIMES, LOG, EXPERIMENT, POLICY = "times.json", "log.txt", "experiment.json", "policy"
 MARKS = "marks.jsonl"  # of a run that is not finished: what was measured so far, for whoever watches
+ON_THE_WAY = "policies"  # those of the marks on the way, a folder each
 FRONTIERS, TEMPERATURES, TEMPERATURE_ROWS = "frontiers", "temperatures.json", "temperatures.jsonl.gz"
 KINDS = ("cell", "reference", "trial", "frontier")
 STATUSES = ("finished", "diverged", "failed")
@@ -51,7 +52,8 @@ class CellWriter:
         self._log = opened_alone(folder / LOG)
         for name in (RECORD, SAMPLES, TIMES, TEMPERATURES, TEMPERATURE_ROWS, MARKS):
             (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / POLICY, ignore_errors=True)
+        for name in (POLICY, ON_THE_WAY):
+            shutil.rmtree(folder / name, ignore_errors=True)
         sync_folder(folder)
         self._metrics = (folder / METRICS).open("w", encoding="utf-8", newline="\n")
 

@@ -102,18 +102,26 @@ def reference_due(examples: Sequence[Example], signature: LossSignature, paid: s
 
 
 def affordable(
-    examples: list[Example], signature: LossSignature, shape: Shape, paid: set[ReferenceKey], ledger: Ledger, generator: torch.Generator
+    examples: list[Example],
+    signature: LossSignature,
+    shape: Shape,
+    paid: set[ReferenceKey],
+    ledger: Ledger,
+    generator: torch.Generator,
+    reference: Shape | None = None,
 ) -> Batch | None:
     """The longest prefix of the batch that the ledger affords, None where not even the smallest meaningful one fits.
 
     The price is known before anything runs: 3 forwards of the batch by the policy, the references due, and for z0 one forward of
-    the mismatched rows by policy and reference.
+    the mismatched rows by policy and reference, whose shape is the policy's unless ``reference`` is another.
     """
+    theirs = reference or shape
     for size in range(len(examples), signature.least - 1, -1):
         kept = examples[:size]
         strangers = mismatched(kept, generator) if "z0" in signature.arguments else []
         due = reference_due(kept, signature, paid)
-        price = 3 * shape.scoring([e.group() for e in kept]) + shape.scoring(list(due.values())) + 2 * shape.scoring(strangers)
+        price = shape.learning([e.group() for e in kept]) + theirs.scoring(list(due.values()))
+        price += shape.scoring(strangers) + theirs.scoring(strangers)
         if ledger.affords(price, pairs=pairs_in(kept, signature), steps=1):
             return Batch(kept, strangers, due, price)
     return None

@@ -52,7 +52,10 @@ class Critic(Protocol):
         """Fresh optimisers; the rates are peaks, ``clip`` is the gradient norm allowed."""
 
     def price(self, group: Group) -> float:
-        """FLOPs of one forward that gives the group's log-probs and values; learning from it costs three times as much."""
+        """FLOPs of one forward that gives the group's log-probs and values."""
+
+    def learning(self, group: Group) -> float:
+        """FLOPs of learning from the group once: that forward and its backward."""
 
     def steps(self, groups: Sequence[Group]) -> Sequence[Group]:
         """The groups with a token for every step, hence one more in a response that has a step after its EOS."""
@@ -86,6 +89,10 @@ class Separate:
     def price(self, group: Group) -> float:
         """Two forwards; the value model's head is a single output."""
         return self.policy.shape.scoring([group]) + self.value.shape.scalar().scoring(self.steps([group]))
+
+    def learning(self, group: Group) -> float:
+        """Two forwards and two backwards."""
+        return self.policy.shape.learning([group]) + self.value.shape.scalar().learning(self.steps([group]))
 
     def steps(self, groups: Sequence[Group]) -> Sequence[Group]:
         """See ``Critic``."""
@@ -128,6 +135,10 @@ class Shared:
     def price(self, group: Group) -> float:
         """One forward through both heads."""
         return self.policy.shape.valued().scoring(self.steps([group]))
+
+    def learning(self, group: Group) -> float:
+        """One forward and one backward through both heads."""
+        return self.policy.shape.valued().learning(self.steps([group]))
 
     def steps(self, groups: Sequence[Group]) -> Sequence[Group]:
         """See ``Critic``."""

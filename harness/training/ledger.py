@@ -24,12 +24,18 @@ UNITS = {"flops": "canonical FLOPs", "device-seconds": "device-seconds", "pairs"
 
 @dataclass(frozen=True)
 class Shape:
-    """What FLOPs depend on: matmul weights of the blocks, of the output head, layers, and the attention width (heads x head size)."""
+    """What FLOPs depend on: matmul weights of the blocks, of the output head, layers, and the attention width (heads x head size).
+
+    ``frozen`` of the blocks' weights and ``frozen_head`` of the head's are not trained, as under an adapter: gradients pass through them
+    and are not computed of them (docs/models.md has the derivation).
+    """
 
     blocks: int
     head: int
     layers: int
     width: int
+    frozen: int = 0
+    frozen_head: int = 0
 
     def forward(self, tokens: int, contexts: int, outputs: int) -> float:
         """FLOPs of one forward: 2 per weight and token, 4 L d per token and attended position, the head on ``outputs`` positions.
@@ -40,15 +46,27 @@ class Shape:
 
     def scalar(self) -> Shape:
         """The same model read through a scalar head instead of its vocabulary."""
-        return Shape(self.blocks, self.width, self.layers, self.width)
+        return Shape(self.blocks, self.width, self.layers, self.width, self.frozen)
 
     def valued(self) -> Shape:
         """The same model read through its vocabulary and a scalar head, both from one forward."""
-        return Shape(self.blocks, self.head + self.width, self.layers, self.width)
+        return Shape(self.blocks, self.head + self.width, self.layers, self.width, self.frozen, self.frozen_head)
+
+    def bare(self) -> Shape:
+        """The same model without its adapter: what is frozen, all of it."""
+        return Shape(self.frozen, self.head, self.layers, self.width)
 
     def scoring(self, groups: Sequence[Group]) -> float:
         """FLOPs to score every response of every group: the prompt once, full attention as torch counts it, head on responses."""
         return sum(self.group(len(g.prompt), [len(r) for r in g.responses]) for g in groups)
+
+    def unlearnt(self, tokens: int, outputs: int) -> float:
+        """FLOPs of a backward that frozen weights spare it: 2 per frozen weight and token, those of the head on ``outputs`` positions."""
+        return 2.0 * self.frozen * tokens + 2.0 * self.frozen_head * outputs
+
+    def learning(self, groups: Sequence[Group]) -> float:
+        """FLOPs to learn from every response of every group: a forward, and a backward of twice as much less what is ``unlearnt``."""
+        return 3 * self.scoring(groups) - sum(self.unlearnt(*sizes(group)) for group in groups)
 
     def group(self, prompt: int, responses: Sequence[int]) -> float:
         """FLOPs to score responses of these lengths after one prompt.
@@ -64,6 +82,12 @@ class Shape:
         tokens = prompt + sum(responses)
         contexts = prompt * prompt + sum(n * prompt + n * (n + 1) // 2 for n in responses)
         return self.forward(tokens, contexts, sum(responses))
+
+
+def sizes(group: Group) -> tuple[int, int]:
+    """Tokens of a group, its prompt once, and those of its responses."""
+    outputs = sum(map(len, group.responses))
+    return len(group.prompt) + outputs, outputs
 
 
 @dataclass

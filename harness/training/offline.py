@@ -32,7 +32,8 @@ def offline_updates(algorithm: PreferenceLoss, setup: Setup) -> Iterator[Update]
     stream = rows(setup.pairs, algorithm.signature, setup.generator)
     size, ledger = run.batch_size(), setup.ledger
     while True:
-        batch = affordable(take(stream, size), algorithm.signature, setup.policy.shape, run.paid, ledger, setup.generator)
+        shapes = (setup.policy.shape, setup.reference.shape)
+        batch = affordable(take(stream, size), algorithm.signature, shapes[0], run.paid, ledger, setup.generator, shapes[1])
         if batch is None and run.step == 0:
             raise ledger.too_small(f"algorithm '{algorithm.name}'")
         if batch is None:
@@ -70,7 +71,7 @@ class _Run:
         ledger, policy = self.setup.ledger, self.setup.policy
         shared = {"z0": self._mismatched_ratio(batch.mismatched)} if batch.mismatched else {}
         with ledger.phase("reference"):
-            ledger.charge(policy.shape.scoring(list(batch.due.values())))
+            ledger.charge(self.setup.reference.shape.scoring(list(batch.due.values())))
         self.paid |= batch.due.keys()
         with ledger.phase("update"):
             loss, logps = self._backward(batch.examples, shared)

@@ -24,7 +24,8 @@ class PreferenceLoss:
     ``knob`` is the hyperparameter that moves it along KL. Traits exempt it from a law it cannot obey, and are shown in tables:
     ``uses_batch_statistics`` (a value depends on the rest of the batch), ``has_nll`` (a likelihood term beside the ratios, so the
     level of log-probs matters), ``raises_chosen`` False, ``stops_gradient`` (a detached factor, so autograd is not the derivative).
-    ``positive`` names hyperparameters that must be above 0. ``conventions`` are recorded with every run, e.g. ``reduction``.
+    ``init`` is what its paper starts from: ``sft``, or ``base``, the model before SFT. ``positive`` names hyperparameters that must be
+    above 0. ``conventions`` are recorded with every run, e.g. ``reduction``.
     """
 
     name: str
@@ -40,6 +41,7 @@ class PreferenceLoss:
     stops_gradient: bool = False
     positive: tuple[str, ...] = ()
     conventions: Mapping[str, str] = field(default_factory=dict)
+    init: str = "sft"
 
     @property
     def hyperparameters(self) -> Mapping[str, Setting]:

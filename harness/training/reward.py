@@ -116,7 +116,7 @@ def fitted(updates: Generator[Update, None, RewardModel]) -> RewardModel:
 
 def _training_cost(shape: Shape, pairs: Sequence[TokenPair]) -> float:
     """FLOPs of one pass of forward and backward over the pairs."""
-    return 3 * shape.scoring([pair_group(pair) for pair in pairs])
+    return shape.learning([pair_group(pair) for pair in pairs])
 
 
 class _Room:

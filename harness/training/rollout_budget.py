@@ -71,6 +71,6 @@ class RolloutBudget:
 
     def _use_price(self, group: Group) -> float:
         """FLOPs of a sampled group until it is used up: reference, reward unless it is gold, policy and values, ``epochs`` updates."""
-        shape = self.setup.policy.shape
-        scoring = shape.scoring([group]) + (shape.scalar().scoring([group]) if self.learns_reward else 0)
-        return scoring + (1 + 3 * self.epochs) * self.critic.price(group)
+        shape, reference = self.setup.policy.shape, self.setup.reference.shape
+        scoring = reference.scoring([group]) + (shape.scalar().scoring([group]) if self.learns_reward else 0)
+        return scoring + self.critic.price(group) + self.epochs * self.critic.learning(group)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import registry, stages
+from harness import registry, supervised
 from harness.errors import HarnessError
 from harness.execute.kernels import choose
 from harness.execute.local import Job, run_jobs
@@ -98,9 +98,9 @@ def test_what_a_seed_shares_is_keyed_by_the_kernels() -> None:
     task = registry.load("tasks", "tldr").task(None)
     experiment = resolve({"task": "tldr"}, None, task.defaults, judges=task.judges)
     kernels.use("default")
-    plain = stages._sft_key(experiment, task, 0)
+    plain = supervised.key(experiment, task, 0)
     kernels.use("onednn")
-    assert stages._sft_key(experiment, task, 0) == {**plain, "kernels": "onednn"}
+    assert supervised.key(experiment, task, 0) == {**plain, "kernels": "onednn"}
 
 
 def test_kernels_are_part_of_the_study() -> None:

@@ -1,0 +1,68 @@
+"""Where a model lies on this machine: a folder, a hub id in the Hugging Face cache, or an adapter over another model. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+OWN_BASE = "base"  # below an adapter's folder, where its base is in no other place
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+
+
+def place(model: str) -> Path | None:
+    """The folder of a model: its own, or the snapshot of a hub id (``OWNER/NAME`` or ``OWNER/NAME@REVISION``) in the cache; else None."""
+    if Path(model).is_dir():
+        return Path(model)
+    if not HUB_ID.fullmatch(model):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    name, _, revision = model.partition("@")
+    for file in ("config.json", ADAPTER):
+        found = try_to_load_from_cache(name, file, revision=revision or None)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def absent(model: str) -> HarnessError:
+    """What is raised for a hub id that the cache does not hold: what to download, and where it belongs."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    name, _, revision = model.partition("@")
+    command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
+    return HarnessError(
+        f"Model {model!r} is neither a folder nor in the Hugging Face cache {HF_HUB_CACHE}; "
+        f"fetch it on a machine with a network ({command}) and copy the cache, or name a folder that holds it."
+    )
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds a PEFT adapter and no model of its own."""
+    return (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
+
+
+def base_of(folder: Path) -> Path:
+    """The folder of the model that an adapter is over, as its configuration names it; HarnessError where it is not on this machine."""
+    if (folder / OWN_BASE).is_dir():
+        return folder / OWN_BASE
+    try:
+        named = json.loads((folder / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"adapter {folder}: {ADAPTER} cannot be read: {error}") from error
+    found = place(str(named)) if named else None
+    if found is None:
+        raise HarnessError(f"adapter {folder}: its base {named!r} is not on this machine; fetch it, or correct {ADAPTER}.")
+    if is_adapter(found):
+        raise HarnessError(f"adapter {folder}: its base {found} is an adapter too; merge that one first.")
+    return found
+
+
+def tokenizer_of(folder: Path) -> Path:
+    """Where the tokenizer of a model lies: with it, or with its base where it is an adapter that brings none."""
+    own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+    return folder if own or not is_adapter(folder) else base_of(folder)
