@@ -32,8 +32,14 @@ def checkpoint(found: Measurement) -> dict[str, Any]:
 
 
 def judge_facts(experiment: Experiment, shared: Shared, yard: Yardstick) -> dict[str, Any]:
-    """What judged, as a record holds it: the column that decides, the second opinions beside it, and where all that judges comes from."""
+    """What judged, as a record holds it.
+
+    The column that decides, the second opinions beside it, where all that judges comes from, the columns of the task's own score, and
+    what a judge is that is none of the task's.
+    """
     found = {"primary": yard.judge.primary, "others": list(yard.judge.others), "lineage": origins.recorded(experiment, shared)}
+    if shared.task.score is not None:
+        found["columns"] = list(shared.task.score([], []))
     return found | ({"brought": _brought(experiment)} if experiment.judge_word else {})
 
 

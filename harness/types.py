@@ -59,7 +59,10 @@ class Pair:
 
 
 class Scorer(Protocol):
-    """Scores responses: one array of shape (responses,) per name; those that the task's ``judges`` name are rewards, higher is better."""
+    """Scores responses: one array of shape (responses,) per name; those that the task's ``judges`` name are rewards, higher is better.
+
+    Of no responses it returns empty arrays under the same names.
+    """
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[Response]) -> Mapping[str, Array]:
         """The judging scores and their components by name."""
