@@ -135,7 +135,7 @@ def offline(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str
     (site / "sitecustomize.py").write_text(NO_SOCKET.format(log=str(folder / "sockets.txt")))
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
     line = [sys.executable, "-m", "harness", *map(str, arguments)]
-    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800, check=False)
 
 
 def test_what_was_fetched_is_read_without_a_socket(hub: Hub, command: Command, tmp_path: Path) -> None:
@@ -155,6 +155,7 @@ def test_what_was_fetched_is_read_without_a_socket(hub: Hub, command: Command, t
 
 GRID = {
     "algorithms": ["dpo"],
+    "quick": True,
     "seeds": [0],
     "budget": "4steps",
     "marks": [],
@@ -175,7 +176,7 @@ def test_a_grid_on_a_mixture_runs_offline_and_gives_results_by_source(hub: Hub, 
 
     words = sorted({word for row in ROWS for text in row.values() for word in text.split()} | {"House,"})
     save_model(tmp_path / "model", tiny_model("tiny-64", (*SPECIAL, *words), 0), tiny_tokenizer((*SPECIAL, *words)))
-    houses = [{**row, "prompt": row["prompt"].replace("cat", "House,")} for row in ROWS]
+    houses = [{**row, "prompt": row["prompt"].replace("cat.", "House,")} for row in ROWS]
     (tmp_path / "houses.jsonl").write_bytes(lines(houses))
     file = experiment(tmp_path, model="./model", data="owner/posts:.5,houses.jsonl:.5", **GRID)
     assert command("fetch", file, cwd=tmp_path).returncode == 0
@@ -186,7 +187,7 @@ def test_a_grid_on_a_mixture_runs_offline_and_gives_results_by_source(hub: Hub, 
     task = json.loads((cell / "record.json").read_text())["task"]
     assert task["source"] == f"owner/posts@{NEW}:0.5,houses.jsonl:0.5"
     rows = [json.loads(line) for line in gzip.decompress((cell / "samples.jsonl.gz").read_bytes()).splitlines()]
-    assert {row["source"] for row in rows if row["slice"] == "evaluation"} == {"owner/posts", "houses.jsonl"}
+    assert {row["source"] for row in rows if row["slice"] == "evaluation"} == {"owner/posts#train", "houses.jsonl"}
     assert "By source of the data" in next((tmp_path / "results").glob("*/report/index.html")).read_text()
 
 
