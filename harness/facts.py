@@ -31,8 +31,13 @@ def checkpoint(found: Measurement) -> dict[str, Any]:
 
 
 def judge_facts(experiment: Experiment, shared: Shared, yard: Yardstick) -> dict[str, Any]:
-    """What judged, as a record holds it: the column that decides, the second opinions beside it, and where all that judges comes from."""
-    return {"primary": yard.judge.primary, "others": list(yard.judge.others), "lineage": origins.recorded(experiment, shared)}
+    """What judged, as a record holds it.
+
+    The column that decides, the second opinions beside it, where all that judges comes from, and the columns of the task's own score:
+    the names under which it scores no responses.
+    """
+    names = {"primary": yard.judge.primary, "others": list(yard.judge.others), "lineage": origins.recorded(experiment, shared)}
+    return names if shared.task.score is None else {**names, "columns": list(shared.task.score([], []))}
 
 
 def model_facts(experiment: Experiment, model: Any) -> dict[str, Any]:

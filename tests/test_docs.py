@@ -39,7 +39,7 @@ def test_every_algorithm_has_a_row_with_its_grid(entry: Entry) -> None:
 
 def test_every_metric_of_a_report_and_of_gold_is_defined() -> None:
     text = page("docs/metrics.md")
-    keys = {column.key for column in (*tables.MAIN, *tables.COMPONENTS)} | {"gold", *tldr_gold.COMPONENTS}
+    keys = {column.key for column in tables.MAIN} | {"gold", *tables.COMPONENTS, *tldr_gold.COMPONENTS}
     assert {key for key in keys if f"`{key}`" not in text} == set()
 
 

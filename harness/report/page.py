@@ -156,7 +156,7 @@ def drawings(study: Loaded, found: Sequence[Point], shown: Mapping[str, Look]) -
 
 
 def _context(study: Loaded, found: list[Point], rooms: Rooms) -> dict[str, Any]:
-    main, components = tables.columns(study, tables.MAIN), tables.columns(study, tables.COMPONENTS, always=())
+    main, components = tables.columns(study, tables.MAIN), tables.components(study)
     has_gold, every = any(column.key == "gold" for column in components), [*rooms[0], *rooms[1]]
     head = study.cells[0].record if study.cells else {}
     return {

@@ -32,10 +32,8 @@ MAIN = (
     Column("refusal_mass_delta", "refusals, harmful", "change", 3),
     Column("over_refusal_mass_delta", "refusals, borderline", "change", 3),
 )
-COMPONENTS = tuple(
-    Column(key, key.removesuffix("_gold"), "mean")
-    for key in ("gold", "coverage", "unsupported", "distractors", "ungrammatical", "repetition_gold", "filler", "ending", "length")
-)
+COMPONENTS = ("gold", "coverage", "unsupported", "distractors", "ungrammatical", "repetition_gold", "filler", "ending", "length")
+"""What a gold reward was made of in records that do not name the columns of their score."""
 
 
 UNKNOWN = "unknown"
@@ -73,6 +71,13 @@ def columns(study: Study, candidates: Sequence[Column], always: Sequence[str] = 
     """The columns that some cell defines, and those that are asked for in any case (their emptiness is news)."""
     found = points(study)
     return [column for column in candidates if column.key in always or any(point.value(column.key) is not None for point in found)]
+
+
+def components(study: Study) -> list[Column]:
+    """The columns of the score that a task brought, in its own order, as far as some cell defines them."""
+    heads = [each.record.get("judge") or {} for each in (*study.cells, *study.references)]
+    names = next((found for head in heads if (found := head.get("columns"))), COMPONENTS)
+    return columns(study, [Column(name, name.removesuffix("_gold"), "mean") for name in names], always=())
 
 
 class Table(NamedTuple):
