@@ -1,8 +1,8 @@
-"""Preference data from local files: csv, json and jsonl (also .gz) in two layouts, read into typed rows with a count of what was dropped.
+"""Preference data from local files: csv, json and jsonl (also .gz) in three layouts, read into typed rows with a count of what was dropped.
 
 Judged summaries (Huang 2024, "The N+ implementation details"): ``query``, ``postprocessed_response``, ``reference_responses`` and
-``preferred``, which is ``ours``, ``reference`` or blank where nobody judged. Pairs: ``prompt``, ``chosen``, ``rejected``. Other columns
-are ignored.
+``preferred``, which is ``ours``, ``reference`` or blank where nobody judged. Pairs: ``prompt``, ``chosen``, ``rejected``. Dialogues
+(Bai et al. 2022): ``chosen`` and ``rejected``, whole transcripts that differ in the assistant's last turn. Other columns are ignored.
 Texts come out without outer white space at the join: prompt and response are joined by one space, whatever the file had.
 """
 
@@ -29,6 +29,7 @@ SPLITS = (("judge", 0.33), ("tuner", 0.45), ("train", 0.75), ("tuning", 0.78), (
 
 ``judge`` fits the judge of the evaluation, ``tuner`` the one that settings are chosen by.
 """
+ANSWERING = "\n\nAssistant:"
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,24 @@ def _paired(record: Mapping[str, Any]) -> Row | str:
     return Row(record["prompt"].rstrip(), chosen, rejected) if chosen and rejected else "empty response"
 
 
+def _dialogue(record: Mapping[str, Any]) -> Row | str:
+    """Returns the row of two transcripts that differ in the assistant's last turn, or the reason for dropping it."""
+    (before, chosen), (other, rejected) = (_last_turn(record[name]) for name in ("chosen", "rejected"))
+    if before != other:
+        return "chosen and rejected have different prompts"
+    return Row(before, chosen, rejected) if chosen and rejected else "empty response"
+
+
+def _last_turn(transcript: str) -> tuple[str, str]:
+    """Returns what comes before the assistant's last words, its name included, and those words."""
+    before, name, words = transcript.rpartition(ANSWERING)
+    return f"{before}{name}", words.strip()
+
+
 LAYOUTS: Mapping[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Row | str]]] = {
     "judged summaries": (("query", "postprocessed_response", "reference_responses", "preferred"), _judged),
     "chosen and rejected": (("prompt", "chosen", "rejected"), _paired),
+    "dialogues": (("chosen", "rejected"), _dialogue),
 }
 """Columns that a layout needs, and what turns a record into a row."""
 
