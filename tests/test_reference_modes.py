@@ -134,7 +134,7 @@ def test_a_run_begins_at_log_two_and_its_policy_loads_again(seed: tuple[Experime
     record = json.loads((plan.folder / records.RECORD).read_text())
     assert record["model"].get("footing", {}).get("reference_mode", "copy") == small.reference_mode
     assert record["compute"]["share"] <= 1.01
-    halfway = plan.folder / records.MARKS / "mark-0.5"
+    halfway = plan.folder / records.ON_THE_WAY / "mark-0.5"
     assert places.is_adapter(halfway) == small.adapted and "| kl |" in (halfway / "README.md").read_text()
     policy = kept.load(plan.folder, Ledger(math.inf))
     assert adapters.has(policy.model) == small.adapted == places.is_adapter(plan.folder / records.POLICY)

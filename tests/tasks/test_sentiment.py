@@ -37,7 +37,7 @@ def test_embedded_splits_are_disjoint_and_repeat() -> None:
     assert [len(tuning), len(evaluation)] == [256, 512]
     assert len(train) + len(tuning) + len(evaluation) == len(train | tuning | evaluation)
     assert {split_of(prompt) for prompt in evaluation} == {"evaluation"}
-    assert again.evaluation == made.evaluation[:9] and again.version == made.version and not made.probes
+    assert list(again.evaluation) == list(made.evaluation[:9]) and again.version == made.version and not made.probes
     assert {row.prompt for row in task(seed=1).evaluation}.isdisjoint(evaluation)
 
 
