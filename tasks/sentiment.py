@@ -70,10 +70,11 @@ def _embedded(limit: int | None, seed: int, fluency: float) -> Task:
 
 def _written(generator: np.random.Generator, n: int, split: str, references: int = 1) -> list[Demonstration]:
     """Returns n fresh prefixes of the split, no two alike, with continuations by writers of their own."""
-    prefixes: dict[str, None] = {}
-    while len(prefixes) < n:
-        prefixes[sentiment_reviews.draw(generator, split)] = None
-    return [Demonstration(each, tuple(sentiment_reviews.write(generator, each) for _ in range(references))) for each in prefixes]
+    rows: dict[str, tuple[str, ...]] = {}
+    while len(rows) < n:  # each written as it is drawn, so that a split cut short is the beginning of the whole one
+        if (prefix := sentiment_reviews.draw(generator, split)) not in rows:
+            rows[prefix] = tuple(sentiment_reviews.write(generator, prefix) for _ in range(references))
+    return [Demonstration(prefix, responses) for prefix, responses in rows.items()]
 
 
 def _typical_tokens() -> tuple[float, float]:
