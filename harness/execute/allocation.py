@@ -14,7 +14,7 @@ def keep(weights: int) -> bool:
     """Let this process keep what it allocates, where its model has few weights and its C library is glibc; whether it does.
 
     Otherwise glibc maps every large tensor anew and gives it back, so that the kernel clears its pages each time: an eighth of the CPU
-    seconds of an SFT step in two threads, a sixth of an evaluation's (docs/performance.md). No number depends on it.
+    seconds of an SFT step in two threads and of an evaluation (docs/performance.md). No number depends on it.
     """
     if weights >= SMALL:
         return False
