@@ -25,20 +25,21 @@ SAID_BY_MODELS = (SAMPLES, TEMPERATURE_ROWS)  # never rewritten: what a model sa
 SHOWN = 5  # traces that a refusal names
 
 
-def write(root: Path, out: Path | None, *, anonymous: bool, hide: Sequence[str] = ()) -> Path:
+def write(root: Path, out: Path | None, *, anonymous: bool, hide: Sequence[str] = (), reports: bool = True) -> Path:
     """Pack every study at or below a folder; the archive's path comes back.
 
-    ``hide`` are further words that an anonymous bundle may not hold. HarnessError where there is no study, the archive's name has
+    ``hide`` are further words that an anonymous bundle may not hold; without ``reports`` records alone are packed, which give the reports
+    again. HarnessError where there is no study, the archive's name has
     another suffix than those of ``archives``, or a trace is left: the message names the file and the string.
     """
     file = out or Path(f"{root.resolve().name}{'-anonymous' if anonymous else ''}.zip")
     if not file.name.endswith(archives.SUFFIXES):
         raise HarnessError(f"--out {file}: an archive ends in {' or '.join(archives.SUFFIXES)}.")
-    write_bytes(file, archives.packed(contents(root, anonymous=anonymous, hide=hide), file.name))
+    write_bytes(file, archives.packed(contents(root, anonymous=anonymous, hide=hide, reports=reports), file.name))
     return file
 
 
-def contents(root: Path, *, anonymous: bool, hide: Sequence[str] = ()) -> dict[str, bytes]:
+def contents(root: Path, *, anonymous: bool, hide: Sequence[str] = (), reports: bool = True) -> dict[str, bytes]:
     """What a bundle holds, by path; HarnessError where a trace is left in the records or in the reports that are made of them."""
     own = [*traces.own(root), *hide] if anonymous else []
     with tempfile.TemporaryDirectory() as scratch:
@@ -46,7 +47,7 @@ def contents(root: Path, *, anonymous: bool, hide: Sequence[str] = ()) -> dict[s
         cleaned = {trace for copy, study in copies.items() for trace in _copied(study, copy, anonymous=anonymous)}
         if anonymous:
             _refuse(list(_left(_files(Path(scratch)), own, cleaned)))  # before reports are made, which takes longer
-        for copy in copies:
+        for copy in copies if reports else ():
             page.write(copy)
         files = _files(Path(scratch))
     if anonymous:

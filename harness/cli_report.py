@@ -49,12 +49,13 @@ def bundle(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="The archive: .zip, .tar.gz or .tar.xz; NAME-anonymous.zip here.")] = None,
     hide: Annotated[str, typer.Option(help="More words that may not be in it, such as a lab's name: acme,j-doe.")] = "",
+    reports: Annotated[bool, typer.Option(help="Pack reports with the records that give them.")] = True,
 ) -> None:
     """Pack records and figures into one archive, without logs and policies: for a reviewer."""
     from harness import bundle as packing
 
     words = [word.strip() for word in hide.split(",") if word.strip()]
-    typer.echo(f"Bundle: {packing.write(results, out, anonymous=anonymous, hide=words)}")
+    typer.echo(f"Bundle: {packing.write(results, out, anonymous=anonymous, hide=words, reports=reports)}")
 
 
 def complain(error: HarnessError) -> None:

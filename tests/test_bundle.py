@@ -73,6 +73,7 @@ def test_the_same_records_give_the_same_archive_in_every_kind(study: Path, tmp_p
     again = unpacked(bundle.write(study, tmp_path / "a.zip", anonymous=True))
     assert [member.name for member in members] == sorted(again)
     assert again == found
+    assert bundle.contents(study, anonymous=True, reports=False) == {name: found[name] for name in found if "/report/" not in name}
 
 
 def samples(study: Path, change: Any) -> Path:
