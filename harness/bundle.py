@@ -1,7 +1,8 @@
 """``harness bundle``: records and figures in one archive, for a reviewer who may not know whose they are. The same records, the same bytes.
 
-Logs and policies stay behind. An anonymous bundle has paths, remotes, addresses and hosts taken out of what the harness itself wrote, its
-reports made anew from that, and is then searched as a whole; where a trace is left, nothing is written.
+Logs, policies and the samples of trials, which choose settings and are no result, stay behind. An anonymous bundle has paths, remotes,
+addresses and hosts taken out of what the harness itself wrote, its reports made anew from that, and is then searched as a whole; where a
+trace is left, nothing is written.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def _sources(study: Path) -> Iterator[Path]:
     for room in ROOMS:
         for folder in sorted((study / room).glob("*/")):
             if (folder / RECORD).exists():
-                yield from sorted(path for path in folder.iterdir() if path.is_file() and path.name.endswith(KEPT))
+                kept = (path for path in folder.iterdir() if path.is_file() and path.name.endswith(KEPT))
+                yield from sorted(path for path in kept if room != "trials" or path.name != SAMPLES)
 
 
 def _cleaned(path: Path, target: Path) -> set[str]:
