@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,27 @@ def test_a_small_models_worker_keeps_its_memory_and_a_large_ones_gives_it_back()
     large, many = faults(135_000_000)
     assert not large
     assert few < 100 < 10 * (48 << 20) // resource.getpagesize() <= many
+
+
+HELD = """
+import gc
+from harness.execute.allocation import give_back, keep
+kept = keep(0)
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+blocks = [b"x" * (1 << 20) for _ in range(200)]
+last = b"y" * (1 << 20)  # on top of the heap, so that nothing below it goes back by itself
+del blocks
+before = resident()
+give_back()
+print(kept, before - resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read resident memory from")
+def test_what_a_job_no_longer_holds_goes_back_between_jobs() -> None:
+    run = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    kept, freed = run.stdout.split()
+    if kept != "True":
+        pytest.skip("this C library has no mallopt")
+    assert int(freed) > 150

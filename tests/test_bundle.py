@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import socket
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -162,3 +163,11 @@ def test_an_archive_needs_a_place_and_what_is_none_is_refused_in_one_line(study:
         tape.add(archive, "../../evil.json")
     assert command("report", tmp_path / "evil.tar.gz", "--out", tmp_path / "out").returncode == 2
     assert not list(tmp_path.parent.glob("evil.json"))
+
+
+def test_the_samples_of_trials_stay_behind_and_those_of_runs_do_not(study: Path) -> None:
+    cell = next(study.glob("cells/*/"))
+    shutil.copytree(cell, study / "trials" / cell.name)
+    names = {name.partition("/")[2] for name in bundle.contents(study, anonymous=False, reports=False)}
+    assert {f"cells/{cell.name}/samples.jsonl.gz", f"trials/{cell.name}/record.json"} <= names
+    assert f"trials/{cell.name}/samples.jsonl.gz" not in names
