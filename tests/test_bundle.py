@@ -6,8 +6,8 @@ import gzip
 import hashlib
 import io
 import json
-import socket
 import shutil
+import socket
 import tarfile
 import zipfile
 from pathlib import Path
