@@ -43,8 +43,8 @@ def in_use() -> str:
 
 
 def explicit(x: Tensor) -> bool:
-    """Whether attention to a tensor like this is computed as explicit products: where oneDNN multiplies, as it does under autocast."""
-    return x.device.type == "cpu" and (in_use() == "onednn" or torch.is_autocast_enabled("cpu"))
+    """Whether attention to a tensor like this is computed as explicit products: where oneDNN was switched on for it, and under autocast."""
+    return x.device.type == "cpu" and (torch.is_autocast_enabled("cpu") or (in_use() == "onednn" and x.dtype == torch.float32))
 
 
 def rounded(size: int) -> int:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.models import kernels, packing
+from harness.errors import HarnessError
+from harness.models import forwards, kernels, packing
 from harness.models.attention import attend_explicitly, bucketed
+from harness.models.loading import prepare
 from harness.models.packing import pack
 from harness.types import Group
-from tests.models.toys import GROUPS, LAYOUTS, metered
+from tests.models.toys import GROUPS, LAYOUTS, metered, plain_model
 
 UNEVEN = [
     *GROUPS,
@@ -57,7 +61,7 @@ def test_explicit_products_in_buckets_equal_one_fused_attention(
 @pytest.mark.usefixtures("onednn")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_onednn_changes_only_rounding(layout: str) -> None:
-    assert kernels.explicit(torch.zeros(1))
+    assert kernels.explicit(torch.zeros(1)) and not kernels.explicit(torch.zeros(1, dtype=torch.bfloat16))
     seen, found = scored(layout, torch.float32)
     kernels.use("default")
     plain, wanted = scored(layout, torch.float32)
@@ -168,3 +172,24 @@ def test_executed_attention_is_what_the_products_multiply(monkeypatch: pytest.Mo
     assert len(pack(UNEVEN, model.device).buckets) > 1
     assert model.ledger.executed["update"] == pytest.approx(counter.get_total_flops(), rel=1e-6)
     assert model.ledger.canonical["update"] == model.shape.scoring(UNEVEN)
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_model_in_half_precision_is_refused_for_its_layout_and_not_for_its_rounding(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log-probs near -20 from logits that are multiples of an eighth; the wrong layout lets responses begin where they should not."""
+
+    def model() -> Any:
+        made = plain_model("llama", seed=seed, dtype=torch.bfloat16)
+        made.lm_head.weight.data.mul_(4)
+        return made
+
+    prepare(model())
+    plain = forwards.pack
+
+    def shifted(*given: Any) -> packing.Packed:
+        packed = plain(*given)
+        return replace(packed, positions=packed.positions + 7 * (packed.positions > 2))
+
+    monkeypatch.setattr(forwards, "pack", shifted)
+    with pytest.raises(HarnessError, match="under the packed layout"):
+        prepare(model())
