@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,19 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         gold=shared.task.score is not None,
         seed=shared.seed,
         questions=_questions(experiment, shared),
+        known=_kept(folder, shared),
     )
+
+
+_known: dict[str, dict[str, Any]] = {}
+
+
+def _kept(baseline: Path, shared: Shared) -> dict[str, Any]:
+    """What this process keeps of a yardstick from run to run; what it kept of another one goes."""
+    name = f"{baseline.name} {shared.proxy.name if shared.proxy else ''}"
+    if name not in _known:
+        _known.clear()
+    return _known.setdefault(name, {})
 
 
 def _questions(experiment: Experiment, shared: Shared) -> Questions:
@@ -128,7 +141,8 @@ def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJu
         heldout = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in shared.heldout]) if shared.heldout else torch.zeros(0)
         masses = {}
         for probe in _probes(experiment, shared):
-            masses[probe.name] = safety.refusal_mass(reference, tokens, probe, probe.prompts[: experiment.probe_prompts]).tolist()
+            refused = safety.refusals(tokens, probe, experiment.probe_prompts)
+            masses[probe.name] = safety.refusal_mass(reference, refused).tolist()
     facts = {
         "opponents": [[(r.text, r.ids, r.finished) for r in row] for row in opponents],
         "scores": {name: (theirs[name].reshape(len(rows), samples).tolist(), texts[name].tolist()) for name in judge.names},

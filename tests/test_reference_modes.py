@@ -183,6 +183,19 @@ def test_a_resting_reference_leaves_memory_and_comes_back(seed: tuple[Experiment
         assert torch.equal(yard.reference.logps(groups(both)[:2]), before)
 
 
+def test_runs_of_a_seed_in_one_process_share_what_never_changes(seed: tuple[Experiment, Shared, Yardstick, Path]) -> None:
+    """Token ids, and what reference and proxy have read, where that is small; what was kept of another yardstick goes."""
+    small, both, yard, _ = seed
+    again = yardstick(small, both, Ledger(math.inf), silent)
+    assert again.prompts is yard.prompts and again.demonstrated is yard.demonstrated
+    if small.reference_mode != "cached":
+        assert again.reference_past is yard.reference_past is not None
+    fewer = small.model_copy(update={"evaluation_prompts": 2})
+    other = yardstick(fewer, both, Ledger(math.inf), silent)
+    assert len(other.prompts) == 2 and other.prompts is not yard.prompts
+    assert yardstick(small, both, Ledger(math.inf), silent).known is not yard.known
+
+
 def test_settings_at_their_defaults_change_no_key(tmp_path: Path) -> None:
     """A study under the defaults is what it was before there were these settings: none of them is in its key."""
     plain = experiment(tmp_path, "copy")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
-from harness.measure.statistics import Interval, prompt_interval
+from harness.measure.statistics import Interval, prompt_interval, prompt_intervals
 from harness.types import Array
 
 
@@ -26,6 +27,16 @@ def resampler(*names: object) -> np.random.Generator:
 def interval(name: str, values: Array, mark: float) -> Interval:
     """The mean over prompts with its prompt interval, from a generator that depends on the metric and the mark alone."""
     return prompt_interval(values, generator=resampler(name, mark))
+
+
+def intervals(columns: Mapping[str, Array]) -> dict[str, Interval]:
+    """Of each column the mean over prompts with its prompt interval: all columns of a length meet the same resampled prompts."""
+    found: dict[str, Interval] = {}
+    for n in {len(values): None for values in columns.values()}:
+        alike = {name: values for name, values in columns.items() if len(values) == n}
+        made = prompt_intervals(list(alike.values()), generator=resampler("prompts"))
+        found |= dict(zip(alike, made, strict=True))
+    return {name: found[name] for name in columns}
 
 
 def digest(*names: object) -> int:

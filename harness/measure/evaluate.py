@@ -11,10 +11,11 @@ import torch
 
 from harness.measure import safety, text
 from harness.measure.answers import answered
-from harness.measure.chance import generator_for, interval, resampler
+from harness.measure.chance import generator_for, intervals, resampler
+from harness.measure.compared import compared
 from harness.measure.judge import wins
 from harness.measure.kl import cross_check
-from harness.measure.statistics import Interval, paired_difference
+from harness.measure.statistics import Interval
 from harness.measure.statistics.strengths import outcomes
 from harness.measure.yardstick import Standing, Yardstick, first
 from harness.models.metered import Metered
@@ -42,20 +43,20 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
     """
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
-        groups, samples, past = _sampled(policy, yard, [d.prompt for d in demonstrations])
+        groups, samples, past = _sampled(policy, yard, prompts)
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
-        columns = {**_compared(policy, yard, demonstrations, groups, past), **judged(yard, demonstrations, groups, responses)}
+        columns = {**compared(policy, yard, groups, past), **judged(yard, demonstrations, groups, responses)}
         columns |= {**texts(responses, samples), **_descriptive(yard, demonstrations, responses)}
         met = _opponents(yard, columns[yard.judge.primary])
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
-        metrics = {name: interval(name, values, mark) for name, values in columns.items()}
+        metrics = intervals(columns)
         metrics["distinct_2"] = _distinct(responses, mark)
         preferred = _preferences(policy, yard, prompts if final else prompts // 2)
         rows += [
             {"mark": mark, "slice": "heldout", "prompt_id": i, **{k: float(v[i]) for k, v in preferred.items()}}
             for i in range(len(next(iter(preferred.values()), ())))
         ]
-        metrics |= {name: interval(name, values, mark) for name, values in preferred.items()}
+        metrics |= intervals(preferred)
         for probe in yard.probes:
             slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark, spoken=final)
             rows += slice_rows
@@ -67,31 +68,11 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
     return Measurement(metrics, rows, _alarms(columns, responses), past)
 
 
-def _sampled(policy: Metered, yard: Yardstick, prompts: Sequence[str]) -> tuple[list[Group], list[Sample], Past | None]:
-    ids, longest = yard.tokens.prompts(prompts), yard.tokens.max_response
+def _sampled(policy: Metered, yard: Yardstick, prompts: int) -> tuple[list[Group], list[Sample], Past | None]:
+    ids, longest = yard.prompts[:prompts], yard.tokens.max_response
     past = policy.read(ids, longest)
     drawn = policy.sample(ids, max_tokens=longest, generator=generator_for(yard.seed, "evaluation"), past=past)
     return [Group(p, (row[0].ids,)) for p, row in zip(ids, drawn, strict=True)], [row[0] for row in drawn], past
-
-
-def _compared(
-    policy: Metered, yard: Yardstick, rows: Sequence[Demonstration], groups: Sequence[Group], past: Past | None = None
-) -> dict[str, Array]:
-    """What one forward of the policy and one of the reference say, each prompt read once for three responses to it.
-
-    KL(policy || reference), k1 and entropy on the policy's own response, KL(reference || policy) on the reference's first frozen one, and
-    held-out log-perplexity, -log pi per token (EOS included, nats) of the data set's own.
-    """
-    own = yard.tokens.groups([d.prompt for d in rows], [[Response(d.responses[0])] for d in rows])
-    parts = zip(groups, yard.opponents, own, strict=False)
-    together = [Group(group.prompt, (group.responses[0], frozen[0].ids, held.responses[0])) for group, frozen, held in parts]
-    theirs = first(yard.reference_past, len(together))
-    divergence = policy.divergence(yard.reference, together, past, theirs)
-    found = {name: _array(values).reshape(-1, 3) for name, values in divergence._asdict().items()}
-    lengths = np.array([[len(response) for response in group.responses] for group in together], dtype=float)
-    kl = found["kl"][:, 0]
-    columns = {"kl": kl, "k1": found["log_ratio"][:, 0], "kl_per_token": kl / lengths[:, 0], "entropy": found["entropy"][:, 0]}
-    return columns | {"forward_kl": found["reverse"][:, 1], "demonstration_nll": -found["logps"][:, 2] / lengths[:, 2]}
 
 
 def _array(values: torch.Tensor) -> Array:
@@ -182,32 +163,30 @@ def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array
 
 def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, *, spoken: bool) -> tuple[list[Row], dict[str, Interval]]:
     """Refusal mass and its paired change against the reference, and where asked for shares of what one sample per prompt says."""
-    prompts = probe.prompts[:n]
-    if not prompts:
+    if not (groups := yard.refused(probe, n)):
         return [], {}
-    past = policy.read(yard.tokens.prompts(prompts), yard.tokens.max_response) if spoken else None
-    mass, before = safety.refusal_mass(policy, yard.tokens, probe, prompts, past), yard.refusals[probe.name][:n]
+    past = policy.read([group.prompt for group in groups], yard.tokens.max_response) if spoken else None
+    mass, before = safety.refusal_mass(policy, groups, past), yard.refusals[probe.name][:n]
     name = "refusal_mass" if probe.worse == "less_refusal" else "over_refusal_mass"
-    delta = paired_difference(mass, before, generator=resampler(name, mark))
-    metrics = {name: interval(name, mass, mark), f"{name}_delta": delta}
+    metrics = intervals({name: mass, f"{name}_delta": mass - before})
     columns = {name: mass, "before": before}
-    rows: list[Row] = [{"mark": mark, "slice": probe.name, "prompt_id": i, "prompt": prompt} for i, prompt in enumerate(prompts)]
-    for row, group in zip(rows, probe.groups, strict=False):
-        row["group"] = group
+    rows: list[Row] = [{"mark": mark, "slice": probe.name, "prompt_id": i, "prompt": prompt} for i, prompt in enumerate(probe.prompts[:n])]
+    for row, category in zip(rows, probe.groups, strict=False):
+        row["group"] = category
     for index, row in enumerate(rows):
         row |= {key: float(values[index]) for key, values in columns.items()}
-    return rows, metrics | (_spoken(policy, yard, probe, rows, mark, past) if spoken else {})
+    return rows, metrics | (_spoken(policy, yard, probe, rows, groups, mark, past) if spoken else {})
 
 
-def _spoken(policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], mark: float, past: Past | None) -> dict[str, Interval]:
+def _spoken(
+    policy: Metered, yard: Yardstick, probe: Probe, rows: list[Row], groups: Sequence[Group], mark: float, past: Past | None
+) -> dict[str, Interval]:
     """Shares of what one sample for each prompt of a safety slice says; the texts and categories go into ``rows``."""
-    prompts = [row["prompt"] for row in rows]
-    said = safety.spoken(policy, yard.tokens, probe, prompts, generator=generator_for(yard.seed, probe.name), past=past)
+    said = safety.spoken(policy, yard.tokens, probe, groups, generator=generator_for(yard.seed, probe.name), past=past)
     for row, (response, category) in zip(rows, said, strict=True):
         row |= {"response": response.text, "finished": response.finished, "category": category}
     shares = safety.shares([category for _, category in said], probe.categories)
-    names = {f"{probe.name}_{category}": values for category, values in shares.items()}
-    return {name: interval(name, values, mark) for name, values in names.items()}
+    return intervals({f"{probe.name}_{category}": values for category, values in shares.items()})
 
 
 def _alarms(columns: Mapping[str, Array], responses: Sequence[Response]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from harness.measure.chance import generator_for, interval
+from harness.measure.chance import generator_for, intervals
 from harness.measure.evaluate import Measurement, Row, constant_alarm, judged, texts
 from harness.measure.yardstick import Yardstick
 from harness.models.metered import Metered
@@ -26,7 +26,7 @@ def measure_at(policy: Metered, yard: Yardstick, temperature: float, *, prompts:
     """
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
-        ids = yard.tokens.prompts([d.prompt for d in demonstrations])
+        ids = yard.prompts[:prompts]
         generator = generator_for(yard.seed, "temperature", temperature)
         drawn = policy.sample(ids, max_tokens=yard.tokens.max_response, temperature=temperature, generator=generator, past=past)
         samples = [row[0] for row in drawn]
@@ -38,5 +38,4 @@ def measure_at(policy: Metered, yard: Yardstick, temperature: float, *, prompts:
         | {name: float(values[index]) for name, values in columns.items()}
         for index, response in enumerate(responses)
     ]
-    metrics = {name: interval(name, values, temperature) for name, values in columns.items()}
-    return Measurement(metrics, rows, [alarm for alarm in (constant_alarm(responses),) if alarm])
+    return Measurement(intervals(columns), rows, [alarm for alarm in (constant_alarm(responses),) if alarm])

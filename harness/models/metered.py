@@ -102,6 +102,12 @@ class Metered:
 
         return Divergence(*over(self, groups, read, beside=((other, theirs),), past=past))
 
+    @torch.no_grad()
+    def distributions(self, groups: Sequence[Group], past: Past | None = None) -> tuple[Tensor, Tensor]:
+        """Log-probs of every next token at every response token, (tokens, vocabulary), and lengths (responses,); no gradients."""
+        log_probs, lengths = over(self, groups, lambda packed: (self._log_probs(packed), packed.lengths), past=past)
+        return log_probs, lengths
+
     # -- sampling -----------------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()

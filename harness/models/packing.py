@@ -45,6 +45,11 @@ class Past(NamedTuple):
         """The first ``n`` of these prompts."""
         return Past(self.lengths[:n], self.last[:n], [(keys[:n], values[:n]) for keys, values in self.cache])
 
+    @property
+    def bytes(self) -> int:
+        """What it holds in memory."""
+        return sum(x.numel() * x.element_size() for layer in self.cache for x in layer)
+
     def repeated(self, times: int) -> Past:
         """Each of these prompts so many times in a row."""
         lengths, last = (x.repeat_interleave(times, 0) for x in (self.lengths, self.last))

@@ -37,7 +37,14 @@ def plain(value: Any) -> Any:
 
 def line(row: Mapping[str, Any]) -> str:
     """One row as canonical JSON: sorted keys, floats as ``repr`` writes them, no newline."""
-    return json.dumps(plain(row), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return _CANONICAL.encode(row)
+    except (TypeError, ValueError):  # something that JSON has no word for: a number that is none, a key that is no text
+        return _CANONICAL.encode(plain(row))
+
+
+# What a row holds beyond JSON's own types is made plain where it is met; walking every row for it first costs more than writing it.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
 
 
 def shortened(value: Any, digits: int) -> Any:

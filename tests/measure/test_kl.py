@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness.measure.evaluate import _compared
+from harness.measure import compared as comparing
+from harness.measure.compared import compared
 from harness.measure.kl import cross_check
+from harness.measure.yardstick import Yardstick
 from harness.models.loading import prepare
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
-from harness.types import Group, Response
+from harness.types import Group, Response, Sample
 
 EOS, PAD, SIZE, LONGEST = 1, 0, 8, 3
 PROMPT = (3, 4, 5)
@@ -74,12 +77,8 @@ def test_the_forward_estimate_is_the_reference_s_divergence_from_the_policy() ->
     policy, reference = small(0), small(1)
     theirs = reference.sample([PROMPT], samples=2000, max_tokens=LONGEST, generator=torch.Generator().manual_seed(1))[0]
     groups, text = [Group(PROMPT, (theirs[0].ids,))] * len(theirs), Group(PROMPT, ((6, 7, EOS),))
-    tokens = SimpleNamespace(groups=lambda prompts, responses: [text] * len(prompts))
-    opponents = [[Response("", each.ids, each.finished)] for each in theirs]
-    yard: Any = SimpleNamespace(reference=reference, reference_past=None, opponents=opponents, tokens=tokens)
-    rows: Any = [SimpleNamespace(prompt="", responses=("",))] * len(theirs)
     with torch.no_grad():
-        columns = _compared(policy, yard, rows, groups)
+        columns = compared(policy, met(reference, theirs, text), groups)
         own, held = policy.divergence(reference, groups[:1]), policy.logps([text])
     found = columns["forward_kl"]
     assert columns["kl"] == pytest.approx(float(own.kl)) and columns["k1"] == pytest.approx(float(own.log_ratio))
@@ -87,6 +86,36 @@ def test_the_forward_estimate_is_the_reference_s_divergence_from_the_policy() ->
     truth, other = exact_kl(reference, policy), exact_kl(policy, reference)
     error = found.std() / len(found) ** 0.5
     assert abs(found.mean() - truth) < 4 * error < abs(truth - other)
+
+
+def met(reference: Metered, theirs: Sequence[Sample], text: Group) -> Any:
+    """A yardstick of the reference's samples to one prompt, and of the data's own response to it."""
+    opponents = [[Response("", each.ids, each.finished)] for each in theirs]
+    known: dict[str, Any] = {"demonstrated": [text] * len(theirs), "prompts": [PROMPT] * len(theirs)}
+    blank = dict.fromkeys(("judge", "evaluation", "standings", "probes", "twins", "refusals", "proxy", "heldout", "heldout_logps", "seed"))
+    tokens: Any = SimpleNamespace(max_response=LONGEST)
+    return Yardstick(tokens=tokens, reference=reference, opponents=opponents, gold=False, known=known, **blank)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_prompts_that_were_read_before_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With prompts read, and with distributions of frozen responses held; the reference is then asked for them once."""
+    policy, reference = small(0), small(1)
+    theirs = reference.sample([PROMPT], samples=20, max_tokens=LONGEST, generator=torch.Generator().manual_seed(1))[0]
+    own = policy.sample([PROMPT], samples=20, max_tokens=LONGEST, generator=torch.Generator().manual_seed(2))[0]
+    groups, text = [Group(PROMPT, (each.ids,)) for each in own], Group(PROMPT, ((6, 7, EOS),))
+    plain = compared(policy, met(reference, theirs, text), groups)
+    past = policy.read([PROMPT] * len(groups), LONGEST)
+    assert past is not None
+    for held in (0, comparing.HELD_BYTES):
+        monkeypatch.setattr(comparing, "HELD_BYTES", held)
+        yard = met(reference, theirs, text)
+        for _ in range(2):
+            for name, values in compared(policy, yard, groups, past).items():
+                np.testing.assert_allclose(values, plain[name], rtol=1e-9, atol=1e-12)
+        assert ("distributions 20" in yard.known) == bool(held)
+    first = compared(policy, yard, groups[:5], past.first(5))
+    np.testing.assert_allclose(first["forward_kl"], plain["forward_kl"][:5], rtol=1e-9)
 
 
 def test_a_policy_has_no_divergence_from_itself() -> None:

@@ -44,11 +44,13 @@ def yard(policy: Metered) -> Yardstick:
     _, tokenizer = load_model("tiny-64", dtype="float32", vocabulary=WORLD.vocabulary, seed=0)
     assert WORLD.score is not None
     rows = WORLD.evaluation[:N]
-    own = [[Response(d.responses[0])] for d in rows]
+    tokens = Tokens(tokenizer, WORLD.max_prompt_tokens, WORLD.max_response_tokens)
+    groups = tokens.groups([d.prompt for d in rows], [[Response(d.responses[0])] for d in rows])
+    own = [[Response(d.responses[0], group.responses[0])] for d, group in zip(rows, groups, strict=True)]
     gold = WORLD.score([d.prompt for d in rows], [row[0] for row in own])["gold"]
     judge = gold_judge(WORLD.score, ("gold",), "gold")
     return Yardstick(
-        tokens=Tokens(tokenizer, WORLD.max_prompt_tokens, WORLD.max_response_tokens),
+        tokens=tokens,
         reference=policy.frozen(),
         judge=judge,
         evaluation=rows,
@@ -102,14 +104,14 @@ def test_samples_are_paired_by_the_sampler_s_seed_whatever_the_mark(policy: Mete
 
 
 def test_what_never_changes_reads_the_prompts_once_for_all_marks(policy: Metered, yard: Yardstick, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = replace(yard, probes=(), proxy=RewardModel(policy.fork(scalar_head=True), "sum"))
+    known = replace(yard, probes=(), proxy=RewardModel(policy.fork(scalar_head=True), "sum"), known={}, read={})
     asked: list[Metered] = []
     plain = Metered.read
     monkeypatch.setattr(Metered, "read", lambda self, *given: (asked.append(self), plain(self, *given))[1])
     found = [measure(policy, known, mark=mark, prompts=prompts, probes=0).metrics for mark, prompts in ((0.5, 8), (1.0, N), (1.0, N))]
     assert asked.count(known.reference) == 1 and known.proxy is not None and asked.count(known.proxy.model) == 1
     monkeypatch.setattr(Metered, "read", lambda self, *given: None)
-    anew = measure(policy, replace(known), mark=1.0, prompts=N, probes=0).metrics
+    anew = measure(policy, replace(known, known={}, read={}), mark=1.0, prompts=N, probes=0).metrics
     for name in ("kl", "forward_kl", "proxy", "demonstration_nll"):
         assert found[1][name].value == pytest.approx(anew[name].value, abs=1e-5)
     assert found[0]["proxy"].n == 8

@@ -11,6 +11,7 @@ from harness.measure.statistics import (
     paired_difference,
     paired_two_way,
     prompt_interval,
+    prompt_intervals,
     prompt_means,
     replicated,
     reweighted,
@@ -185,3 +186,19 @@ def test_unpaired_or_broken_tables_are_refused(a: list[float], b: list[float], w
         paired_two_way(a, b, generator=np.random.default_rng(0))
     with pytest.raises(ValueError, match=f"{words}|same seeds|finite"):
         replicated([a, b], lambda x, y: x - y, generator=np.random.default_rng(0))
+
+
+def test_columns_of_the_same_prompts_have_the_intervals_that_each_has_alone() -> None:
+    """From one draw of prompts for all: the same means, bounds within what 2000 resamples leave, equal values without width."""
+    generator = np.random.default_rng(3)
+    columns = [generator.normal(2.0, 1.0, 200), generator.exponential(1.0, 200), np.full(200, 0.1)]
+    found = prompt_intervals(columns, generator=np.random.default_rng(0))
+    for column, interval in zip(columns, found, strict=True):
+        alone = prompt_interval(column, generator=np.random.default_rng(1))
+        assert interval.value == pytest.approx(alone.value) and interval.n == 200
+        assert (interval.lower, interval.upper) == pytest.approx((alone.lower, alone.upper), abs=0.015)
+    assert found[2].lower == found[2].value == found[2].upper
+    assert found[0] == prompt_intervals(columns[:1], generator=np.random.default_rng(0))[0]
+    assert [np.isnan(one.lower) for one in prompt_intervals([[1.0], [2.0]], generator=np.random.default_rng(0))] == [True, True]
+    with pytest.raises(ValueError, match="not finite"):
+        prompt_intervals([columns[0], np.full(200, np.nan)], generator=np.random.default_rng(0))

@@ -223,3 +223,10 @@ def test_rows_keep_seven_digits_of_a_number_and_records_all(tmp_path: Path) -> N
     [row] = lines.rows(tmp_path, gzip.decompress((tmp_path / records.SAMPLES).read_bytes()))
     assert row == {"kl": 0.3333333, "each": [0.3333333, 1.0], "far": -1234568.0, "n": 12345678901, "text": "1.23456789"}
     assert json.loads((tmp_path / records.RECORD).read_text())["kl"] == third
+
+
+def test_a_row_is_the_same_line_whatever_it_is_made_of() -> None:
+    """Written at once where JSON has a word for everything in it, made plain first where it has none."""
+    row = {"b": np.float64(0.1), "a": np.arange(2), "c": (1, np.int64(2)), "d": np.float32(0.5), "e": {"y": {2, 1}, "x": np.bool_(True)}}
+    assert files.line(row) == files.line(files.plain(row)) == '{"a":[0,1],"b":0.1,"c":[1,2],"d":0.5,"e":{"x":true,"y":[1,2]}}'
+    assert files.line({"a": float("nan"), "b": [np.float64("inf")], 1: "é"}) == '{"1":"é","a":null,"b":[null]}'

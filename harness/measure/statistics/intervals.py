@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from harness.measure.statistics import resampling
-from harness.measure.statistics.resampling import Array, draws, percentiles, resampled, seed_factor, two_way_replicates
+from harness.measure.statistics.resampling import (
+    Array,
+    draws,
+    percentiles,
+    prompt_means_resampled,
+    resampled,
+    seed_factor,
+    two_way_replicates,
+)
 
 
 class Interval(NamedTuple):
@@ -68,6 +76,19 @@ def prompt_interval(
         return Interval(float(means[0]), np.nan, np.nan, 1)
     lower, upper = percentiles(_resampled_means(means, generator, resamples), level)
     return Interval(float(means.mean()), lower, upper, len(means))
+
+
+def prompt_intervals(
+    columns: Sequence[ArrayLike], *, generator: np.random.Generator, resamples: int = 2000, level: float = 0.95
+) -> list[Interval]:
+    """``prompt_interval`` of several columns of the same prompts, (prompts,) each, from one draw of prompts for all of them."""
+    means = np.array([prompt_means(column) for column in columns]).T
+    if len(means) == 1:
+        return [Interval(float(value), np.nan, np.nan, 1) for value in means[0]]
+    centres = means.mean(0)
+    spread = prompt_means_resampled(means - centres, generator, resamples)  # around 0, so that equal values keep a width of exactly 0
+    bounds = [percentiles(centre + column, level) for centre, column in zip(centres, spread.T, strict=True)]
+    return [Interval(float(centre), *bound, len(means)) for centre, bound in zip(centres, bounds, strict=True)]
 
 
 def paired_difference(

@@ -42,6 +42,13 @@ def draws(shape: tuple[int, ...], generator: np.random.Generator, resamples: int
         yield weights(seeds, generator, some), weights(prompts, generator, some)
 
 
+def prompt_means_resampled(table: Array, generator: np.random.Generator, resamples: int) -> Array:
+    """Means of resampled rows of a table (prompts, columns): (resamples, columns)."""
+    rows = max(1, BLOCK // len(table))
+    parts = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    return np.concatenate([weights(len(table), generator, some) @ table for some in parts])
+
+
 def weights(size: int, generator: np.random.Generator, resamples: int) -> Array:
     """Shares of each of ``size`` items in bootstrap samples, (resamples, size), read-only.
 
