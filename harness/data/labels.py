@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit
 
 from harness.errors import HarnessError
@@ -56,7 +55,7 @@ def label_scale(gaps: Array, agreement: float) -> float:
     def excess(log_scale: float) -> float:
         return float(np.mean(1 / (1 + np.exp(-np.exp(log_scale) * gaps)))) - agreement
 
-    return float(np.exp(brentq(excess, -12.0, 12.0)))
+    return float(np.exp(_root(excess, -12.0, 12.0)))
 
 
 def bradley_terry(evidence: Evidence, agreement: float, length_weight: float = 0.0) -> Array:
@@ -119,8 +118,15 @@ def _solved(first: Callable[[float], Array], gaps: Array, agreement: float, who:
     crossing = next((i for i in range(1, len(reached)) if reached[i - 1] < 0 <= reached[i]), None)
     if crossing is None:
         raise _unreachable(agreement, max(reached) + agreement, who)
-    return float(np.exp(brentq(excess, LOG_SCALES[crossing - 1], LOG_SCALES[crossing])))
+    return float(np.exp(_root(excess, LOG_SCALES[crossing - 1], LOG_SCALES[crossing])))
 
 
 def _unreachable(agreement: float, ceiling: float, who: str) -> HarnessError:
     return HarnessError(f"agreement {agreement:g}: must lie between 0.5 and {ceiling:.3f}, what {who} would reach.")
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where the function crosses 0 between two values."""
+    from scipy.optimize import brentq  # late: half a second that only workers without cached pairs need
+
+    return float(brentq(function, low, high))
