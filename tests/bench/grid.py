@@ -93,7 +93,7 @@ class Grid:
 
 
 def seconds(line: Sequence[object], environment: dict[str, str]) -> float:
-    """Seconds of a command, those of its processes by the CPU's clock; raises AssertionError with the end of its complaint where it fails."""
+    """Seconds of a command, or those its processes computed; raises AssertionError with the end of its complaint where it fails."""
     begun = _now()
     paths = {**environment, "PYTHONPATH": str(peak.ROOT)}
     run = subprocess.run([str(word) for word in line], env=paths, cwd=peak.ROOT, capture_output=True, text=True, check=False)
