@@ -154,6 +154,7 @@ class Task:
     reward_probes: Mapping[str, Twin] = field(default_factory=dict)
     typical_tokens: tuple[float, float] = (0.0, 0.0)
     notes: tuple[str, ...] = ()
+    verified: str = ""  # the column of ``score`` that is 1 where a response passes a check and 0 where not: pass@k is measured by it
     chat: bool = False  # whether prompts are dialogues, which a model's chat template is for
 
     @property

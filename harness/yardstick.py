@@ -62,6 +62,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         gold=shared.task.score is not None,
         seed=shared.seed,
         questions=_questions(experiment, shared),
+        verified=shared.task.verified,
         known=_kept(folder, shared),
     )
 

@@ -15,6 +15,7 @@ from harness.measure.chance import generator_for, intervals, resampler
 from harness.measure.compared import compared
 from harness.measure.judge import wins
 from harness.measure.kl import cross_check
+from harness.measure.passes import passes
 from harness.measure.statistics import Interval
 from harness.measure.statistics.strengths import outcomes
 from harness.measure.yardstick import Standing, Yardstick, first
@@ -47,6 +48,7 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         responses = [Response(yard.tokens.text(s.ids), s.ids, s.finished) for s in samples]
         columns = {**compared(policy, yard, groups, past), **judged(yard, demonstrations, groups, responses)}
         columns |= {**texts(responses, samples), **_descriptive(yard, demonstrations, responses)}
+        columns |= passes(policy, yard, prompts, past) if final else {}
         met = _opponents(yard, columns[yard.judge.primary])
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
         metrics = intervals(columns)

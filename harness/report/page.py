@@ -27,6 +27,7 @@ from harness.report import (
     section_matched,
     section_monitoring,
     section_overoptimisation,
+    section_passes,
     section_rejudged,
     section_reward_model,
     section_safety,
@@ -52,6 +53,7 @@ Rooms = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]  # those
 SECTIONS: tuple[Make, ...] = (
     section_comparisons.section,
     section_winrate.section,
+    section_passes.section,
     section_sources.section,
     section_frontier.section,
     section_overoptimisation.section,

@@ -47,3 +47,17 @@ def test_a_comparison_runs_and_its_page_shows_what_gold_is_made_of(
     page = (study / "report" / "index.html").read_text(encoding="utf-8")
     components = page.partition("Gold reward and its components")[2].partition("</table>")[0]
     assert all(f">{name}" in components for name in (second, gold.COMPONENTS[0], gold.COMPONENTS[1]))
+
+
+@pytest.mark.slow
+def test_checked_answers_are_tried_sixteen_times_and_the_page_shows_pass_at_k(tmp_path: Path, command: Callable[..., Any]) -> None:
+    (tmp_path / "experiment.toml").write_text(EXPERIMENT.format(task="arithmetic", probes=0))
+    done = command("compare", "experiment.toml", "--results", "results", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (study,) = tmp_path.glob("results/arithmetic-*")
+    for file in (*study.glob("cells/*/record.json"), *study.glob("references/*/record.json")):
+        marks = [found["metrics"] for found in json.loads(file.read_text())["checkpoints"]]
+        values = [marks[-1][f"pass_at_{k}"]["value"] for k in (1, 2, 4, 8, 16)]
+        assert values == sorted(values) and marks[-1]["pass_at_1"]["n"] == 12
+        assert "pass_at_1" not in {name for metrics in marks[:-1] for name in metrics}
+    assert "Checked answers: pass@k" in (study / "report" / "index.html").read_text(encoding="utf-8")
