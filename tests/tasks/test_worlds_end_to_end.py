@@ -51,7 +51,10 @@ def test_a_comparison_runs_and_its_page_shows_what_gold_is_made_of(
 
 @pytest.mark.slow
 def test_checked_answers_are_tried_sixteen_times_and_the_page_shows_pass_at_k(tmp_path: Path, command: Callable[..., Any]) -> None:
-    (tmp_path / "experiment.toml").write_text(EXPERIMENT.format(task="arithmetic", probes=0))
+    longer = EXPERIMENT.replace("sft_steps = 60", "sft_steps = 250").replace(
+        "tiny-64", "tiny-128"
+    )  # until samples differ in what they earn
+    (tmp_path / "experiment.toml").write_text(longer.format(task="arithmetic", probes=0))
     done = command("compare", "experiment.toml", "--results", "results", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (study,) = tmp_path.glob("results/arithmetic-*")
