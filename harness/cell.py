@@ -8,29 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from harness import card, footing, kept, origins, registry, settings, supervised, watched
+from harness import card, footing, kept, origins, outset, registry, settings, watched
 from harness.budget import Budget
-from harness.data.prompts import PromptStream, of_pairs
 from harness.experiment import Cell, Experiment, cell_fingerprint, study_key
 from harness.facts import checkpoint, clock, forget_peak, judge_facts, model_facts, run_times, task_facts
-from harness.fits import once, reusing
+from harness.fits import once
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
-from harness.models.metered import Metered
 from harness.models.packing import Past
-from harness.models.resting import Resting
-from harness.models.storage import load_model
 from harness.report.alarm import Alarm
-from harness.stages import Report, Shared
+from harness.stages import Report
 from harness.store.records import CellWriter
 from harness.temperatures import measure_all
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel
 from harness.tuner import KEPT, Keeper, scene, tuner_facts
-from harness.types import Array, Response, Setup, Update
+from harness.types import Update
 
 
 @dataclass(frozen=True)
@@ -88,11 +81,13 @@ class _Run:
         entry = registry.find("algorithms", plan.cell.algorithm.path or plan.cell.algorithm.name)
         bound = registry.load_entry(entry).algorithm
         self.algorithm = bound() if isinstance(bound, type) else bound
-        self.settings = resolved_settings(entry, plan.cell.setting)
+        self.settings = outset.resolved_settings(entry, plan.cell.setting)
         oracle = settings.oracle(entry, self.settings)
         self.reward = origins.trained_on(plan.experiment, self.shared, oracle=oracle)
         origins.refuse(plan.experiment, self.shared, self.reward, oracle=oracle)
-        self.setup = replace(_setup(plan, self.shared, self.yard.reference, ledger, self.settings), inspect=self._inspect)
+        self.setup = replace(
+            outset.setup(plan.experiment, plan.cell, self.shared, self.yard.reference, ledger, self.settings), inspect=self._inspect
+        )
 
     def finish(self) -> tuple[str, dict[str, str] | None]:
         """Train; a model whose probabilities are no longer numbers has diverged, whichever step found out."""
@@ -188,61 +183,6 @@ def _decides(metric: str) -> bool:
     return metric == "gradient_norm" or metric.endswith("loss")
 
 
-def resolved_settings(entry: registry.Entry, setting: Mapping[str, Any]) -> dict[str, Any]:
-    """Every hyperparameter of a run: the file's defaults under what the cell sets."""
-    declared = {name: p.default for name, p in settings.legal(entry).items() if p.default is not None}
-    return {**declared, **setting}
-
-
-def _setup(plan: Plan, shared: Shared, reference: Metered, ledger: Ledger, values: dict[str, Any]) -> Setup:
-    task, tokens, cell = shared.task, shared.tokens, plan.cell
-    prompts = _prompts(plan, shared, ledger)
-
-    def score(ids: Any, samples: Any) -> Array:
-        assert task.score is not None
-        responses = [Response(tokens.text(s.ids), s.ids, s.finished) for s in samples]
-        return task.score([prompts.texts[p] for p in ids], responses)[task.judges[0]]
-
-    policy = _policy(plan, shared, ledger, values)
-    if plan.experiment.checkpointing:
-        policy.recompute()
-    if isinstance(reference, Resting):
-        reference.shape = policy.shape  # so that a price wakes no model
-    generator = torch.Generator().manual_seed(int(values.get("replicate", 0)) * 1_000_000 + cell.seed * 1000 + 6)
-    return Setup(
-        policy=policy,
-        reference=reference,
-        pairs=shared.pairs,
-        heldout=shared.heldout,
-        reference_logps=shared.reference_logps,
-        prompts=prompts,
-        score=None if task.score is None else score,
-        ledger=ledger,
-        settings=values,
-        generator=generator,
-        batch_pairs=int(values.get("batch_pairs", plan.experiment.batch_pairs)),
-        max_response_tokens=task.max_response_tokens,
-        seed=cell.seed,
-        reuse=reusing(shared, ledger, generator, checkpointing=plan.experiment.checkpointing),
-    )
-
-
-def _policy(plan: Plan, shared: Shared, ledger: Ledger, values: dict[str, Any]) -> Metered:
-    """What the run trains: from the SFT model, or from the model before it where the algorithm's paper or a setting says so."""
-    entry = registry.find("algorithms", plan.cell.algorithm.path or plan.cell.algorithm.name)
-    if settings.init(entry, values) != footing.BASE or plan.experiment.sft == "none":
-        return shared.policy(ledger)
-    return load_model(supervised.base(plan.experiment, shared.task, shared.seed, lambda *_: None), ledger)[0]
-
-
-def _prompts(plan: Plan, shared: Shared, ledger: Ledger) -> PromptStream:
-    """The prompts of an algorithm that samples, as the experiment assumes them; those not given before are counted."""
-    stream = np.random.default_rng((plan.cell.seed, 5))
-    again = plan.experiment.prompts == "pairs"
-    rows = of_pairs(shared.pairs, shared.tokens, stream) if again else lambda n: shared.task.training_prompts(stream, n)
-    return PromptStream(rows, shared.tokens, lambda n: ledger.count(sampled_prompts=n))
-
-
 def _blank(plan: Plan) -> dict[str, Any]:
     """The record of a plan before anything ran."""
     experiment, cell = plan.experiment, plan.cell
@@ -251,7 +191,7 @@ def _blank(plan: Plan) -> dict[str, Any]:
     algorithm: dict[str, Any] = {"name": cell.algorithm.name, "hash": cell.algorithm.sha256, "knob": cell.algorithm.knob}
     algorithm |= {"family": facts.get("family", "offline"), "source": facts.get("source", ""), "control": bool(facts.get("control", False))}
     algorithm["optimum"] = facts.get("optimum", "none known")
-    chosen = resolved_settings(entry, cell.setting)  # a convention may name the setting that decides it
+    chosen = outset.resolved_settings(entry, cell.setting)  # a convention may name the setting that decides it
     algorithm["oracle"] = settings.oracle(entry, chosen)
     if (start := settings.init(entry, chosen)) != footing.START:
         algorithm["init"] = start

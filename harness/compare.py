@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import footing, registry, room, superseding, trackers
+from harness import footing, registry, room, superseding, trackers, work
 from harness.budget import Budget, budgets
 from harness.called import answers
 from harness.data.shapes import shape
@@ -57,7 +57,7 @@ def carry_out(
     workers = jobs or processes(size.blocks + size.head, experiment.threads)
     experiment = _tuned(experiment, study, _trial_budget(spending), workers, verbose=verbose, force=force, told=told)
     todo = list(_jobs(experiment, study, spending, force))
-    room.refuse(experiment, size, sum(job.function is _run_cell for job in todo), results)
+    room.refuse(experiment, size, sum(job.function is work.run_cell for job in todo), results)
     if todo:
         execute(experiment, todo, workers, verbose, told)
     for said in (_unkept(experiment, study), *_distances(study)):
@@ -129,14 +129,14 @@ def _trial_jobs(experiment: Experiment, budget: Budget, left: Mapping[Path, Cell
     seed = trial_seed(experiment)
     first = f"reference-seed{seed}"
     if not prepared:
-        yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
+        yield Job(first, work.prepare, (experiment, seed), threads=experiment.stage_threads)
     for folder, cell in left.items():
-        yield Job(f"trial-{cell.label}", _run_cell, (experiment, cell, budget, folder), () if prepared else (first,))
+        yield Job(f"trial-{cell.label}", work.run_cell, (experiment, cell, budget, folder), () if prepared else (first,))
 
 
 def execute(experiment: Experiment, todo: list[Job], workers: int, verbose: bool, told: Sequence[Closing] = ()) -> None:
     """Run jobs in processes of this machine and show how far they are; an error in one is raised here. ``told`` hear of each run."""
-    folders = {job.name: Path(str(job.arguments[-1])) for job in todo if job.function is _run_cell}
+    folders = {job.name: Path(str(job.arguments[-1])) for job in todo if job.function is work.run_cell}
     with GridView(len(todo)) as view, followed(folders, view, told):
         threads, prepare = experiment.threads, partial(_ready, experiment)
         run_jobs(todo, workers=workers, threads=threads, prepare=prepare, verbose=verbose, heard=view.update, done=view.finish)
@@ -164,20 +164,21 @@ def _jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], f
         yield from left
         yield from measured[-1:]  # short, so that it fills what the last cells leave of the cores
         before = tuple(job.name for job in (*of_reference, *left))
-        yield Job(f"frontier-seed{seed}", _measure_mixture, (experiment, seed, study), before, threads=experiment.stage_threads)
+        yield Job(f"frontier-seed{seed}", work.measure_mixture, (experiment, seed, study), before, threads=experiment.stage_threads)
 
 
 def reference_jobs(experiment: Experiment, study: Path, seed: int, *, force: bool = False) -> Iterator[Job]:
     """The shared stages of a seed, which come first, then what its reference is measured by, where that is not settled."""
     first, folder = f"reference-seed{seed}", study / "references" / f"seed{seed}"
-    yield Job(first, _prepare, (experiment, seed), threads=experiment.stage_threads)
+    yield Job(first, work.prepare, (experiment, seed), threads=experiment.stage_threads)
     if force or not failing.settled(folder):
-        drawn = [Job(f"samples-reference-seed{seed}", _draw_samples, (experiment, seed), (first,))] if experiment.frontier_samples else []
+        samples = Job(f"samples-reference-seed{seed}", work.draw_samples, (experiment, seed), (first,))
+        drawn = [samples] if experiment.frontier_samples else []
         yield from drawn
         before = (first, *(job.name for job in drawn))
-        yield Job(f"measure-reference-seed{seed}", _measure_reference, (experiment, seed, folder), before)
+        yield Job(f"measure-reference-seed{seed}", work.measure_reference, (experiment, seed, folder), before)
     elif temperatures.missing(folder, experiment.temperatures):
-        yield Job(f"temperatures-reference-seed{seed}", _measure_temperatures, (experiment, seed, folder, True), (first,))
+        yield Job(f"temperatures-reference-seed{seed}", work.measure_temperatures, (experiment, seed, folder, True), (first,))
 
 
 def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budget], seed: int, force: bool) -> Iterator[Job]:
@@ -187,9 +188,9 @@ def _cell_jobs(experiment: Experiment, study: Path, spending: Mapping[str, Budge
         budget = spending[cell.budget]
         folder = _folder(study, cell, cell_fingerprint(experiment, cell, budget.limit)[:8])
         if force or not settled(folder):
-            yield Job(cell.label, _run_cell, (experiment, cell, budget, folder), first)
+            yield Job(cell.label, work.run_cell, (experiment, cell, budget, folder), first)
         elif _lacks(experiment, folder) and (folder / records.POLICY).is_dir():
-            yield Job(f"temperatures-{cell.label}", _measure_temperatures, (experiment, seed, folder, False), first)
+            yield Job(f"temperatures-{cell.label}", work.measure_temperatures, (experiment, seed, folder, False), first)
 
 
 def _samples(cell: Cell) -> bool:
@@ -236,39 +237,3 @@ def processes(weights: int, threads: int) -> int:
     need = weights * 4 * 7 + 3_000_000_000  # policy, gradients, two moments, reference, proxy and judge in float32; activations
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(cores, int(memory * MEMORY_SHARE // need)))
-
-
-def _prepare(experiment: Experiment, seed: int, report: Callable[..., None]) -> str:
-    from harness.baseline import prepare
-
-    return prepare(experiment, seed, report)
-
-
-def _draw_samples(experiment: Experiment, seed: int, report: Callable[..., None]) -> str:
-    from harness.baseline import draw_samples
-
-    return draw_samples(experiment, seed, report)
-
-
-def _measure_reference(experiment: Experiment, seed: int, folder: Path, report: Callable[..., None]) -> str:
-    from harness.baseline import measure_reference
-
-    return measure_reference(experiment, seed, folder, report)
-
-
-def _measure_temperatures(experiment: Experiment, seed: int, folder: Path, reference: bool, report: Callable[..., None]) -> str:
-    from harness.temperatures import measure_later
-
-    return measure_later(experiment, seed, folder, report, reference=reference)
-
-
-def _measure_mixture(experiment: Experiment, seed: int, study: Path, report: Callable[..., None]) -> str:
-    from harness.mixture import measure_mixture
-
-    return measure_mixture(experiment, seed, study, report)
-
-
-def _run_cell(experiment: Experiment, cell: Cell, budget: Budget, folder: Path, report: Callable[..., None]) -> str:
-    from harness.cell import Plan, run_cell
-
-    return run_cell(Plan(experiment, cell, budget, folder), report)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness import baseline, compare, mixture
+from harness import baseline, compare, mixture, work
 from harness.budget import Budget
 from harness.experiment import Experiment, resolve
 from harness.models import threads
@@ -111,7 +111,7 @@ def test_shared_stages_come_first_even_where_only_a_frontier_is_left(experiment:
     """They are cached under their own number of threads, which no other job has."""
     spending = {spec: Budget(spec, "flops", 1.0, 1.0) for spec in experiment.budget}
     for job in compare._jobs(experiment, tmp_path, spending, False):
-        if job.function is compare._run_cell or job.function is compare._measure_reference:
+        if job.function is work.run_cell or job.function is work.measure_reference:
             folder = job.arguments[-1]
             assert isinstance(folder, Path)
             with records.CellWriter(folder) as writer:
