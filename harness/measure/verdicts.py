@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from harness.measure.statistics import Array, Interval, prompt_interval, two_way_interval
+from harness.measure.statistics import Array, Interval, two_way_interval
 
 Worse = Literal["higher", "lower"]
 REGRESSED, WORSE, NON_INFERIOR, INCONCLUSIVE, NOT_MEASURABLE = "regressed", "worse", "non-inferior", "inconclusive", "not measurable"
@@ -112,7 +112,7 @@ def needed(difference: Array, change: Interval, margin: float, *, generator: np.
         return "needs very many prompts: the change lies at the margin"
     alone = half
     if len(difference) > 1:
-        prompts = prompt_interval(difference.mean(0), generator=generator, level=level)
+        prompts = two_way_interval(difference.mean(0)[None], generator=generator, level=level)  # one row: over prompts alone
         alone = min(half, (prompts.upper - prompts.lower) / 2)
     seeds = half**2 - alone**2
     if seeds >= room**2:

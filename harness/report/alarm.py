@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.measure.statistics import Array, Interval, prompt_interval
+from harness.measure.statistics import Array, Interval, two_way_interval
 from harness.report.numbers import Marked, by_mark, interval_of, metrics, per_prompt, resampler
 from harness.store.lines import Row
 
@@ -133,7 +133,7 @@ class Alarm(NamedTuple):
 
 def mean_of(values: Array, level: float = LEVEL) -> Interval:
     """The mean over prompts with its prompt interval, always from the same resamples."""
-    return prompt_interval(values, generator=resampler(), level=level)
+    return two_way_interval(values[None], generator=resampler(), level=level)  # one run: over prompts, by weights drawn once
 
 
 def above(values: Array, bound: float, level: float = LEVEL) -> Interval | None:

@@ -26,6 +26,7 @@ from harness.measure.verdicts import (
     possible,
     verdict,
 )
+from harness.report.once import once
 from harness.report.points import Point, by_mark, resampler
 from harness.report.safety_metrics import TEXT, Metric, of_slices, of_suites
 from harness.store.records import Reference, Row, Study
@@ -92,9 +93,15 @@ def margin_of(study: Study) -> float:
 
 def judged(study: Study, found: Sequence[Point]) -> list[Judged]:
     """Every verdict of a study, by point and then by metric; what a point or its references did not measure is left out."""
-    references = {int(each.record.get("seed", 0)): _slices(each) for each in study.references}
-    margin, finds = margin_of(study), found_by(study)
-    return [each for point in found for each in _of_point(point, references, margin, finds)]
+    return list(_judged(found, study.references, margin_of(study), tuple(found_by(study).items())))
+
+
+@once
+def _judged(
+    found: Sequence[Point], references: tuple[Reference, ...], margin: float, finds: tuple[tuple[str, str], ...]
+) -> tuple[Judged, ...]:
+    before = {int(each.record.get("seed", 0)): _slices(each) for each in references}
+    return tuple(each for point in found for each in _of_point(point, before, margin, dict(finds)))
 
 
 def found_by(study: Study) -> dict[str, str]:
