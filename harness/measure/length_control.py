@@ -89,10 +89,12 @@ def rates(matches: Matches, start: ArrayLike, psi: Array, weights: Array) -> Arr
     ``weights`` (draws, prompts) say how often each draw counts each prompt; NaN where it counts none. Holding the prompts' terms fixed is
     what AlpacaEval 2 does, too.
     """
-    once, place = _distinct(weights)
-    theta = _newton(matches, np.asarray(start, dtype=np.float64), psi, once)[:, :1]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(((once * _share(theta + psi)).sum(1) / once.sum(1))[place])
+    heard, found = weights.any(1), np.full(len(weights), np.nan)  # a third of all draws leave a seed out
+    if heard.any():
+        once, place = _distinct(weights[heard])
+        theta = _newton(matches, np.asarray(start, dtype=np.float64), psi, once)[:, :1]
+        found[heard] = ((once * _share(theta + psi)).sum(1) / once.sum(1))[place]
+    return found
 
 
 def _distinct(weights: Array) -> tuple[Array, NDArray[np.intp]]:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, two_way_interval
-from harness.report.numbers import Marked, by_mark, interval_of, metrics, per_prompt, resampler
+from harness.report.numbers import Marked, by_mark, interval_of, marked, metrics, per_prompt, resampler
 from harness.store.lines import Row
+from harness.store.records import Cell
 
 LEVEL = 0.95
 
@@ -44,6 +45,11 @@ class Run:
     def of(cls, record: Mapping[str, Any], samples: Sequence[Row], logged: Sequence[Row]) -> Run:
         """A run from the rows of its files."""
         return cls(record, by_mark(samples), logged)
+
+    @classmethod
+    def finished(cls, cell: Cell) -> Run:
+        """A run that is over, from its folder."""
+        return cls(cell.record, marked(cell), cell.metrics())
 
     @cached_property
     def marks(self) -> tuple[float, ...]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from harness.measure.accounting import charged
 from harness.measure.statistics import Array, Interval, prompt_means
-from harness.store.records import Row
+from harness.report.once import once
+from harness.store.records import Cell, Row
 
 __all__ = ["Table", "by_mark", "charged", "interval_of", "limit_of", "metrics", "per_prompt", "point_label", "resampler", "setting_label"]
 
@@ -80,6 +81,16 @@ class Marked(dict[tuple[float, str], list[Row]]):
     @cached_property
     def _known(self) -> dict[tuple[float, str], tuple[list[int], bool]]:
         return {}
+
+
+def marked(cell: Cell) -> Marked:
+    """The sample rows of a cell by (mark, slice), grouped once."""
+    return _marked((cell,))
+
+
+@once
+def _marked(cells: Sequence[Cell]) -> Marked:
+    return by_mark(cells[0].samples())
 
 
 def by_mark(rows: Sequence[Row]) -> Marked:

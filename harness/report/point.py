@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval
-from harness.report.numbers import Marked, Table, by_mark, interval_of, limit_of, metrics, per_prompt, resampler, short, shown, within
+from harness.report.numbers import Marked, Table, interval_of, limit_of, marked, metrics, per_prompt, resampler, short, shown, within
 from harness.store.records import Cell, Row
 
 QUARTER_LEFT = 0.75  # the mark from which the last quarter of the budget is judged
@@ -74,7 +74,7 @@ class Point:
     @cached_property
     def rows(self) -> tuple[Marked, ...]:
         """Sample rows of every cell by (mark, slice), read once."""
-        return tuple(by_mark(cell.samples()) for cell in self.cells)
+        return tuple(marked(cell) for cell in self.cells)
 
     @property
     def marks(self) -> list[float]:

@@ -18,6 +18,7 @@ from harness.report.numbers import (
     charged,
     interval_of,
     limit_of,
+    marked,
     metrics,
     per_prompt,
     point_label,
@@ -144,7 +145,7 @@ def reference_metric(references: Sequence[Reference], key: str) -> Interval | No
     found = [each for each in (interval_of(metrics(r.record, None).get(key)) for r in references) if each is not None]
     if len(found) < 2:
         return found[0] if found else None
-    columns = [per_prompt(by_mark(r.samples()), key, 0.0) for r in references]
+    columns = [per_prompt(marked(r), key, 0.0) for r in references]
     if len(found) == len(columns) and all(column and list(column) == list(columns[0]) for column in columns):
         table = np.array([list(column.values()) for column in columns])
         return within(key, two_way_interval(table, generator=resampler()))
