@@ -12,8 +12,8 @@ from harness.errors import HarnessError
 
 Row = dict[str, Any]
 
-# texts of a sample row that stand in many rows and in every run of a seed
-REPEATED = ("slice", "prompt", "reference_response", "sft_response", "category", "group")
+# long texts of a sample row that stand in every run of a seed; of short ones the parser keeps one copy
+REPEATED = ("prompt", "reference_response", "sft_response")
 
 
 def rows(path: Path, content: bytes) -> list[Row]:

@@ -56,9 +56,9 @@ def weights(size: int, generator: np.random.Generator, resamples: int) -> Array:
     them: a report asks for the same ones hundreds of times, and drawing them is most of its statistics.
     """
     key = (size, resamples, json.dumps(generator.bit_generator.state, default=int))
-    found, after = _kept[key] = _kept.pop(key) if key in _kept else _weights(*key)
-    while len(_kept) > 1 and sum(each.nbytes for each, _ in _kept.values()) > KEPT:
-        del _kept[next(iter(_kept))]  # the one that was asked for longest ago
+    found, after = _kept[key] = _kept.pop(key, None) or _weights(*key)
+    while len(_kept) > 1 and sum(each.nbytes for each, _ in list(_kept.values())) > KEPT:  # a list: other threads may ask meanwhile
+        _kept.pop(next(iter(_kept)), None)  # the one that was asked for longest ago
     generator.bit_generator.state = after
     return found
 
