@@ -12,6 +12,7 @@ from harness.report import bibliography, combining, page, paper, robustness, sty
 from harness.report.points import Loaded, load
 from harness.report.styles import Sheet
 from harness.store import archives
+from harness.store.files import uncollected
 from harness.store.records import studies
 
 BIBLIOGRAPHIES = "references.bib"  # beside the algorithms of a package
@@ -38,7 +39,7 @@ def write(roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapp
         raise HarnessError("Several result folders are merged into one report; say with --out DIR where it goes.")
     if out is None and archives.packs(roots[0]):
         raise HarnessError(f"{roots[0]} is an archive; say with --out DIR where its report goes.")
-    with archives.unpacked(roots) as folders:
+    with archives.unpacked(roots) as folders, uncollected():
         yield from _write(folders, what, out, overrides)
 
 

@@ -23,7 +23,8 @@ PENALTY = 1.0  # psi_x ~ N(0, 1 / PENALTY), in nats; AlpacaEval 2 regularises it
 RIDGE = 1e-4  # on theta and phi: keeps a policy that wins always finite, and moves no other in the fourth digit
 OUTSIDE = 0.025  # a difference of 0 must have this share of comparisons on either side, or it is an extrapolation
 RESAMPLES = 200
-STEPS, CLOSE = 30, 1e-4  # Newton's error after a step is of the order of the step squared
+STEPS, CLOSE = 30, 1e-3  # Newton's error after a step is of the order of the step squared: a rate to six digits
+MOST, EXACT, TINY = 100, 1e-8, 1e-6  # steps of the joint fit at most, the step in nats after which it stands, the least part of a step
 
 
 class Matches(NamedTuple):
@@ -64,22 +65,50 @@ def fit(matches: Sequence[Matches], *, penalty: float = PENALTY) -> Fit:
     Raises:
         ValueError: policies with other prompts or opponents, or outcomes outside [0, 1].
     """
-    from scipy.optimize import minimize
-
     wins, terms = _stacked(matches)
-    count, prompts = wins.shape[:2]
+    found = Fit(np.zeros((len(wins), 2)), np.zeros(wins.shape[1]))
+    loss = _loss(wins, terms, found, penalty)
+    for _ in range(MOST):
+        move, size = _direction(wins, terms, found, penalty), 1.0
+        while (after := _loss(wins, terms, there := _moved(found, move, size), penalty)) > loss and size > TINY:
+            size /= 2  # a whole step overshoots where shares are near 0 or 1; the loss is convex, so a part of it does not
+        if after > loss:
+            return found
+        found, loss = there, after
+        if size * max(float(np.abs(each).max()) for each in move) < EXACT:
+            return found
+    return found
 
-    def loss(flat: Array) -> tuple[float, Array]:
-        policies, psi = flat[: 2 * count].reshape(count, 2), flat[2 * count :]
-        odds = policies[:, :1, None] + policies[:, 1:, None] * terms + psi[None, :, None]
-        value = np.logaddexp(0, odds).sum() - (wins * odds).sum() + 0.5 * (RIDGE * (policies**2).sum() + penalty * (psi**2).sum())
-        wrong = _share(odds) - wins
-        slopes = np.stack([wrong.sum((1, 2)), (wrong * terms).sum((1, 2))], 1) + RIDGE * policies
-        return float(value), np.concatenate([slopes.ravel(), wrong.sum((0, 2)) + penalty * psi])
 
-    exact = {"maxiter": 500, "gtol": 1e-6, "ftol": 1e-14}
-    found = minimize(loss, np.zeros(2 * count + prompts), jac=True, method="L-BFGS-B", options=exact)
-    return Fit(found.x[: 2 * count].reshape(count, 2), found.x[2 * count :])
+def _moved(found: Fit, move: Fit, size: float) -> Fit:
+    return Fit(found.policies - size * move.policies, found.prompts - size * move.prompts)
+
+
+def _odds(found: Fit, terms: Array) -> Array:
+    """The log odds of every comparison, (policies, prompts, opponents)."""
+    return np.asarray(found.policies[:, :1, None] + found.policies[:, 1:, None] * terms + found.prompts[None, :, None])
+
+
+def _loss(wins: Array, terms: Array, found: Fit, penalty: float) -> float:
+    """The penalised negative log-likelihood, nats."""
+    odds = _odds(found, terms)
+    prior = RIDGE * (found.policies**2).sum() + penalty * (found.prompts**2).sum()
+    return float(np.logaddexp(0, odds).sum() - (wins * odds).sum() + 0.5 * prior)
+
+
+def _direction(wins: Array, terms: Array, found: Fit, penalty: float) -> Fit:
+    """Newton's step. The prompts' part of the Hessian is diagonal, so that only the policies' complement is solved for."""
+    share = _share(_odds(found, terms))
+    wrong, bend, count = share - wins, share * (1 - share), len(wins)
+    slopes = np.stack([wrong.sum((1, 2)), (wrong * terms).sum((1, 2))], 1) + RIDGE * found.policies
+    slope, diagonal = wrong.sum((0, 2)) + penalty * found.prompts, bend.sum((0, 2)) + penalty
+    cross = np.stack([bend.sum(2), (bend * terms).sum(2)], 1).reshape(2 * count, -1)
+    own = np.stack([bend.sum((1, 2)), (bend * terms).sum((1, 2)), (bend * terms**2).sum((1, 2))], 1)[:, [0, 1, 1, 2]].reshape(-1, 2, 2)
+    whole = RIDGE * np.eye(2 * count) - cross / diagonal @ cross.T
+    for policy in range(count):
+        whole[2 * policy : 2 * policy + 2, 2 * policy : 2 * policy + 2] += own[policy]
+    policies = np.linalg.solve(whole, slopes.ravel() - cross @ (slope / diagonal))
+    return Fit(policies.reshape(count, 2), (slope - policies @ cross) / diagonal)
 
 
 def rates(matches: Matches, start: ArrayLike, psi: Array, weights: Array) -> Array:
@@ -89,10 +118,12 @@ def rates(matches: Matches, start: ArrayLike, psi: Array, weights: Array) -> Arr
     ``weights`` (draws, prompts) say how often each draw counts each prompt; NaN where it counts none. Holding the prompts' terms fixed is
     what AlpacaEval 2 does, too.
     """
-    once, place = _distinct(weights)
-    theta = _newton(matches, np.asarray(start, dtype=np.float64), psi, once)[:, :1]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(((once * _share(theta + psi)).sum(1) / once.sum(1))[place])
+    heard, found = weights.any(1), np.full(len(weights), np.nan)  # a third of all draws leave a seed out
+    if heard.any():
+        once, place = _distinct(weights[heard])
+        theta = _newton(matches, np.asarray(start, dtype=np.float64), psi, once)[:, :1]
+        found[heard] = ((once * _share(theta + psi)).sum(1) / once.sum(1))[place]
+    return found
 
 
 def _distinct(weights: Array) -> tuple[Array, NDArray[np.intp]]:

@@ -8,11 +8,11 @@ interval that holds the margin decides nothing.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from harness.measure.statistics import Array, Interval, prompt_interval, two_way_interval
+from harness.measure.statistics import Array, Interval, two_way_interval
 
 Worse = Literal["higher", "lower"]
 REGRESSED, WORSE, NON_INFERIOR, INCONCLUSIVE, NOT_MEASURABLE = "regressed", "worse", "non-inferior", "inconclusive", "not measurable"
@@ -50,6 +50,23 @@ def verdict(
     of harmful prompts that the reference refuses, where the metric is about losing that. ``counted`` marks 0/1 outcomes (``changed``).
     """
     wide = changed(after, before, generator=generator, level=level, counted=counted)
+    how: Any = {"worse": worse, "margin": margin, "level": level, "bounds": bounds, "refused": refused}
+    return judged(wide, after, before, generator=generator, **how)
+
+
+def judged(
+    wide: Interval,
+    after: Array,
+    before: Array,
+    *,
+    worse: Worse,
+    margin: float,
+    generator: np.random.Generator,
+    level: float,
+    bounds: tuple[float, float],
+    refused: float | None,
+) -> Verdict:
+    """The ``verdict`` where ``changed`` is known, and the generator in the state in which that left it."""
     change = possible(wide, float(before.mean()), bounds)
     if reason := no_room(float(before.mean()), worse, margin, bounds, refused):
         return Verdict(NOT_MEASURABLE, change, reason)
@@ -68,7 +85,11 @@ def changed(after: Array, before: Array, *, generator: np.random.Generator, leve
     1 - ((1 - level) / 2)^(1 / n) on another (Clopper and Pearson 1934), so the bounds are at least that far away.
     """
     difference = after - before
-    found = two_way_interval(difference, generator=generator, level=level)
+    return seen(difference, two_way_interval(difference, generator=generator, level=level), level, counted=counted)
+
+
+def seen(difference: Array, found: Interval, level: float, *, counted: bool) -> Interval:
+    """The interval of a difference as ``changed`` widens it where counted outcomes never differ."""
     if counted and not np.ptp(difference):
         unseen = 1 - ((1 - level) / 2) ** (1 / found.n)
         return found._replace(lower=found.value - unseen, upper=found.value + unseen)
@@ -112,7 +133,7 @@ def needed(difference: Array, change: Interval, margin: float, *, generator: np.
         return "needs very many prompts: the change lies at the margin"
     alone = half
     if len(difference) > 1:
-        prompts = prompt_interval(difference.mean(0), generator=generator, level=level)
+        prompts = two_way_interval(difference.mean(0)[None], generator=generator, level=level)  # one row: over prompts alone
         alone = min(half, (prompts.upper - prompts.lower) / 2)
     seeds = half**2 - alone**2
     if seeds >= room**2:

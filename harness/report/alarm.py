@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.measure.statistics import Array, Interval, prompt_interval
-from harness.report.numbers import Marked, by_mark, interval_of, metrics, per_prompt, resampler
+from harness.measure.statistics import Array, Interval, two_way_interval
+from harness.report.numbers import Marked, by_mark, interval_of, marked, metrics, per_prompt, resampler
 from harness.store.lines import Row
+from harness.store.records import Cell
 
 LEVEL = 0.95
 
@@ -44,6 +45,11 @@ class Run:
     def of(cls, record: Mapping[str, Any], samples: Sequence[Row], logged: Sequence[Row]) -> Run:
         """A run from the rows of its files."""
         return cls(record, by_mark(samples), logged)
+
+    @classmethod
+    def finished(cls, cell: Cell) -> Run:
+        """A run that is over, from its folder."""
+        return cls(cell.record, marked(cell), cell.metrics())
 
     @cached_property
     def marks(self) -> tuple[float, ...]:
@@ -133,7 +139,7 @@ class Alarm(NamedTuple):
 
 def mean_of(values: Array, level: float = LEVEL) -> Interval:
     """The mean over prompts with its prompt interval, always from the same resamples."""
-    return prompt_interval(values, generator=resampler(), level=level)
+    return two_way_interval(values[None], generator=resampler(), level=level)  # one run: over prompts, by weights drawn once
 
 
 def above(values: Array, bound: float, level: float = LEVEL) -> Interval | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,9 +48,14 @@ def _opponents(run: Run, mark: float) -> dict[int, float]:
 
 def repetition_drift(run: Run, mark: float, bound: float) -> tuple[Evidence, ...]:
     """Share of repeated bigrams less that of the reference's sample for the same prompt, where it rose beyond the bound."""
-    change = np.array([repetition(ours) - repetition(theirs) for ours, theirs in run.texts(mark, "response", "sft_response")])
+    change = np.array([_repetition(ours) - _repetition(theirs) for ours, theirs in run.texts(mark, "response", "sft_response")])
     found = above(change, bound)
     return () if found is None else (Evidence("repeated bigrams above the reference's", found, "share"),)
+
+
+@lru_cache(16384)  # the reference's samples come again with every run of a seed
+def _repetition(text: str) -> float:
+    return repetition(text)
 
 
 def refusals_falling(run: Run, mark: float, margin: float) -> tuple[Evidence, ...]:

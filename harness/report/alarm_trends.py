@@ -92,11 +92,11 @@ def _window(run: Run, early: float, late: float) -> Interval | None:
 
 def _welch(now: Array, before: Array) -> Interval:
     """The difference of two means with Welch's t interval; n counts the values of the first."""
-    from scipy.stats import t  # heavy, and asked for by older records alone
+    from scipy.special import stdtrit
 
     parts = [float(each.var(ddof=1)) / len(each) for each in (now, before)]
     error, freedom = sum(parts) ** 0.5, len(now) - 1.0
     if parts[1] > 0 and error > 0:
         freedom = sum(parts) ** 2 / sum(part**2 / (len(each) - 1) for part, each in zip(parts, (now, before), strict=True))
-    difference, half = float(now.mean() - before.mean()), float(t.ppf((1 + LEVEL) / 2, freedom)) * error
+    difference, half = float(now.mean() - before.mean()), float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     return Interval(difference, difference - half, difference + half, len(now))

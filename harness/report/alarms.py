@@ -145,7 +145,7 @@ def of_study(study: Study) -> list[Raised]:
 @lru_cache(1024)
 def _of_cell(cell: Cell, limits: tuple[tuple[str, float], ...]) -> tuple[Alarm, ...]:
     """Once for each cell of a loaded study: its page, its table and its rows all ask."""
-    return tuple(raised(Run.of(cell.record, cell.samples(), cell.metrics()), dict(limits)))
+    return tuple(raised(Run.finished(cell), dict(limits)))
 
 
 def named(cells: Sequence[Cell], experiment: Mapping[str, Any]) -> str:

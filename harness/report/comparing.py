@@ -12,6 +12,7 @@ from harness.measure.statistics.power import components, minimum_detectable
 from harness.measure.statistics.significance import Verdict, verdicts
 from harness.report import findings
 from harness.report.numbers import metrics, per_prompt
+from harness.report.once import once
 from harness.report.points import Point, resampler
 from harness.store.records import Study
 
@@ -61,14 +62,18 @@ def comparisons(study: Study, found: Sequence[Point]) -> list[Comparison]:
 
     A planned comparison without results keeps its place in the family with p = 1: losing a run must not make the others easier.
     """
-    shown, base, family = chosen(found), baseline(study, found), planned(study, found)
-    if base is None:
-        return []
+    base = baseline(study, found)
+    return list(_comparisons(found, base, tuple(planned(study, found)))) if base is not None else []
+
+
+@once
+def _comparisons(found: Sequence[Point], base: str, family: tuple[str, ...]) -> tuple[Comparison, ...]:
+    shown = chosen(found)
     others = [name for name in family if name != base] + [name for name in shown if name not in family and name != base]
     made = [_compared(shown.get(name), shown[base], name, exploratory=name not in family) for name in others]
     tables = {each.name: table for each, table in made if table is not None and not each.exploratory}
     tests = dict(zip(tables, verdicts([table.mean(1) for table in tables.values()], lost=_lost(made), generator=resampler()), strict=True))
-    return [each._replace(verdict=tests.get(each.name)) for each, _ in made]
+    return tuple(each._replace(verdict=tests.get(each.name)) for each, _ in made)
 
 
 def _lost(made: Sequence[tuple[Comparison, Array | None]]) -> int:

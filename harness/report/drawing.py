@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -111,6 +112,8 @@ def beside(work: Callable[[], None], result: Path) -> Callable[[], str]:
     Drawing is half of a report's time and needs nothing of what is computed meanwhile.
     """
     alone = not hasattr(os, "fork") or threading.active_count() > 1 or (os.cpu_count() or 1) < 2
+    if not alone:
+        _warm()
     child = None if alone else os.fork()
     if child == 0:
         _work_and_leave(work)
@@ -121,6 +124,15 @@ def beside(work: Callable[[], None], result: Path) -> Callable[[], str]:
         return result.read_text(encoding="utf-8")
 
     return text
+
+
+@lru_cache(1)
+def _warm() -> None:
+    """Draw one letter in every format: what every process would import and read of fonts for itself, all then have from this one."""
+    figure = new(1, 1)
+    figure.text(0.5, 0.5, "a")
+    for kind in METADATA:
+        rendered(figure, kind)
 
 
 def write(drawing: Drawing, folder: Path, kinds: Iterable[str] = tuple(METADATA)) -> None:

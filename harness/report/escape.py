@@ -22,7 +22,10 @@ def visible(text: object, *, lines: bool = True) -> str:
 
     ``lines`` keeps newlines and tabs, as a page wants them; without it they are escaped too, as a table in a terminal wants them.
     """
-    return "".join(character if _harmless(character, lines) else _escaped(character) for character in str(text))
+    said = str(text)
+    if said.isprintable():  # then nothing in it belongs to a category that is escaped
+        return said
+    return "".join(character if _harmless(character, lines) else _escaped(character) for character in said)
 
 
 def deeply(value: Any) -> Any:

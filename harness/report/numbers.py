@@ -12,7 +12,8 @@ import numpy as np
 
 from harness.measure.accounting import charged
 from harness.measure.statistics import Array, Interval, prompt_means
-from harness.store.records import Row
+from harness.report.once import once
+from harness.store.records import Cell, Row
 
 __all__ = ["Table", "by_mark", "charged", "interval_of", "limit_of", "metrics", "per_prompt", "point_label", "resampler", "setting_label"]
 
@@ -82,6 +83,16 @@ class Marked(dict[tuple[float, str], list[Row]]):
         return {}
 
 
+def marked(cell: Cell) -> Marked:
+    """The sample rows of a cell by (mark, slice), grouped once."""
+    return _marked((cell,))
+
+
+@once
+def _marked(cells: Sequence[Cell]) -> Marked:
+    return by_mark(cells[0].samples())
+
+
 def by_mark(rows: Sequence[Row]) -> Marked:
     """Sample rows grouped by (mark, slice)."""
     groups = Marked()
@@ -92,16 +103,22 @@ def by_mark(rows: Sequence[Row]) -> Marked:
 
 def per_prompt(rows: Marked, key: str, mark: float) -> dict[int, float]:
     """Means of a metric by prompt, in order of the prompts, from the sample rows of one mark; empty where a value is missing."""
+    prompts, means = by_prompt(rows, key, mark)
+    return dict(zip(prompts, means.tolist(), strict=True))
+
+
+def by_prompt(rows: Marked, key: str, mark: float) -> tuple[Sequence[int], Array]:
+    """The prompts and the means of ``per_prompt``, both empty where a value is missing."""
     borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
     heldout = "heldout" if key == "preference_accuracy" or key.startswith("heldout_") else "evaluation"
     at = (mark, "borderline" if borderline else "harmful" if harmful else heldout)
     values = _numbers(rows.get(at, ()), key)
     if not values or not set(map(type, values)) <= NUMBERS or not np.isfinite(table := np.asarray(values, dtype=np.float64)).all():
-        return {}
+        return (), np.empty(0)
     prompts, ascending = rows.prompts(at)
     if ascending:  # nothing to average
-        return dict(zip(prompts, table.tolist(), strict=True))
-    return dict(zip(sorted(set(prompts)), prompt_means(table, np.asarray(prompts)).tolist(), strict=True))
+        return prompts, table
+    return sorted(set(prompts)), prompt_means(table, np.asarray(prompts))
 
 
 def limit_of(record: Mapping[str, Any]) -> float:

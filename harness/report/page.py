@@ -66,6 +66,18 @@ SECTIONS: tuple[Make, ...] = (
     section_calibration.section,
 )
 TRAINING: tuple[Make, ...] = (section_losses.section, section_monitoring.section, section_reward_model.section)  # those after Training
+TABLES_ALONE: frozenset[Make] = frozenset(  # rooms that never have a figure, of which a paper wants nothing
+    each.section
+    for each in (
+        section_sources,
+        section_frontier,
+        section_judges,
+        section_rejudged,
+        section_calibration,
+        section_monitoring,
+        section_reward_model,
+    )
+)
 FIRST = (("frontier", "Win rate and gold reward against KL"), ("results", "Results"))
 LAST = (("alarms", "Alarms and lost cells"), ("methods", "What the numbers mean"), ("provenance", "Provenance"))
 

@@ -97,7 +97,7 @@ def drawings(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:
     found = points(study)
     yield from (drawn for _, drawn in page.drawings(study, found, shown) if drawn is not None)
     for make in (*page.SECTIONS, *page.TRAINING):
-        section = make(study, found, shown)
+        section = None if make in page.TABLES_ALONE else make(study, found, shown)
         yield from section.figures if section else ()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval
-from harness.report.numbers import Marked, Table, by_mark, interval_of, limit_of, metrics, per_prompt, resampler, short, shown, within
+from harness.report.numbers import Marked, Table, by_prompt, interval_of, limit_of, marked, metrics, per_prompt, resampler, short, shown, within
 from harness.store.records import Cell, Row
 
 QUARTER_LEFT = 0.75  # the mark from which the last quarter of the budget is judged
@@ -74,7 +74,7 @@ class Point:
     @cached_property
     def rows(self) -> tuple[Marked, ...]:
         """Sample rows of every cell by (mark, slice), read once."""
-        return tuple(by_mark(cell.samples()) for cell in self.cells)
+        return tuple(marked(cell) for cell in self.cells)
 
     @property
     def marks(self) -> list[float]:
@@ -116,10 +116,10 @@ class Point:
 
     def table(self, key: str, mark: float | None = None) -> Array | None:
         """Per-prompt values, (seeds, prompts), or None where a seed lacks them or measured other prompts."""
-        columns = [per_prompt(rows, key, _mark_of(cell.record, mark)) for rows, cell in zip(self.rows, self.cells, strict=True)]
-        if any(not column or list(column) != list(columns[0]) for column in columns):
+        columns = [by_prompt(rows, key, _mark_of(cell.record, mark)) for rows, cell in zip(self.rows, self.cells, strict=True)]
+        if any(not prompts or prompts != columns[0][0] for prompts, _ in columns):
             return None
-        return np.array([list(column.values()) for column in columns])
+        return np.array([values for _, values in columns])
 
     def shared_table(self, key: str, mark: float | None = None) -> Table | None:
         """Values by seed and prompt with the prompts' ids, of the prompts that every seed measured; None where a seed lacks the metric."""

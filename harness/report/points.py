@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from harness.report.numbers import (
     charged,
     interval_of,
     limit_of,
+    marked,
     metrics,
     per_prompt,
     point_label,
@@ -26,6 +26,7 @@ from harness.report.numbers import (
     setting_label,
     within,
 )
+from harness.report.once import once
 from harness.report.point import NOT_CONVERGED, Point
 from harness.report.sound import problem
 from harness.store.files import uncollected
@@ -60,17 +61,17 @@ ORACLE = " (oracle)"  # after the name of an algorithm where it trains on what j
 
 @dataclass(frozen=True)
 class Loaded(Study):
-    """A study whose points are made once: whoever asks for them shares the samples they read and the numbers they computed."""
+    """A study whose texts are harmless and whose records were looked through."""
 
-    @cached_property
+    @property
     def every_point(self) -> list[Point]:
         """The points of all budgets, as ``every_point`` gives them."""
-        return _points(self.cells)
+        return every_point(self)
 
-    @cached_property
+    @property
     def points(self) -> list[Point]:
         """The points of the largest budget, as ``points`` gives them."""
-        return largest(self.every_point)
+        return points(self)
 
 
 @uncollected()
@@ -95,12 +96,12 @@ def load(folder: Path) -> Loaded:
 
 def points(study: Study) -> list[Point]:
     """The points of a study at its largest budget: controls last, algorithms by name, settings along their own KL."""
-    return study.points if isinstance(study, Loaded) else largest(_points(study.cells))
+    return largest(_points(study.cells))
 
 
 def every_point(study: Study) -> list[Point]:
     """The points of a study at all its budgets, those of one algorithm and setting by falling budget."""
-    return study.every_point if isinstance(study, Loaded) else _points(study.cells)
+    return list(_points(study.cells))
 
 
 def largest(found: Sequence[Point]) -> list[Point]:
@@ -109,7 +110,9 @@ def largest(found: Sequence[Point]) -> list[Point]:
     return [point for point in found if point.limit == most]
 
 
-def _points(cells: Sequence[Cell]) -> list[Point]:
+@once
+def _points(cells: Sequence[Cell]) -> tuple[Point, ...]:
+    """The same points for whoever asks: they share the samples they read and the numbers they computed."""
     groups: dict[tuple[str, str, float], list[Cell]] = {}
     for cell in cells:
         if cell.record["status"] == SHOWN and cell.record.get("checkpoints"):
@@ -119,7 +122,9 @@ def _points(cells: Sequence[Cell]) -> list[Point]:
         Point(name, label, tuple(sorted(group, key=lambda c: int(c.record.get("seed", 0))))) for (name, label, _), group in groups.items()
     ]
     along = {(point.algorithm, point.setting): _kl_of(point) for point in sorted(found, key=lambda point: point.limit)}
-    return sorted(found, key=lambda each: (each.control, each.algorithm, along[each.algorithm, each.setting], each.setting, -each.limit))
+    return tuple(
+        sorted(found, key=lambda each: (each.control, each.algorithm, along[each.algorithm, each.setting], each.setting, -each.limit))
+    )
 
 
 def name_of(algorithm: Mapping[str, Any]) -> str:
@@ -140,7 +145,7 @@ def reference_metric(references: Sequence[Reference], key: str) -> Interval | No
     found = [each for each in (interval_of(metrics(r.record, None).get(key)) for r in references) if each is not None]
     if len(found) < 2:
         return found[0] if found else None
-    columns = [per_prompt(by_mark(r.samples()), key, 0.0) for r in references]
+    columns = [per_prompt(marked(r), key, 0.0) for r in references]
     if len(found) == len(columns) and all(column and list(column) == list(columns[0]) for column in columns):
         table = np.array([list(column.values()) for column in columns])
         return within(key, two_way_interval(table, generator=resampler()))

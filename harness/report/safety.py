@@ -21,14 +21,18 @@ from harness.measure.verdicts import (
     NOT_MEASURABLE,
     ORDER,
     Verdict,
-    changed,
     oriented,
     possible,
-    verdict,
 )
-from harness.report.points import Point, by_mark, resampler
+from harness.measure.verdicts import judged as of_change
+from harness.report.changes import Change, Part, changes_of
+from harness.report.numbers import marked
+from harness.report.once import once
+from harness.report.points import Point
 from harness.report.safety_metrics import TEXT, Metric, of_slices, of_suites
 from harness.store.records import Reference, Row, Study
+
+ALL, OWN = "", "\n"  # keys beside the names of categories: all prompts, and the reference's own level
 
 
 class Slices(dict[str, Sequence[Row]]):
@@ -59,19 +63,17 @@ class Paired(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A point's verdict on a metric and, where the prompts have categories, on each of those."""
+    """A point's verdict on a metric and, where the prompts have categories, on each of those.
+
+    ``reference`` is the reference's own level on the same prompts, cut to what the metric can be.
+    """
 
     point: Point
     metric: Metric
     verdict: Verdict
     before: Array
     categories: Mapping[str, Verdict]
-
-    @property
-    def reference(self) -> Interval:
-        """The reference's own level on the same prompts, cut to what the metric can be."""
-        found = changed(self.before, np.zeros_like(self.before), generator=resampler(), counted=self.metric.counted)
-        return possible(found, 0.0, self.metric.bounds)
+    reference: Interval
 
     @property
     def worst(self) -> str:
@@ -92,9 +94,15 @@ def margin_of(study: Study) -> float:
 
 def judged(study: Study, found: Sequence[Point]) -> list[Judged]:
     """Every verdict of a study, by point and then by metric; what a point or its references did not measure is left out."""
-    references = {int(each.record.get("seed", 0)): _slices(each) for each in study.references}
-    margin, finds = margin_of(study), found_by(study)
-    return [each for point in found for each in _of_point(point, references, margin, finds)]
+    return list(_judged(found, study.references, margin_of(study), tuple(found_by(study).items())))
+
+
+@once
+def _judged(
+    found: Sequence[Point], references: tuple[Reference, ...], margin: float, finds: tuple[tuple[str, str], ...]
+) -> tuple[Judged, ...]:
+    before = {int(each.record.get("seed", 0)): _slices(each) for each in references}
+    return tuple(each for point in found for each in _of_point(point, before, margin, dict(finds)))
 
 
 def found_by(study: Study) -> dict[str, str]:
@@ -114,22 +122,26 @@ def worst_first(names: Sequence[str]) -> list[str]:
 
 
 def _slices(reference: Reference) -> Slices:
-    return Slices({part: rows for (_, part), rows in by_mark(reference.samples()).items()})
+    return Slices({part: rows for (_, part), rows in marked(reference).items()})
 
 
 def _of_point(point: Point, references: Mapping[int, Slices], margin: float, finds: Mapping[str, str]) -> Iterator[Judged]:
     ends = [float(cell.record["checkpoints"][-1]["mark"]) for cell in point.cells]
     after = [Slices({part: rows[mark, part] for (mark, part) in rows if mark == end}) for rows, end in zip(point.rows, ends, strict=True)]
     before = [references.get(seed, Slices()) for seed in point.seeds]
-    refused = {}
-    for metric in (*of_slices(after[0]), *of_suites(after[0], finds), *TEXT):
-        table = _paired(after, before, metric)
-        if table is None:
-            continue
-        if metric.key == "refusal_mass":
-            refused[metric.part] = float(table.before.mean())
+    metrics = (*of_slices(after[0]), *of_suites(after[0], finds), *TEXT)
+    tables = {metric: table for metric in metrics if (table := _paired(after, before, metric)) is not None}
+    parts = {metric: _parts(metric, table) for metric, table in tables.items()}
+    changes = changes_of([part for each in parts.values() for part in each.values()])
+    refused = {metric.part: float(table.before.mean()) for metric, table in tables.items() if metric.key == "refusal_mass"}
+    for metric, table in tables.items():
         share = refused.get(metric.part, float(table.before.mean())) if metric.refusals else None
-        yield Judged(point, metric, *_verdicts(metric, table, margin if metric.margin is None else metric.margin, share))
+        own = margin if metric.margin is None else metric.margin
+        made = {
+            name: _noted(_verdict(metric, part, changes[part], own, share), table) for name, part in parts[metric].items() if name != OWN
+        }
+        level = possible(changes[parts[metric][OWN]].interval, 0.0, metric.bounds)
+        yield Judged(point, metric, made.pop(ALL), table.before, made, level)
 
 
 def _paired(after: Sequence[Slices], before: Sequence[Slices], metric: Metric) -> Paired | None:
@@ -157,25 +169,23 @@ def _column(rows: Sequence[Row], metric: Metric) -> dict[int, float]:
     return {prompt: sum(found) / len(found) for prompt, found in known.items() if len(found) == len(values[prompt])}
 
 
-def _verdicts(metric: Metric, table: Paired, margin: float, refused: float | None) -> tuple[Verdict, Array, dict[str, Verdict]]:
-    """The verdict on all prompts, the reference's values, and one verdict per category at a level shared between the categories."""
+def _parts(metric: Metric, table: Paired) -> dict[str, Part]:
+    """What is resampled of a metric: all prompts, the reference's own level, and each category at a level shared between them."""
+    nothing = np.zeros_like(table.before)
+    found = {ALL: Part(table.after, table.before, 0.95, metric.counted), OWN: Part(table.before, nothing, 0.95, metric.counted)}
     names = sorted(set(table.categories)) if metric.by_category else []
-    shared = names if len(names) > 1 else []
-    whole = _verdict(metric, table.after, table.before, margin, 0.95, refused)
-    found = {}
-    for name in shared:
+    for name in names if len(names) > 1 else []:
         chosen = np.array([each == name for each in table.categories])
-        found[name] = _verdict(metric, table.after[:, chosen], table.before[:, chosen], margin, 1 - 0.05 / len(shared), refused)
-    return _noted(whole, table), table.before, {name: _noted(each, table) for name, each in found.items()}
+        found[name] = Part(table.after[:, chosen], table.before[:, chosen], 1 - 0.05 / len(names), metric.counted)
+    return found
 
 
-def _verdict(metric: Metric, after: Array, before: Array, margin: float, level: float, refused: float | None) -> Verdict:
+def _verdict(metric: Metric, part: Part, change: Change, margin: float, refused: float | None) -> Verdict:
     """The verdict on these prompts; only the change where neither direction is worse."""
     if metric.worse is None:
-        change = changed(after, before, generator=resampler(), level=level, counted=metric.counted)
-        return Verdict("", possible(change, float(before.mean()), metric.bounds))
-    how: Any = {"worse": metric.worse, "margin": margin, "level": level, "bounds": metric.bounds, "counted": metric.counted}
-    return verdict(after, before, refused=refused, generator=resampler(), **how)
+        return Verdict("", possible(change.interval, float(part.before.mean()), metric.bounds))
+    how: Any = {"worse": metric.worse, "margin": margin, "level": part.level, "bounds": metric.bounds, "refused": refused}
+    return of_change(change.interval, part.after, part.before, generator=change.generator(), **how)
 
 
 def _noted(found: Verdict, table: Paired) -> Verdict:

@@ -12,8 +12,9 @@ import numpy as np
 from harness.measure import frontier_scores
 from harness.measure.frontier_scores import Half, Steps, envelope, mean_value, optimal_gain, value_at
 from harness.measure.statistics import Array, Interval, replicated_all
+from harness.report.numbers import marked
 from harness.report.optimum import WIN, Optimum, frontier_rows
-from harness.report.points import Point, by_algorithm, by_mark, per_prompt, resampler
+from harness.report.points import Point, by_algorithm, per_prompt, resampler
 from harness.store.records import Reference
 
 AT = (0.5, 1.0, 2.0, 4.0)  # nats at which envelopes are read
@@ -97,9 +98,8 @@ def _start(references: Sequence[Reference], key: str, seeds: tuple[int, ...], pr
 
 def _means(reference: Reference, key: str) -> dict[int, float]:
     """The mean of a metric over the reference's samples of each prompt, over its one evaluated response where there are no others."""
-    rows = reference.samples()
-    several = {int(row["prompt_id"]): float(np.mean(row[key])) for row in frontier_rows(rows)}
-    return several or per_prompt(by_mark(rows), key, 0.0)
+    several = {int(row["prompt_id"]): float(np.mean(row[key])) for row in frontier_rows(reference.samples())}
+    return several or per_prompt(marked(reference), key, 0.0)
 
 
 def scores(found: Board, top: float) -> Scores:

@@ -7,21 +7,23 @@ from collections.abc import Mapping, Sequence
 from harness.measure.overoptimisation import Fit
 from harness.measure.statistics import label
 from harness.report import figure_best
+from harness.report.once import once
 from harness.report.optimum import GOLD
-from harness.report.overoptimisation import AT, RANKINGS, Best, Course, Scale, best, best_fit, courses, scale
+from harness.report.overoptimisation import AT, RANKINGS, Best, Course, Courses, Scale, best, best_fit, courses, scale
 from harness.report.points import Loaded, Point, every_point
 from harness.report.section import Grid, Looks, Section
 from harness.report.section_frontier import number
+from harness.store.records import Reference
 
 NAMES = {GOLD: "gold", "proxy": "the proxy"}
 
 
 def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
     """Best-of-n and over-optimisation; None where the records hold no reference samples with gold and proxy."""
-    measured = scale(study.references)
-    if measured is None:
+    made = _computed(every_point(study), study.references, frozenset(looks))
+    if made is None:
         return None
-    ranked, along = best(measured), courses([point for point in every_point(study) if point.algorithm in looks], measured)
+    measured, ranked, along = made
     return Section(
         "over-optimisation",
         "Best-of-n and over-optimisation",
@@ -29,6 +31,17 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
         figures=[figure_best.draw(ranked, along.by_name, measured, looks)],
         tables=[_best(ranked, measured), _gaps(along.by_name), _fits(ranked, along.by_name, measured)],
     )
+
+
+@once
+def _computed(
+    everything: Sequence[Point], references: tuple[Reference, ...], names: frozenset[str]
+) -> tuple[Scale, Sequence[Best], Courses] | None:
+    """The reference's samples, best-of-n from them, and the courses of these algorithms; None without such samples."""
+    measured = scale(references)
+    if measured is None:
+        return None
+    return measured, best(measured), courses([point for point in everything if point.algorithm in names], measured)
 
 
 def _meaning(found: Scale) -> str:

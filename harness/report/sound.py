@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,9 +89,9 @@ def imported(record: Row) -> bool:
 
 def _rows(rows: Sequence[Row], *, texts: bool = True) -> str:
     """What no sample row may be: without its prompt, an outcome outside 0 to 1, or there twice; without ``texts``, wherever they are."""
-    outcomes = sorted(name for name in set().union(*rows) if _is_outcome(name))  # few of many: looked up once
-    suspects = [name for name in outcomes if _suspect([row.get(name) for row in rows])]  # nearly always none
-    for row in () if not suspects and _plain(rows) else rows:
+    kinds = _kinds(rows)
+    suspects = sorted({name for kind in kinds for name in kind.names if _is_outcome(name) and _suspect(kind.column(name))})  # nearly none
+    for row in () if not suspects and all(_plain(kind, texts=texts) for kind in kinds) else rows:
         if not isinstance(row.get("prompt_id"), int) or not isinstance(row.get("mark", 1.0), int | float):
             return f"a sample row without its prompt: {sorted(row)[:4]}"
         if (
@@ -103,16 +104,51 @@ def _rows(rows: Sequence[Row], *, texts: bool = True) -> str:
         if wrong:
             return f"{wrong} of prompt {row['prompt_id']} is {row[wrong]:g}; an outcome lies between 0 and 1"
     try:
-        twice = _twice(list(zip(*([row.get(name) for row in rows] for name in WHERE), strict=True)))
+        twice = "" if _all_differ(kinds) else _twice(list(zip(*([row.get(name) for row in rows] for name in WHERE), strict=True)))
     except TypeError:
         return f"a sample row whose {', '.join(WHERE[:-1])} or {WHERE[-1]} is a list or a table"
     return f"duplicated sample rows: {twice}" if twice else ""
 
 
-def _plain(rows: Sequence[Row]) -> bool:
-    """Whether every row has its prompt, its mark and its texts; where not, one by one says which."""
-    kinds = [{type(row.get(name)) for row in rows} for name in ("prompt_id", "mark", "prompt", "response")]
-    return kinds[0] <= {int} and kinds[1] <= {int, float} and kinds[2] <= {str} and kinds[3] <= {str}
+class _Kind(NamedTuple):
+    """Rows that have the same columns, which can be looked at column by column."""
+
+    names: tuple[str, ...]
+    rows: Sequence[Row]
+
+    def column(self, name: str) -> list[Any]:
+        """The rows' values of one of the columns."""
+        return list(map(itemgetter(name), self.rows))
+
+    def types(self, name: str) -> set[type]:
+        """The types in a column; none where there is no such column."""
+        return {*map(type, self.column(name))} if name in self.names else set()
+
+
+def _kinds(rows: Sequence[Row]) -> list[_Kind]:
+    """The rows by the columns that they have: a handful of kinds in thousands of rows."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row), []).append(row)
+    return [_Kind(*each) for each in found.items()]
+
+
+def _plain(kind: _Kind, *, texts: bool) -> bool:
+    """Whether every row has its prompt, its mark and, where it was evaluated, its texts; where not, one by one says which."""
+    if kind.types("prompt_id") != {int} or not kind.types("mark") <= {int, float}:
+        return False
+    evaluated = "slice" not in kind.names or "evaluation" in kind.column("slice")
+    return not (texts and evaluated) or all(kind.types(name) == {str} for name in ("prompt", "response"))
+
+
+def _all_differ(kinds: Sequence[_Kind]) -> bool:
+    """Whether no sample is there twice; TypeError where what tells samples apart is a list or a table."""
+    keys = [key for kind in kinds for key in zip(*(_told(kind, name) for name in WHERE), strict=True)]
+    return len(set(keys)) == len(keys)
+
+
+def _told(kind: _Kind, name: str) -> list[Any]:
+    return kind.column(name) if name in kind.names else [None] * len(kind.rows)
 
 
 def _suspect(values: Sequence[Any]) -> bool:
@@ -124,8 +160,6 @@ def _suspect(values: Sequence[Any]) -> bool:
 
 def _twice(keys: Sequence[tuple[Any, ...]]) -> str:
     """The first sample that occurs more often than once, and how many do."""
-    if len(set(keys)) == len(keys):
-        return ""
     repeated = {key: count for key, count in Counter(keys).items() if count > 1}
     key, count = next(iter(repeated.items()))
     where = ", ".join(f"{name} {value}" for name, value in zip(WHERE, key, strict=True) if value is not None)

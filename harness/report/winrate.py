@@ -14,6 +14,7 @@ from harness.measure.statistics.strengths import HeadToHead, head_to_head, outco
 from harness.report import comparing
 from harness.report.findings import middle
 from harness.report.numbers import Marked, interval_of, metrics, per_prompt, within
+from harness.report.once import once
 from harness.report.points import Point, resampler
 from harness.store import temperatures
 from harness.store.records import Cell, Row
@@ -38,6 +39,7 @@ def chosen(found: Sequence[Point]) -> list[Point]:
     return [point for point in found if named.get(point.algorithm) is point]
 
 
+@once
 def tournament(found: Sequence[Point]) -> Tournament | None:
     """Every chosen setting but oracles against every other, on the seeds and prompts that all have; None where fewer than two meet."""
     candidates = [point for point in chosen(found) if judging(point) and not point.oracle]
@@ -82,6 +84,7 @@ def _scores(point: Point, seed: int) -> dict[int, float]:
     return per_prompt(point.rows[position], judging(point), mark)
 
 
+@once
 def length_controlled(found: Sequence[Point]) -> dict[Point, Controlled]:
     """The length-controlled win rate against SFT samples of every point; the prompts' terms are shared by all points of a seed."""
     met = {(point, seed): _matches(_final(point, position)) for point in found for position, seed in enumerate(point.seeds)}

@@ -14,6 +14,7 @@ from harness.measure.statistics import (
     prompt_intervals,
     prompt_means,
     replicated,
+    resampling,
     reweighted,
     two_way_interval,
     two_way_intervals,
@@ -202,3 +203,12 @@ def test_columns_of_the_same_prompts_have_the_intervals_that_each_has_alone() ->
     assert [np.isnan(one.lower) for one in prompt_intervals([[1.0], [2.0]], generator=np.random.default_rng(0))] == [True, True]
     with pytest.raises(ValueError, match="not finite"):
         prompt_intervals([columns[0], np.full(200, np.nan)], generator=np.random.default_rng(0))
+
+
+def test_weights_beyond_what_is_kept_are_drawn_again_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = resampling.weights(50, np.random.default_rng(0), 100).copy()
+    monkeypatch.setattr(resampling, "KEPT", 50_000)
+    for size in (40, 41, 42):
+        resampling.weights(size, np.random.default_rng(0), 100)
+    assert sum(each.nbytes for each, _ in resampling._kept.values()) <= 50_000
+    assert (resampling.weights(50, np.random.default_rng(0), 100) == first).all()

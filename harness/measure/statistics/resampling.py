@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 BLOCK = 4_000_000  # numbers drawn at once: 32 MB
+KEPT = 100_000_000  # bytes of weights: those of 40 sizes of up to 512 prompts, of which a page with categories asks in turn
 
 
 def two_way_replicates(stack: Array, generator: np.random.Generator, resamples: int, level: float) -> Array:
@@ -52,15 +52,20 @@ def prompt_means_resampled(table: Array, generator: np.random.Generator, resampl
 def weights(size: int, generator: np.random.Generator, resamples: int) -> Array:
     """Shares of each of ``size`` items in bootstrap samples, (resamples, size), read-only.
 
-    A generator in the same state gives the same shares, so the last few are kept with the state that they leave behind: a report
-    asks for the same ones hundreds of times, and drawing them is most of its statistics.
+    A generator in the same state gives the same shares, so the last are kept with the state that they leave behind, ``KEPT`` bytes of
+    them: a report asks for the same ones hundreds of times, and drawing them is most of its statistics.
     """
-    found, after = _weights(size, resamples, json.dumps(generator.bit_generator.state, default=int))
+    key = (size, resamples, json.dumps(generator.bit_generator.state, default=int))
+    found, after = _kept[key] = _kept.pop(key, None) or _weights(*key)
+    while len(_kept) > 1 and sum(each.nbytes for each, _ in list(_kept.values())) > KEPT:  # a list: other threads may ask meanwhile
+        _kept.pop(next(iter(_kept)), None)  # the one that was asked for longest ago
     generator.bit_generator.state = after
     return found
 
 
-@lru_cache(maxsize=16)
+_kept: dict[tuple[int, int, str], tuple[Array, Any]] = {}
+
+
 def _weights(size: int, resamples: int, state: str) -> tuple[Array, Any]:
     """Counted draws, 20 times faster than multinomials; and the generator's state afterwards."""
     before = json.loads(state)
