@@ -101,11 +101,13 @@ class Batch:
         return dict(zip(names, (chosen, rejected, ref_chosen, ref_rejected, *self.lengths.double().chunk(2)), strict=True))
 
 
-def trl_dpo(batch: Batch, policy: Tensor, loss_type: str, beta: float) -> Tensor:
+def trl_dpo(batch: Batch, policy: Tensor, loss_type: str, beta: float, **settings: Any) -> Tensor:
+    """TRL's loss; ``settings`` are its label_smoothing and ld_alpha, and loss_types and loss_weights where it adds several."""
     from trl import DPOTrainer
 
     model = SpokenFor(policy)
-    settings = {"beta": beta, "loss_types": [loss_type], "loss_weights": [1.0], "label_smoothing": 0.0, "ld_alpha": None}
+    usual = {"loss_types": [loss_type], "loss_weights": [1.0], "label_smoothing": 0.0, "ld_alpha": None}
+    settings = {"beta": beta, **usual, **settings}
     stub = trainer(
         model, SpokenFor(batch.reference), f_divergence_type="reverse_kl", f_alpha_divergence_coef=0.5, use_weighting=False, **settings
     )
@@ -172,3 +174,56 @@ def test_kto(weights: tuple[float, float], shift: float) -> None:
     assert (z0 > 0) == (shift > 0)
     case = {"logps": batch.sums(batch.policy), "ref_logps": batch.sums(batch.reference), "desirable": desirable, "z0": z0}
     agree(theirs, ours("kto", case, beta=0.1, desirable_weight=weights[0], undesirable_weight=weights[1]), batch)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "settings"),
+    [
+        ("hinge", "hinge", {}),
+        ("apo_zero", "apo_zero", {}),
+        ("dpo_norm", "sigmoid_norm", {}),
+        ("robust_dpo", "robust", {"label_smoothing": 0.1}),
+        ("robust_dpo", "robust", {"label_smoothing": 0.4}),
+    ],
+)
+@pytest.mark.parametrize("beta", [0.05, 0.5])
+def test_losses_that_both_have(name: str, theirs: str, settings: dict[str, float], beta: float) -> None:
+    batch = Batch(4)
+    agree(trl_dpo(batch, batch.policy, theirs, beta, **settings), ours(name, batch.case(), beta=beta, **settings), batch)
+
+
+@pytest.mark.parametrize("weight", [0.5, 2.0])
+def test_dpo_sft_is_sigmoid_plus_sft_where_chosen_responses_are_equally_long(weight: float) -> None:
+    """TRL's likelihood is a mean over the tokens of a micro-batch, ours over each response's own; equal lengths make them one."""
+    batch = Batch(5)
+    batch.lengths[:PAIRS] = 6
+    places = torch.arange(LONGEST)
+    batch.mask = ((places >= PROMPT) & (places < PROMPT + batch.lengths[:, None])).long()
+    theirs = trl_dpo(batch, batch.policy, "", 0.1, loss_types=["sigmoid", "sft"], loss_weights=[1.0, weight])
+    agree(theirs, ours("dpo_sft", batch.case(), beta=0.1, nll_weight=weight), batch)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "simpo"])
+def test_cpo_and_simpo(kind: str) -> None:
+    """CPO's preference term on sums, its likelihood left out; SimPO on means, where TRL divides gamma by beta and multiplies again."""
+    from trl.experimental.cpo import CPOTrainer
+
+    batch = Batch(6)
+    case = batch.case()
+    stub = SimpleNamespace(alpha=0.0, beta=0.7, label_smoothing=0.0, loss_type=kind, simpo_gamma=0.4)
+    stub.accelerator = SimpleNamespace(device=torch.device("cpu"))
+    lengths = (case["chosen_lengths"], case["rejected_lengths"]) if kind == "simpo" else (1, 1)
+    theirs = CPOTrainer.cpo_loss(stub, case["chosen"] / lengths[0], case["rejected"] / lengths[1])[0].mean()
+    name, settings = ("simpo", {"gamma": 0.4}) if kind == "simpo" else ("cpo", {"nll_weight": 0.0})
+    agree(theirs, ours(name, case, beta=0.7, **settings), batch)
+
+
+def test_orpo() -> None:
+    """Values to 1e-6: TRL computes its odds in float32. Its loss is the likelihood less beta log sigma(log-odds)."""
+    from trl.experimental.orpo import ORPOTrainer
+
+    case = Batch(7).case()
+    good, bad = case["chosen"] / case["chosen_lengths"], case["rejected"] / case["rejected_lengths"]
+    stub = SimpleNamespace(beta=0.3, accelerator=SimpleNamespace(device=torch.device("cpu")))
+    theirs = (-good - ORPOTrainer.odds_ratio_loss(stub, good, bad)[0]).mean()
+    torch.testing.assert_close(ours("orpo", case, weight=0.3), theirs, rtol=1e-6, atol=1e-6)

@@ -12,9 +12,12 @@ from harness import registry
 from harness.report import palette
 from harness.report.palette import looks
 
+# What tasks compare unasked, and the oracle. More algorithms than colours exist, so others may have to share one.
+USUAL = {name for entry in registry.describe("tasks") for name in registry.load_entry(entry).task(None).defaults.algorithms}
 BUILT_IN = [
     (f"{entry.name}{' (oracle)' if 'gold' in entry.name else ''}", bool(entry.declaration.metadata.get("control")))
     for entry in registry.describe("algorithms")
+    if entry.name in {*USUAL, "ppo_gold"}
 ]
 
 
@@ -24,7 +27,7 @@ def grey(colour: str) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def test_a_built_in_algorithm_looks_the_same_in_whatever_company() -> None:
+def test_a_usual_algorithm_looks_the_same_in_the_company_of_its_kind() -> None:
     everyone = looks(BUILT_IN)
     for count in (1, 2, 3):
         for some in itertools.combinations(BUILT_IN, count):

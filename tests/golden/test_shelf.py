@@ -1,0 +1,109 @@
+"""Golden numbers of the further losses, each derived in its docstring.
+
+The pair of ``test_losses``: c = -10 + 12 = 2, r = -11 + 10 = -1, h = 3; 4 chosen and 2 rejected tokens.
+"""
+
+from math import log, sqrt
+
+import pytest
+import torch
+
+from harness import HarnessError
+from harness.laws import evaluate, gradients
+from tests.golden.test_losses import LOG_2, column, load, pair
+
+PAIR = (-10.0, -11.0, -12.0, -10.0)
+
+
+def test_simpo() -> None:
+    """Means -10/4 = -2.5 and -11/2 = -5.5, gap 3; beta = log 2 and gamma = 2 log 2 leave log 2: log 1.5, slopes beta/3 over 4 and 2."""
+    expected = (log(1.5), -LOG_2 / 12, LOG_2 / 6)
+    assert pair("simpo", *PAIR, beta=LOG_2, gamma=2 * LOG_2) == pytest.approx(expected, abs=1e-12)
+
+
+def test_orpo() -> None:
+    """Token probabilities 1/2 over 4 tokens and 1/4 over 2: odds 1 and 1/3, so log 2 - w log sigma(log 3) = log 2 + w log(4/3).
+
+    A log-odds has slope 1/(1 - p) in the mean: 2 and 4/3. With 1 - sigma(log 3) = 1/4: -(1 + w/2)/4 and (w/3)/2.
+    """
+    weight = 0.5
+    expected = (log(2) + weight * log(4 / 3), -(1 + weight / 2) / 4, weight / 6)
+    assert pair("orpo", 4 * log(0.5), 2 * log(0.25), 0, 0, weight=weight) == pytest.approx(expected, abs=1e-12)
+
+
+def test_orpo_of_a_response_that_is_certain_is_finite() -> None:
+    """Odds of probability 1 are infinite, and so would the gradient be; float32 rounds to 1 what is nearer than 6e-8."""
+    assert all(abs(value) < 100 for value in pair("orpo", 0, -11, 0, 0, weight=1.0))
+    assert all(abs(value) < 100 for value in pair("orpo", -10, 0, 0, 0, weight=1.0))
+
+
+def test_cpo() -> None:
+    """log pi(y_w) - log pi(y_l) = 1 and beta = log 2: log 1.5; plus 10/4 of likelihood, whose slope is -1/4."""
+    assert pair("cpo", *PAIR, beta=LOG_2) == pytest.approx((log(1.5) + 2.5, -LOG_2 / 3 - 0.25, LOG_2 / 3), abs=1e-12)
+
+
+def test_hinge() -> None:
+    """1 - 0.2 * 3 = 0.4 with slopes of beta; at beta = 0.5 the gap is beyond 1/beta and all is 0."""
+    assert pair("hinge", *PAIR, beta=0.2) == pytest.approx((0.4, -0.2, 0.2), abs=1e-12)
+    assert pair("hinge", *PAIR, beta=0.5) == (0, 0, 0)
+
+
+def test_robust_dpo() -> None:
+    """beta h = log 2, e = 1/4: [3/4 log(3/2) - 1/4 log 3] / (1/2); slope in beta h: [-(3/4)(1/3) - (1/4)(2/3)] / (1/2) = -5/6.
+
+    Not the conservative DPO of ``dpo.label_smoothing``, whose two terms add.
+    """
+    beta = LOG_2 / 3
+    expected = (1.5 * log(1.5) - 0.5 * log(3), -5 * beta / 6, 5 * beta / 6)
+    assert pair("robust_dpo", *PAIR, beta=beta, label_smoothing=0.25) == pytest.approx(expected, abs=1e-12)
+
+
+def test_robust_dpo_is_dpo_in_the_mean_over_flips() -> None:
+    """(1 - e) L(h) + e L(-h) is DPO's loss of the true label, for any e: what makes it unbiased."""
+    case = {"chosen": column(-10, -3), "rejected": column(-11, -9), "ref_chosen": column(-12, -5), "ref_rejected": column(-10, -2)}
+    flipped = {name: case[other] for name, other in zip(case, ("rejected", "chosen", "ref_rejected", "ref_chosen"), strict=True)}
+    for noise in (0.0, 0.1, 0.4):
+        true, wrong = (evaluate(load("robust_dpo"), each, {"label_smoothing": noise}) for each in (case, flipped))
+        torch.testing.assert_close((1 - noise) * true + noise * wrong, evaluate(load("dpo"), case, {}))
+
+
+@pytest.mark.parametrize("noise", [-0.1, 0.5, 1.0])
+def test_labels_that_are_noise_teach_nothing(noise: float) -> None:
+    with pytest.raises(HarnessError, match=rf"robust_dpo.label_smoothing = {noise}: must be at least 0 and below 0.5"):
+        pair("robust_dpo", *PAIR, label_smoothing=noise)
+
+
+def test_apo_zero() -> None:
+    """beta = log(2)/2: sigma(beta c) = 2/3 and sigma(beta r) = 1/(1 + sqrt 2); sigma' = sigma (1 - sigma)."""
+    beta, low = LOG_2 / 2, 1 / (1 + sqrt(2))
+    assert pair("apo_zero", *PAIR, beta=beta) == pytest.approx((1 / 3 + low, -beta * 2 / 9, beta * low * (1 - low)), abs=1e-12)
+
+
+def test_apo_zero_moves_each_response_by_itself() -> None:
+    """The slope in the chosen response does not depend on the rejected one; DPO's does."""
+    far = (-10.0, -90.0, -12.0, -10.0)
+    assert pair("apo_zero", *PAIR)[1] == pair("apo_zero", *far)[1]
+    assert pair("dpo", *PAIR)[1] != pair("dpo", *far)[1]
+
+
+def test_dpo_norm() -> None:
+    """2/4 + 1/2 = 1 and beta = log 2: log 1.5, slopes -beta/3 over 4 and over 2."""
+    assert pair("dpo_norm", *PAIR, beta=LOG_2) == pytest.approx((log(1.5), -LOG_2 / 12, LOG_2 / 6), abs=1e-12)
+
+
+def test_dpo_sft() -> None:
+    """DPO's log 1.5 at beta h = log 2 plus twice 10/4 of likelihood, with slope -2/4."""
+    beta = LOG_2 / 3
+    assert pair("dpo_sft", *PAIR, beta=beta, nll_weight=2.0) == pytest.approx((log(1.5) + 5, -beta / 3 - 0.5, beta / 3), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("dpo_sft", {"nll_weight": 0.0}), ("robust_dpo", {"label_smoothing": 0.0})])
+def test_without_its_own_term_it_is_dpo(name: str, settings: dict[str, float]) -> None:
+    assert pair(name, *PAIR, beta=0.3, **settings) == pytest.approx(pair("dpo", *PAIR, beta=0.3), abs=1e-15)
+
+
+def test_a_hinge_saturates_where_dpo_goes_on() -> None:
+    """At a gap of 1e4 nats: 0 and flat, in both directions of the sign."""
+    case = {"chosen": column(-1, -2e4), "rejected": column(-2e4, -1), "ref_chosen": column(-1e4, -1e4), "ref_rejected": column(-1e4, -1e4)}
+    found = gradients(load("hinge"), {name: value.detach() for name, value in case.items()}, {"beta": 0.1})
+    assert found["chosen"].tolist() == [0, -0.1]
