@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.machinery import PathFinder
@@ -83,7 +84,7 @@ def load_entry(entry: Entry) -> ModuleType:
     except HarnessError:
         raise
     except Exception as error:
-        raise HarnessError(f"{entry.path or entry.module}: importing it failed with {type(error).__name__}: {error}") from error
+        raise HarnessError(f"{_place(entry, error)}: importing it failed with {type(error).__name__}: {error}") from error
     if not hasattr(module, BINDINGS[entry.kind]):
         raise HarnessError(f"{entry.path or entry.module}: defines no {BINDINGS[entry.kind]!r}.")
     return module
@@ -96,6 +97,19 @@ def check(entry: Entry) -> str:
     except HarnessError as error:
         return str(error)
     return ""
+
+
+def yardsticks() -> list[Entry]:
+    """The built-in algorithms that a new one is shown next to, the first of them first; the package ``algorithms`` names them."""
+    return [find("algorithms", name) for name in declaration.literal(_package("algorithms") / "__init__.py", "YARDSTICKS")]
+
+
+def refuse_taken(kind: str, name: str, path: Path | None) -> None:
+    """HarnessError where a name is a built-in plug-in's or its alias, and ``path``, the file that wants it, is not that plug-in's own."""
+    for entry in _built_in(kind):
+        if name in map(canonical, (entry.name, *entry.declaration.aliases)) and (path is None or entry.path != path):
+            where = f"{path}: " if path else ""
+            raise HarnessError(f"{where}the name {name!r} is already that of {entry.path}; records go by it, so give the file another.")
 
 
 def canonical(name: str) -> str:
@@ -158,6 +172,7 @@ def _at_path(kind: str, path: Path) -> Entry:
     entry = _from_file(kind, canonical(path.stem), "", path.resolve(), _digest(path))
     if not entry.problem and not entry.declaration.bound:
         raise HarnessError(f"{path}: defines no {BINDINGS[kind]!r}; a file is one of the {kind} if it binds that name.")
+    refuse_taken(kind, entry.name, path.resolve())
     return entry
 
 
@@ -201,6 +216,14 @@ def _wheel_digest(point: EntryPoint) -> str:
     hashes = sorted(f"{file} {file.hash.value}" for file in files if file.hash and not file.parts[0].endswith(("..", ".dist-info", ".pth")))
     code = [line for line in hashes if ".py " in line]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest() if code else ""
+
+
+def _place(entry: Entry, error: Exception) -> str:
+    """The plug-in's file, and the last line of it that the error went through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if entry.path and Path(frame.filename) == entry.path]
+    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
+    found = lines[-1] if lines else line
+    return f"{entry.path or entry.module}{f':{found}' if found else ''}"
 
 
 def _import_file(entry: Entry) -> ModuleType:

@@ -159,7 +159,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 
 def test_a_failing_import_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "failing.py", LOSS)
-    with pytest.raises(HarnessError, match=r"failing\.py: importing it failed with ZeroDivisionError"):
+    with pytest.raises(HarnessError, match=r"failing\.py:6: importing it failed with ZeroDivisionError"):
         registry.load("algorithms", str(path))
 
 

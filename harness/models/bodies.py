@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness.models import kernels, precision
 from harness.models.decoding import Decoding
+from harness.models.enumerable import Enumerable
 from harness.models.layers import Layers, Rotation, layers_of
 from harness.models.packing import Layout, Packed, Past, pack
 from harness.types import Group
@@ -40,7 +41,9 @@ class Body(Protocol):
 
 
 def body(model: Any) -> Body:
-    """The body of a transformers model."""
+    """The body of a transformers model; a model of ours without attention is its own."""
+    if isinstance(model, Enumerable):
+        return model
     layers = layers_of(model)
     return Whole(model) if layers is None else Layered(model, layers)
 

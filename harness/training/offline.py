@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.training.batches import Batch, Example, ReferenceKey, affordable, pairs_in, rows, take
 from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics
 from harness.training.loss_signature import BatchStatistics
+from harness.training.returned import checked
 from harness.types import Group, Setting, Setup, Update
 
 if TYPE_CHECKING:
@@ -124,11 +125,7 @@ class _Run:
         if "batch" in signature.arguments and "batch" not in shared:
             shared["batch"] = batch_statistics(examples, logps, reference, signature)
         values = self.algorithm.loss(**loss_inputs(examples, logps, reference, signature, shared), **self.hyperparameters)
-        if values.shape != (len(examples),):
-            raise HarnessError(
-                f"algorithm '{self.algorithm.name}' must return one value per row, shape ({len(examples)},), not {tuple(values.shape)}."
-            )
-        return values
+        return checked(values, len(examples), self.algorithm.loss, self.algorithm.name)
 
     def _statistics_ahead(self, examples: list[Example], groups: list[Group]) -> BatchStatistics:
         """Statistics that the first part needs of the last. The pass is an artefact of memory, so it is not charged."""

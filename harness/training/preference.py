@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.errors import HarnessError, near
 from harness.training.loss_signature import LossSignature, read_signature
+from harness.training.returned import place
 from harness.training.schedule import OPTIMISER
 from harness.types import Setting, Setup, Update
 
@@ -92,6 +93,13 @@ def preference_loss(loss: Callable[..., Tensor] | None = None, /, **metadata: An
 
 def _declare(loss: Callable[..., Tensor], metadata: Mapping[str, Any]) -> PreferenceLoss:
     name = Path(loss.__code__.co_filename).stem
+    try:
+        return _declared(loss, name, metadata)
+    except HarnessError as error:
+        raise HarnessError(f"{place(loss)}: {error}") from error
+
+
+def _declared(loss: Callable[..., Tensor], name: str, metadata: Mapping[str, Any]) -> PreferenceLoss:
     legal = [key for key in PreferenceLoss.__dataclass_fields__ if key not in ("name", "loss", "signature")]
     for key in metadata:
         if key not in legal:

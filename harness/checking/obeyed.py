@@ -1,0 +1,89 @@
+"""The laws over one loss, a line each: obeyed, exempt by a trait that its file declares, or broken with a counter-example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from harness import laws
+from harness.training.preference import PreferenceLoss
+from harness.training.returned import checked, place
+from harness.types import Setting
+
+SEEDS, FAR = 5, 1e4
+STEP = 1e-5  # nats, of central differences
+LONGEST = 160  # characters of a counter-example
+
+
+def refused(loss: PreferenceLoss) -> None:
+    """HarnessError in one line naming file and line where the loss cannot be called, or returns what cannot be trained on."""
+    from harness.errors import HarnessError
+
+    case = laws.draw_case(0)
+    leaves = {name: case[name].clone().requires_grad_() for name in ("chosen", "rejected", "logps")}
+    try:
+        values = laws.evaluate(loss, {**case, **leaves}, {})
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"{place(loss.loss)}: algorithm '{loss.name}' raised {type(error).__name__}: {error}") from error
+    checked(values, len(case["chosen"]), loss.loss, loss.name)
+    if not values.isfinite().all():
+        raise HarnessError(f"{place(loss.loss)}: algorithm '{loss.name}' returned a value that is not finite: {short(values.tolist())}")
+    if not any(gradient.abs().sum() > 0 for gradient in laws.gradients(loss, case, {}).values()):
+        raise HarnessError(f"{place(loss.loss)}: algorithm '{loss.name}' is constant: its gradient is 0 in every row of a drawn batch.")
+
+
+def lines(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> Iterator[str]:
+    """A line for each law, and how far autograd and central differences are apart."""
+    for law in laws.LAWS:
+        found = next(((seed, said) for seed in range(SEEDS) if (said := law(loss, laws.draw_case(seed), settings))), None)
+        name = law.__name__.replace("_", " ")
+        if found:
+            yield f"BROKEN  {name}: {short(found[1])} (laws.draw_case({found[0]}))"
+        elif (trait := _exempting(loss, law.__name__)) is not None:
+            yield f"exempt  {name}: the file declares {trait}"
+        else:
+            yield f"obeyed  {name}"
+    said = laws.one_finite_value_per_row(loss, laws.draw_case(0, spread=FAR), settings)
+    yield f"BROKEN  far from the reference: {short(said)}" if said else f"obeyed  far from the reference (log-ratios up to {FAR:g} nats)"
+    yield _differences(loss, settings)
+
+
+def short(text: Any) -> str:
+    """What is printed of a counter-example."""
+    whole = str(text)
+    return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} ..."
+
+
+def _exempting(loss: PreferenceLoss, law: str) -> str | None:
+    """The trait by which a loss is exempt from a law; None where it is held to it."""
+    traits = {
+        "gradients_are_derivatives": loss.stops_gradient and "stops_gradient",
+        "rows_are_independent": loss.uses_batch_statistics and "uses_batch_statistics",
+        "only_ratios_matter": loss.has_nll and "has_nll",
+        "neutral_at_reference": loss.has_nll and "has_nll",
+        "first_step_prefers_chosen": not loss.raises_chosen and "raises_chosen=False",
+    }
+    return traits.get(law) or None
+
+
+def _differences(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> str:
+    """How far autograd's gradients of the summed loss are from central differences, at most over all rows."""
+    worst, rows = 0.0, 0
+    for seed in range(SEEDS):
+        case = laws.draw_case(seed)
+        for name, gradient in laws.gradients(loss, case, settings).items():
+            for row in range(len(gradient)):
+                numeric = _difference(loss, case, settings, name, row)
+                worst, rows = max(worst, abs(numeric - float(gradient[row]))), rows + 1
+    return f"gradients and central differences (step {STEP:g} nats, float64) differ by at most {worst:.1e} over {rows} partial derivatives"
+
+
+def _difference(loss: PreferenceLoss, case: laws.Case, settings: Mapping[str, Setting], name: str, row: int) -> float:
+    bump = torch.zeros_like(case[name])
+    bump[row] = STEP
+    up, down = (laws.evaluate(loss, {**case, name: case[name] + sign * bump}, settings).sum() for sign in (1, -1))
+    return float(up - down) / (2 * STEP)

@@ -1,0 +1,164 @@
+"""``harness check``: what it says of losses whose answers are known, and the one line that it says of what cannot be used."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import registry
+from harness.checking import alike, card, limits, obeyed, price
+from harness.checking.check import check
+from harness.errors import HarnessError
+from harness.training.preference import PreferenceLoss
+
+ROOT = Path(__file__).parents[2]
+HEAD = "from torch import Tensor\nimport torch\nfrom torch.nn.functional import logsigmoid\nfrom harness import preference_loss\n\n"
+
+
+def write(folder: Path, body: str, name: str = "mine") -> str:
+    (folder / f"{name}.py").write_text(HEAD + body, encoding="utf-8")
+    return str(folder / f"{name}.py")
+
+
+def loaded(path: str) -> tuple[registry.Entry, PreferenceLoss]:
+    entry = registry.find("algorithms", path)
+    return entry, registry.load_entry(entry).algorithm
+
+
+SCALED = """
+@preference_loss(knob="strength")
+def algorithm(chosen, rejected, ref_chosen, ref_rejected, *, strength: float = 0.2):
+    return 3 * logsigmoid(strength * ((chosen - ref_chosen) - (rejected - ref_rejected))).neg() + 1
+"""
+BACKWARDS = """
+@preference_loss
+def algorithm(chosen, rejected, ref_chosen, ref_rejected, *, beta: float = 0.2):
+    return (chosen - ref_chosen) - (rejected - ref_rejected)
+"""
+
+
+def test_a_multiple_of_a_known_loss_is_recognised_with_its_factor(tmp_path: Path) -> None:
+    entry, loss = loaded(write(tmp_path, SCALED))
+    nearest = min(alike.alike(loss, {}, entry), key=lambda each: each.distance)
+    assert (nearest.name, nearest.value) == ("dpo", pytest.approx(0.2, rel=1e-5))
+    assert nearest.factor == pytest.approx(3.0, rel=1e-5)
+    assert nearest.text() == "equals 3 times dpo at beta = 0.2, up to a constant"
+
+
+def test_a_loss_is_not_compared_with_itself_nor_with_losses_of_another_kind() -> None:
+    entry, loss = loaded("kto")
+    assert list(alike.alike(loss, {}, entry)) == []
+    entry, loss = loaded("dpo")
+    assert {"dpo", "kto"} & {each.name for each in alike.alike(loss, {}, entry)} == set()
+
+
+def test_a_broken_law_comes_with_a_counter_example_and_an_exempt_one_with_its_trait(tmp_path: Path) -> None:
+    _, loss = loaded(write(tmp_path, BACKWARDS))
+    broken = [line for line in obeyed.lines(loss, {}) if line.startswith("BROKEN")]
+    assert len(broken) == 1
+    assert broken[0].startswith("BROKEN  first step prefers chosen: the first step does not raise the chosen log-prob: gradient [1.0,")
+    assert broken[0].endswith("(laws.draw_case(0))")
+    _, wpo = loaded(str(ROOT / "tests" / "plugin" / "wpo.py"))
+    assert "exempt  only ratios matter: the file declares has_nll" in list(obeyed.lines(wpo, {}))
+
+
+def test_the_difference_of_gradients_is_seen(tmp_path: Path) -> None:
+    detached = SCALED.replace("+ 1", "* (chosen - ref_chosen).detach()")
+    _, loss = loaded(write(tmp_path, detached))
+    *_, said = obeyed.lines(loss, {})
+    assert float(said.split("at most ")[1].split()[0]) > 0.1
+    _, honest = loaded("dpo")
+    *_, said = obeyed.lines(honest, {})
+    assert float(said.split("at most ")[1].split()[0]) < 1e-8
+
+
+def test_prices_are_those_of_the_ledger(tmp_path: Path) -> None:
+    """Pairs with a reference: 3 forwards and 1 more in the first epoch; z0 adds forwards of mismatched responses by both models."""
+    _, dpo = loaded("dpo")
+    found = price.price(dpo)
+    assert (found.first / found.forward, found.later / found.forward) == (pytest.approx(4.0), pytest.approx(3.0))
+    _, orpo = loaded(str(ROOT / "tests" / "plugin" / "orpo.py"))
+    assert price.price(orpo).first == price.price(orpo).later == pytest.approx(3 * found.forward)
+    _, kto = loaded("kto")
+    assert price.price(kto).later > found.first
+
+
+def test_where_a_loss_converges_is_on_its_row() -> None:
+    entry, loss = loaded("dpo")
+    row = next(limits.lines(loss, entry, [{"beta": 0.7}]))
+    assert row.startswith("dpo beta=0.7")
+    assert "beta 0.7 (KL " in row
+    assert row.split()[4] == "0.00000"  # below the reward's frontier: setting in two words, KL, reward
+
+
+def test_a_policy_that_has_not_arrived_says_so(tmp_path: Path) -> None:
+    entry, loss = loaded(write(tmp_path, BACKWARDS.replace("return ", "return -1.0 * (").rstrip() + ")\n"))
+    assert "still moving after 400 steps" in next(limits.lines(loss, entry, [{}]))
+
+
+def test_the_card_s_curves_are_the_loss_s_own_shape() -> None:
+    """-log sigma(beta h): weight beta sigma(-beta h), of that at 0 2 sigma(-beta h); flat where both responses move together."""
+    entry, loss = loaded("dpo")
+    line = card.Line(loss, {"beta": 0.5}, "dpo")
+    gap = card.along(line, True)
+    assert gap.chosen == pytest.approx(0.5 / (1 + np.exp(0.5 * gap.path)), abs=1e-12)
+    assert gap.rejected == pytest.approx(-gap.chosen, abs=1e-12)
+    assert gap.value[len(gap.path) // 2] == pytest.approx(math.log(2))
+    together = card.along(line, False)
+    assert np.ptp(together.value) == pytest.approx(0.0, abs=1e-12)
+    assert entry.name == "dpo"
+
+
+def test_an_unpaired_loss_has_a_card_too(tmp_path: Path) -> None:
+    lines = [card.Line(loaded(name)[1], {}, name) for name in ("kto", "dpo")]
+    svg, png = card.save(lines, tmp_path)
+    assert (svg.name, png.name) == ("kto-card.svg", "kto-card.png")
+    assert svg.read_text().startswith("<?xml")
+    assert png.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("1 / 0\ndef algorithm(chosen): ...\n", r"mine\.py:6: importing it failed with ZeroDivisionError: division by zero"),
+        (
+            "@preference_loss\ndef algorithm(chosen, rejected):\n    return (chosen - rejected).mean()\n",
+            r"mine\.py:6: .* shape \(6,\), not \(\)",
+        ),
+        ("@preference_loss\ndef algorithm(chosen, rejected):\n    return 1.0\n", r"mine\.py:6: .* must return a tensor, not float"),
+        ("@preference_loss\ndef algorithm(chosen, rejected):\n    return chosen * torch.nan\n", r"mine\.py:6: .* not finite: \[nan, nan"),
+        ("@preference_loss\ndef algorithm(chosen, rejected):\n    return chosen.detach()\n", r"mine\.py:6: .* nothing can be learnt from"),
+        (
+            "@preference_loss\ndef algorithm(chosen, rejected):\n    return 0 * chosen + 1\n",
+            r"mine\.py:6: .* is constant: its gradient is 0",
+        ),
+        ("@preference_loss\ndef algorithm(chosen, rejectd):\n    return chosen\n", r"mine\.py:6: .*unknown argument 'rejectd'.*'rejected'"),
+        ("@preference_loss\ndef algorithm(chosen, *, beta: float):\n    return chosen\n", r"mine\.py:6: .*'beta' needs a default"),
+        ("@preference_loss\ndef algorithm(chosen):\n    return chosen[9]\n", r"mine\.py:6: .* raised IndexError"),
+        ("@preference_loss(sauce='x')\ndef algorithm(chosen):\n    return -chosen\n", r"mine\.py:6: .*unknown metadata 'sauce'.*'source'"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_with_file_and_line(tmp_path: Path, body: str, message: str) -> None:
+    path = write(tmp_path, body)
+    with pytest.raises(HarnessError, match=message) as caught:
+        list(check(path, tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_command_says_everything_of_a_foreign_file(tmp_path: Path) -> None:
+    path = write(tmp_path, SCALED)
+    line = [sys.executable, "-m", "harness", "check", path, "--out", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert found.returncode == 0, found.stderr
+    for part in ("obeyed  repeatable", "mine: 4.00 forwards", "equals 3 times dpo at beta = 0.2", "mine strength=0.2", "kto beta=0.5"):
+        assert part in found.stdout
+    assert (tmp_path / "mine-card.svg").is_file()
+    assert "\nTraceback" not in found.stderr
