@@ -63,8 +63,9 @@ class Point:
 
     @property
     def knob(self) -> str:
-        """The setting's value alone, for a label beside a point."""
-        return ", ".join(short(value) for value in shown(self.head).values()) or "default"
+        """The knob's value alone, for a label beside a point; every value where the setting has no knob. Tables name all of a setting."""
+        named, knob = shown(self.head), self.head["algorithm"].get("knob")
+        return short(named[knob]) if knob in named else ", ".join(short(value) for value in named.values()) or "default"
 
     @property
     def seeds(self) -> tuple[int, ...]:
