@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness import traces
+from harness import traces, withheld
 from harness.errors import HarnessError
 from harness.report import combining, page
 from harness.store import archives
@@ -26,26 +26,26 @@ SAID_BY_MODELS = (SAMPLES, TEMPERATURE_ROWS)  # never rewritten: what a model sa
 SHOWN = 5  # traces that a refusal names
 
 
-def write(root: Path, out: Path | None, *, anonymous: bool, hide: Sequence[str] = (), reports: bool = True) -> Path:
+def write(root: Path, out: Path | None, *, anonymous: bool, hide: Sequence[str] = (), reports: bool = True, texts: bool = True) -> Path:
     """Pack every study at or below a folder; the archive's path comes back.
 
     ``hide`` are further words that an anonymous bundle may not hold; without ``reports`` records alone are packed, which give the reports
-    again. HarnessError where there is no study, the archive's name has
+    again; without ``texts`` what data and models said is left out of samples. HarnessError where there is no study, the archive's name has
     another suffix than those of ``archives``, or a trace is left: the message names the file and the string.
     """
     file = out or Path(f"{root.resolve().name}{'-anonymous' if anonymous else ''}.zip")
     if not file.name.endswith(archives.SUFFIXES):
         raise HarnessError(f"--out {file}: an archive ends in {' or '.join(archives.SUFFIXES)}.")
-    write_bytes(file, archives.packed(contents(root, anonymous=anonymous, hide=hide, reports=reports), file.name))
+    write_bytes(file, archives.packed(contents(root, anonymous=anonymous, hide=hide, reports=reports, texts=texts), file.name))
     return file
 
 
-def contents(root: Path, *, anonymous: bool, hide: Sequence[str] = (), reports: bool = True) -> dict[str, bytes]:
+def contents(root: Path, *, anonymous: bool, hide: Sequence[str] = (), reports: bool = True, texts: bool = True) -> dict[str, bytes]:
     """What a bundle holds, by path; HarnessError where a trace is left in the records or in the reports that are made of them."""
     own = [*traces.own(root), *hide] if anonymous else []
     with tempfile.TemporaryDirectory() as scratch:
         copies = {Path(scratch) / study.name: study for study in combining.below(root)}
-        cleaned = {trace for copy, study in copies.items() for trace in _copied(study, copy, anonymous=anonymous)}
+        cleaned = {trace for copy, study in copies.items() for trace in _copied(study, copy, anonymous=anonymous, texts=texts)}
         if anonymous:
             _refuse(list(_left(_files(Path(scratch)), own, cleaned)))  # before reports are made, which takes longer
         for copy in copies if reports else ():
@@ -60,7 +60,7 @@ def _files(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def _copied(study: Path, copy: Path, *, anonymous: bool) -> set[str]:
+def _copied(study: Path, copy: Path, *, anonymous: bool, texts: bool) -> set[str]:
     """Copy a study's records; what was taken out of them comes back."""
     cleaned: set[str] = set()
     for path in _sources(study):
@@ -68,7 +68,8 @@ def _copied(study: Path, copy: Path, *, anonymous: bool) -> set[str]:
         if anonymous and path.name not in SAID_BY_MODELS:
             cleaned |= _cleaned(path, target)
         else:
-            write_bytes(target, path.read_bytes())
+            kept = texts or path.name not in SAID_BY_MODELS
+            write_bytes(target, path.read_bytes() if kept else withheld.withheld(path, path.read_bytes()))
     return cleaned
 
 

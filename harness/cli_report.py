@@ -50,12 +50,13 @@ def bundle(
     out: Annotated[Path | None, typer.Option(help="The archive: .zip, .tar.gz or .tar.xz; NAME-anonymous.zip here.")] = None,
     hide: Annotated[str, typer.Option(help="More words that may not be in it, such as a lab's name: acme,j-doe.")] = "",
     reports: Annotated[bool, typer.Option(help="Pack reports with the records that give them.")] = True,
+    texts: Annotated[bool, typer.Option(help="Keep what data and models said; without, samples hold hashes.")] = True,
 ) -> None:
     """Pack records and figures into one archive, without logs and policies: for a reviewer."""
     from harness import bundle as packing
 
     words = [word.strip() for word in hide.split(",") if word.strip()]
-    typer.echo(f"Bundle: {packing.write(results, out, anonymous=anonymous, hide=words, reports=reports)}")
+    typer.echo(f"Bundle: {packing.write(results, out, anonymous=anonymous, hide=words, reports=reports, texts=texts)}")
 
 
 def complain(error: HarnessError) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness import bundle, traces
+from harness import bundle, traces, withheld
 from harness.errors import HarnessError
 from harness.store import archives
 from harness.store.records import write_json
@@ -171,3 +171,17 @@ def test_the_samples_of_trials_stay_behind_and_those_of_runs_do_not(study: Path)
     names = {name.partition("/")[2] for name in bundle.contents(study, anonymous=False, reports=False)}
     assert {f"cells/{cell.name}/samples.jsonl.gz", f"trials/{cell.name}/record.json"} <= names
     assert f"trials/{cell.name}/samples.jsonl.gz" not in names
+
+
+def test_without_texts_nothing_that_was_said_is_packed_and_every_number_is(study: Path) -> None:
+    """The report of such a bundle has the same numbers; equal texts stay equal, so that an alarm on constant output still rings."""
+    whole, bare = (bundle.contents(study, anonymous=False, texts=texts) for texts in (True, False))
+    name = next(each for each in whole if each.endswith("samples.jsonl.gz"))
+    before, after = ([json.loads(row) for row in gzip.decompress(each[name]).splitlines()] for each in (whole, bare))
+    said = {row[field] for row in before for field in withheld.TEXTS if field in row}
+    assert said and not any(text in gzip.decompress(bare[name]).decode() for text in said)
+    for old, new in zip(before, after, strict=True):
+        assert {**new, **{field: old[field] for field in withheld.TEXTS if field in old}} == old
+    assert len({row["prompt"] for row in after if "prompt" in row}) == len({row["prompt"] for row in before if "prompt" in row})
+    table = next(each for each in whole if each.endswith("report/table.csv"))
+    assert whole[table] == bare[table]

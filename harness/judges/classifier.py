@@ -109,7 +109,7 @@ class Classifier:
     def _scores(self, texts: Sequence[Texts]) -> list[float]:
         """Batches of like length, so that little is padded."""
         if self._loaded is None:
-            self._loaded = loaded(self.found)
+            self._loaded = loaded(self.found.folder, "judge")
         model, tokenizer = self._loaded
         inputs = [self._inputs(tokenizer, longest(model, tokenizer), *each) for each in texts]
         order = sorted(range(len(inputs)), key=lambda index: len(inputs[index].ids))
@@ -147,8 +147,11 @@ def _encoded(tokenizer: Any, prompt: str, response: str) -> Inputs:
     return Inputs(found["input_ids"] or nothing, found.get("token_type_ids", ()))
 
 
-def loaded(found: Declared) -> tuple[Any, Any]:
-    """The model, on the accelerator where there is one, and its tokenizer; HarnessError in one line where it cannot be read."""
+def loaded(folder: Path, what: str) -> tuple[Any, Any]:
+    """A classifier, on the accelerator where there is one, and its tokenizer.
+
+    Raises HarnessError in one line, with ``what`` it is to be, where it cannot be read or its weights lack the head.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -160,16 +163,16 @@ def loaded(found: Declared) -> tuple[Any, Any]:
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
-            found.folder, use_safetensors=True, output_loading_info=True, dtype=torch.float32 if device.type == "cpu" else "auto", **safe
+            folder, use_safetensors=True, output_loading_info=True, dtype=torch.float32 if device.type == "cpu" else "auto", **safe
         )
-        tokenizer = AutoTokenizer.from_pretrained(found.folder, **safe)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise HarnessError(f"judge folder {found.folder}: {str(error).splitlines()[0]}") from error
+        raise HarnessError(f"{what} folder {folder}: {str(error).splitlines()[0]}") from error
     finally:
         if shown:
             enable_progress_bar()  # type: ignore[no-untyped-call]
     if missing := sorted(report["missing_keys"]):
-        raise HarnessError(f"judge folder {found.folder}: its weights lack {missing[0]}, so its head would be a fresh one.")
+        raise HarnessError(f"{what} folder {folder}: its weights lack {missing[0]}, so its head would be a fresh one.")
     return model.eval().to(device), tokenizer
 
 

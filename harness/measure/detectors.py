@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.errors import HarnessError, near
+from harness.judges.classifier import loaded
 from harness.store.cache import key_of
 from harness.store.hashes import weights_hash
 from harness.types import Array, Response
@@ -68,9 +69,9 @@ def named(word: str, others: Sequence[str] = ()) -> Detector:
     folder, shown = (Path(place), Path(place).resolve().name) if Path(place).is_dir() else _fetched(word, place, others)
     labels = _labels(folder)
     chosen_label = labels[_position(folder, labels, label)]
-    loaded = cache(partial(classifier, folder, chosen_label))
+    finder = cache(partial(classifier, folder, chosen_label))
     key = key_of({"weights": weights_hash(str(folder)), "label": chosen_label})
-    return Detector(f"{shown}#{chosen_label}", meaning(chosen_label), key, lambda prompts, responses: loaded()[0](prompts, responses))
+    return Detector(f"{shown}#{chosen_label}", meaning(chosen_label), key, lambda prompts, responses: finder()[0](prompts, responses))
 
 
 def meaning(label: str) -> str:
@@ -130,16 +131,9 @@ def classifier(folder: Path, label: str = "") -> tuple[Finder, str]:
     The folder is a local transformers folder with safetensors weights; no code of it is run.
 
     Raises:
-        HarnessError: the folder cannot be read, or has no such label.
+        HarnessError: the folder cannot be read, its weights lack the head, or it has no such label.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, **safe).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-    except (OSError, ValueError, KeyError) as error:
-        raise HarnessError(f"detector folder {folder}: {str(error).splitlines()[0]}") from error
+    model, tokenizer = loaded(folder, "detector")
     labels = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
     position = _position(folder, labels, label)
 
@@ -164,7 +158,7 @@ def _probabilities(model: Any, tokenizer: Any, texts: Sequence[str]) -> Array:
     """(texts, labels): softmax, or of a single output its logistic function."""
     import torch
 
-    batch = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+    batch = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(model.device)
     with torch.no_grad():
         logits = model(**batch).logits.double()
-    return np.asarray((logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(-1)).numpy())
+    return np.asarray((logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(-1)).cpu().numpy())

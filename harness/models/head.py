@@ -34,6 +34,10 @@ class OutputHead:
         logits = logits.to(precision.wide(logits.dtype))
         return logits if self.masked is None else logits + self.mask(logits)  # type: ignore[no-any-return]
 
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """(positions, vocabulary), nats; whoever needs them whole asks for a part of the positions at a time (``parts``)."""
+        return self.logits(hidden).log_softmax(-1)
+
     def chosen(self, states: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
         """The log-prob of each target and the entropy of its distribution, (positions,); see ``readings.chosen``."""
         more = kernels.rounded(len(targets)) - len(targets)
@@ -43,20 +47,27 @@ class OutputHead:
         return logps[: len(targets)], spread[: len(targets)]
 
     def _at_once(self, states: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
-        return chosen(self.logits(states).log_softmax(-1), targets, entropies)
+        return chosen(self.log_probs(states), targets, entropies)
 
     def _in_chunks(self, states: Tensor, targets: Tensor, entropies: bool) -> tuple[Tensor, Tensor]:
         head = self.model.get_output_embeddings()
         dtype = torch.bfloat16 if precision.mixed(self.model) else states.dtype
         weight, bias = (None if x is None else x.to(dtype) for x in (head.weight, head.bias))
         mask = None if self.masked is None else self.mask(states.new_empty(0, len(head.weight), dtype=precision.wide(dtype)))
-        size = max(1, CHUNK // len(head.weight))
+        size = self._chunk()
         return _Chosen.apply(states.to(dtype), weight, bias, mask, targets, entropies, size)  # type: ignore[no-any-return, no-untyped-call]
 
     def cut(self, positions: int) -> bool:
         """Whether log-probs of so many positions are computed in chunks: a plain linear head, and more logits than should be held."""
         head = self.model.get_output_embeddings()
         return type(head) is nn.Linear and positions * len(head.weight) > 4 * CHUNK
+
+    def parts(self, positions: int) -> list[slice]:
+        """How to cut positions so that few logits are held at once; one part where that gains nothing."""
+        return list(_parts(positions, self._chunk())) if self.cut(positions) else [slice(0, positions)]
+
+    def _chunk(self) -> int:
+        return max(1, CHUNK // len(self.model.get_output_embeddings().weight))
 
     def mask(self, logits: Tensor) -> Tensor:
         """(vocabulary,): 0, and a large negative number at the masked token."""

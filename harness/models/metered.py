@@ -97,15 +97,22 @@ class Metered:
         """
 
         def read(packed: Packed, row: Packed) -> tuple[Tensor, ...]:
-            found = divergence(self._log_probs(packed), other._log_probs(row), packed.targets)
-            return tuple(TokenValues(value, packed.lengths).sums() for value in found)
+            states = self.body.run(packed, packed.sources), other.body.run(row, row.sources)
+            parts = self.output.parts(len(packed.targets))
+            log_probs = ((self.output.log_probs(states[0][part]), other.output.log_probs(states[1][part])) for part in parts)
+            found = [divergence(*both, packed.targets[part]) for both, part in zip(log_probs, parts, strict=True)]
+            return tuple(TokenValues(torch.cat(values), packed.lengths).sums() for values in zip(*found, strict=True))
 
         return Divergence(*over(self, groups, read, beside=((other, theirs),), past=past))
 
     @torch.no_grad()
     def distributions(self, groups: Sequence[Group], past: Past | None = None) -> tuple[Tensor, Tensor]:
         """Log-probs of every next token at every response token, (tokens, vocabulary), and lengths (responses,); no gradients."""
-        log_probs, lengths = over(self, groups, lambda packed: (self._log_probs(packed), packed.lengths), past=past)
+
+        def read(packed: Packed) -> tuple[Tensor, ...]:
+            return self.output.log_probs(self.body.run(packed, packed.sources)), packed.lengths
+
+        log_probs, lengths = over(self, groups, read, past=past)
         return log_probs, lengths
 
     # -- sampling -----------------------------------------------------------------------------------------------------------------
@@ -254,6 +261,3 @@ class Metered:
     def _scalar(self, states: Tensor) -> Tensor:
         assert self.head is not None, "this model has no scalar head"
         return self.head(states).squeeze(-1).float()  # type: ignore[no-any-return]
-
-    def _log_probs(self, packed: Packed) -> Tensor:
-        return self.output.logits(self.body.run(packed, packed.sources)).log_softmax(-1)

@@ -71,7 +71,7 @@ def cautions(study: Study) -> list[str]:
     """Everything that may not be concluded from this study, most important first."""
     found = points(study)
     said = [watermark(study) and f"{watermark(study)}: this run is too small to mean anything; it shows that the machinery works."]
-    said.append(seeds_line(found))
+    said += [short(study), seeds_line(found)]
     said.append(f"Intervals: {interval_line(found)}")
     relative, foreign = widest(every_point(study)), [point for point in found if point.foreign]
     if (relative is not None and relative > MATCHED) or (relative is None and foreign):
@@ -86,6 +86,19 @@ def cautions(study: Study) -> list[str]:
         each = f"{lost.diverged} diverged, {lost.failed} failed, {lost.unfinished} unfinished"
         said.append(f"Cells lost: {each}. What is missing may be what is worst.")
     return [each for each in said if each]
+
+
+def short(study: Study) -> str:
+    """How little the runs of a trial trained, on how much, and what that leaves open; empty for a real measurement."""
+    counted = [found for cell in study.cells if (found := cell.record.get("compute", {}).get("counts", {})).get("steps")]
+    if not watermark(study) or not counted:
+        return ""
+    steps, pairs = [round(each["steps"]) for each in counted], max(round(each.get("unique_pairs", 0)) for each in counted)
+    most = f"{min(steps)} to {max(steps)}" if len({*steps}) > 1 else f"{steps[0]}"
+    return (
+        f"Short, and one model: {most} optimiser steps a run, on at most {pairs} pairs. "
+        "What longer training, more data or another model would do is not in it."
+    )
 
 
 def oracles(found: Sequence[Point]) -> str:

@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval
-from harness.report.numbers import Marked, Table, by_prompt, interval_of, limit_of, marked, metrics, per_prompt, resampler, short, shown, within
+from harness.report.numbers import (
+    Marked,
+    Table,
+    by_prompt,
+    interval_of,
+    limit_of,
+    marked,
+    metrics,
+    per_prompt,
+    resampler,
+    short,
+    shown,
+    within,
+)
 from harness.store.records import Cell, Row
 
 QUARTER_LEFT = 0.75  # the mark from which the last quarter of the budget is judged
@@ -63,8 +76,9 @@ class Point:
 
     @property
     def knob(self) -> str:
-        """The setting's value alone, for a label beside a point."""
-        return ", ".join(short(value) for value in shown(self.head).values()) or "default"
+        """The knob's value alone, for a label beside a point; every value where the setting has no knob. Tables name all of a setting."""
+        named, knob = shown(self.head), self.head["algorithm"].get("knob")
+        return short(named[knob]) if knob in named else ", ".join(short(value) for value in named.values()) or "default"
 
     @property
     def seeds(self) -> tuple[int, ...]:

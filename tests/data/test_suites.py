@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.data import refusals
 from harness.data.suites import reading
 from harness.data.suites.chosen import in_turn, normalised, suites
 from harness.data.suites.declared import HALVES, declared, names
@@ -242,3 +243,12 @@ def test_real_files_are_read_whole(real_data: Path) -> None:
     }
     assert [suite.read for suite in found] == [450, 520, 100]
     assert found[2].dropped == {"also in advbench": 11}
+
+
+def test_nothing_that_refusals_are_learnt_from_is_asked_by_the_own_suite() -> None:
+    """No request of the demonstrations is a prompt of the suite, nor shares three fifths of its words with one."""
+    requests = [normalised(text) for text in refusals.written()[0]]
+    asked = [normalised(prompt) for suite in suites(["own"]) for part in suite.slices for prompt in part.prompts]
+    words = [({*one.split()}, {*other.split()}) for one in requests for other in asked]
+    assert not {*requests} & {*asked}
+    assert max(len(one & other) / len(one | other) for one, other in words) < 0.6

@@ -79,6 +79,17 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "bert"
 
 
+def test_a_folder_whose_weights_lack_the_head_is_refused(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    kept = {name: each for name, each in load_file(folder / "model.safetensors").items() if not name.startswith("classifier")}
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(HarnessError, match=r"detector folder .*: its weights lack classifier\.bias, so its head would be a fresh one"):
+        named(f"{tmp_path}#toxic").find(["p"], [Response("nice")])
+
+
 @pytest.mark.parametrize("name", sorted(lists()))
 def test_every_list_names_its_source_and_is_written_as_it_is_compared(name: str) -> None:
     chosen = lists()[name]

@@ -15,6 +15,7 @@ from harness.measure import compared as comparing
 from harness.measure.compared import compared
 from harness.measure.kl import cross_check
 from harness.measure.yardstick import Yardstick
+from harness.models import head
 from harness.models.loading import prepare
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
@@ -141,3 +142,15 @@ def test_the_cross_check_sounds_for_a_wrong_estimate_and_not_for_a_noisy_one() -
     assert cross_check(kl, noisy) is None
     assert "disagree" in str(cross_check(kl, noisy + 1.0))
     assert cross_check(np.zeros(10), np.zeros(10)) is None
+
+
+def test_a_divergence_holds_the_distributions_of_few_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, reference, held = small(0), small(1), []
+    group = [Group(PROMPT, tuple(every_response()))]
+    whole = policy.divergence(reference, group)
+    monkeypatch.setattr(head, "CHUNK", 40 * SIZE)
+    monkeypatch.setattr(head.OutputHead, "log_probs", lambda self, states: held.append(len(states)) or self.logits(states).log_softmax(-1))
+    cut = policy.divergence(reference, group)
+    assert max(held) == 40 and sum(held) == 2 * sum(map(len, every_response()))
+    for before, after in zip(whole, cut, strict=True):
+        torch.testing.assert_close(before, after, rtol=1e-12, atol=1e-12)

@@ -44,6 +44,26 @@ def test_the_line_on_seeds_goes_when_seeds_are_enough(tmp_path: Path, seeds: int
     assert ("seed not included" in text) == (seeds == 1)
 
 
+def test_a_trial_says_first_that_it_was_short_and_a_measurement_does_not(tmp_path: Path) -> None:
+    study = made(tmp_path / "trial", trial=True)
+    study.cells[0].record["compute"]["counts"]["steps"] = 12
+    first, second, *_ = findings.cautions(study)
+    assert first.startswith("TRIAL")
+    assert second.startswith("Short, and one model: 12 to 120 optimiser steps a run, on at most 2000 pairs.")
+    assert not any("Short" in each for each in findings.cautions(made(tmp_path / "real")))
+
+
+def test_a_point_is_labelled_with_its_knob_whatever_else_is_set(tmp_path: Path) -> None:
+    study = made(tmp_path, "dpo")
+    (point,) = points(study)
+    knob = point.head["algorithm"]["knob"]
+    value = point.head["setting"][knob]
+    point.head["setting"] = {"a_first": 7, knob: value, "learning_rate": 2e-4}
+    assert point.knob == f"{value:g}"
+    point.head["setting"] = {"a_first": 7, "learning_rate": 2e-4}
+    assert point.knob == "7, 0.0002"
+
+
 @pytest.mark.parametrize(("excess", "matched"), [(0.0, True), (0.019, True), (0.021, False), (-0.03, False)])
 def test_the_word_matched_needs_a_spread_of_two_percent(tmp_path: Path, excess: float, matched: bool) -> None:
     made(tmp_path, "dpo")
