@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval
-from harness.report.numbers import Marked, Table, by_prompt, interval_of, limit_of, marked, metrics, per_prompt, resampler, short, shown, within
+from harness.report.numbers import (
+    Marked,
+    Table,
+    by_prompt,
+    interval_of,
+    limit_of,
+    marked,
+    metrics,
+    per_prompt,
+    resampler,
+    short,
+    shown,
+    within,
+)
 from harness.store.records import Cell, Row
 
 QUARTER_LEFT = 0.75  # the mark from which the last quarter of the budget is judged
