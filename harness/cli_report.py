@@ -22,6 +22,9 @@ def report(
     columns: Annotated[int, typer.Option(help="How many columns a figure or table spans: 1 or 2.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Where to write; chosen by itself, below the results.")] = None,
     safety_margin: Margin = None,
+    leave_out_newer: Annotated[
+        bool, typer.Option("--leave-out-newer", help="Report without records of a newer schema, instead of refusing.")
+    ] = False,
 ) -> None:
     """Rebuild reports from records alone: the page, or figures, tables and macros for a paper."""
     from harness import reporting
@@ -32,7 +35,7 @@ def report(
     overrides: dict[str, Any] = {} if safety_margin is None else {"safety_margin": safety_margin}
     wanted = reporting.wanted(formats, style, columns)
     broken = False
-    for told in reporting.write(results or [RESULTS], wanted, out, overrides):
+    for told in reporting.write(results or [RESULTS], wanted, out, overrides, leave_out_newer=leave_out_newer):
         if isinstance(told, HarnessError):
             broken = True
             complain(told)

@@ -25,7 +25,7 @@ TASK = "task"
 
 
 def detect_again(results: Path, suite: str, word: str, *, dry_run: bool = False, say: Say = print) -> None:
-    """Read the stored responses to a suite in every study at or below a folder by the detector that ``word`` means.
+    """Read the stored responses to a suite in every study at or directly below a folder by the detector that ``word`` means.
 
     Raises HarnessError in one line where no responses to the suite are stored, or there is no such detector.
     """

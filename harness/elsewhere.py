@@ -107,7 +107,7 @@ def evaluate(
 
 
 def _study(results: Path, task: str) -> Path | None:
-    """The study of a task at or below a folder, None where there is none."""
+    """The study of a task at or directly below a folder, None where there is none."""
     every = {folder: _written(folder) for folder in records.studies(results)}
     found = [folder for folder, written in every.items() if written.get("task") == task and "imported" not in written]
     if len(found) > 1:

@@ -34,7 +34,7 @@ Todo = Sequence[tuple[Cell, Sequence[Comparison]]]
 def judge_again(
     results: Path, word: str, *, limit: int | None = None, dry_run: bool = False, say: Say = print, asking: Asking | None = None
 ) -> None:
-    """Judge the stored samples of every study at or below a folder by ``word`` (``appointed.judge_of``); ``dry_run`` only prices it.
+    """Judge the stored samples of every study at or directly below a folder by ``word`` (``appointed.judge_of``), or only price it.
 
     ``limit`` takes the first prompts of each run only. Raises HarnessError in one line; what was answered until then is kept.
     """

@@ -112,10 +112,12 @@ def report(
     columns: int = 1,
     out: str | Path | None = None,
     safety_margin: float | None = None,
+    leave_out_newer: bool = False,
 ) -> list[str]:
     """Rebuild reports from records alone as ``harness report`` does; the lines that it prints come back, such as ``Report: PATH``.
 
-    ``results`` are studies or folders of studies, ``results/runs`` where none is named. Raises HarnessError where one of them has no
+    ``results`` are studies or folders of studies, ``results/runs`` where none is named. Records of a newer schema end it unless
+    ``leave_out_newer``. Raises HarnessError where one of them has no
     report; the others have theirs all the same.
     """
     from harness import reporting
@@ -123,28 +125,35 @@ def report(
     wanted = reporting.wanted(format, style, columns)
     overrides = {} if safety_margin is None else {"safety_margin": safety_margin}
     roots = [Path(each) for each in results or (RESULTS,)]
-    told = list(reporting.write(roots, wanted, Path(out) if out else None, overrides))
+    told = list(reporting.write(roots, wanted, Path(out) if out else None, overrides, leave_out_newer=leave_out_newer))
     for each in told:
         if isinstance(each, HarnessError):
             raise each
     return [str(each) for each in told]
 
 
-def load(results: str | Path = RESULTS) -> Results:
-    """The rows of every study at or below a folder, all its budgets; HarnessError where there is none."""
-    return _results(_studies(results))
+def load(results: str | Path = RESULTS, *, leave_out_newer: bool = False) -> Results:
+    """The rows of every study at or directly below a folder, all its budgets.
+
+    HarnessError where there is none, or where records have a newer schema than this version reads, unless ``leave_out_newer``.
+    """
+    return _results(_studies(results), leave_out_newer=leave_out_newer)
 
 
-def _results(studies: Sequence[Path]) -> Results:
-    from harness.report import points
+def _results(studies: Sequence[Path], *, leave_out_newer: bool = True) -> Results:
+    from harness.report import combining, points
     from harness.report.rows import rows
 
     loaded = [points.load(study) for study in studies]
+    for study in () if leave_out_newer else loaded:
+        combining.refuse_newer(study)
     return Results(tuple(row for study in loaded for row in rows(study, study.every_point)))
 
 
 def _studies(results: str | Path) -> list[Path]:
     found = records.studies(Path(results))
     if not found:
-        raise HarnessError(f"No study at or below {results}: a folder with an experiment.json is wanted; harness.compare makes one.")
+        raise HarnessError(
+            f"No study at or directly below {results}: a folder with an experiment.json is wanted; harness.compare makes one."
+        )
     return found

@@ -30,24 +30,29 @@ def wanted(formats: str, style: str, columns: int) -> Wanted:
     return Wanted(paper.formats(formats), styles.paper(style, columns))
 
 
-def write(roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapping[str, Any]) -> Iterator[str | HarnessError]:
+def write(
+    roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool = False
+) -> Iterator[str | HarnessError]:
     """Write every report; a line for each that stands and an error for each that does not, as they come about.
 
-    ``overrides`` replace values of the experiments that only a report reads.
+    ``overrides`` replace values of the experiments that only a report reads. A study with records of a newer schema is an error, unless
+    they are to be left out.
     """
     if len(roots) > 1 and out is None:
         raise HarnessError("Several result folders are merged into one report; say with --out DIR where it goes.")
     if out is None and archives.packs(roots[0]):
         raise HarnessError(f"{roots[0]} is an archive; say with --out DIR where its report goes.")
     with archives.unpacked(roots) as folders, uncollected():
-        yield from _write(folders, what, out, overrides)
+        yield from _write(folders, what, out, overrides, leave_out_newer=leave_out_newer)
 
 
-def _write(roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapping[str, Any]) -> Iterator[str | HarnessError]:
+def _write(
+    roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool
+) -> Iterator[str | HarnessError]:
     if list(what.formats) == ["html"] and len(roots) == 1:
-        yield from _one_by_one(roots[0], out, overrides)
+        yield from _one_by_one(roots[0], out, overrides, leave_out_newer=leave_out_newer)
         return
-    found = combining.combined(roots)
+    found = combining.combined(roots, leave_out_newer=leave_out_newer)
     yield from found.problems
     parts = [paper.Part(label, _overridden(study, overrides)) for label, study in found.studies]
     if "html" in what.formats:
@@ -58,12 +63,15 @@ def _write(roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Map
     yield from (f"Left out: {line}" for line in found.left_out)
 
 
-def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any]) -> Iterator[str | HarnessError]:
+def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool) -> Iterator[str | HarnessError]:
     """A page for each study below a folder, one at a time, as samples of many would not fit into memory."""
     folders = combining.below(root)
     for folder in folders:
         try:
-            yield _page(_overridden(load(folder), overrides), out and _below(out, folder.name, len(folders)))
+            study = load(folder)
+            if not leave_out_newer:
+                combining.refuse_newer(study)
+            yield _page(_overridden(study, overrides), out and _below(out, folder.name, len(folders)))
         except HarnessError as error:  # of one study; the others have their report all the same
             yield error
     if out is None and (side_by_side := robustness.write(root)):

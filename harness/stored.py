@@ -33,10 +33,12 @@ class Comparison(NamedTuple):
 
 
 def found_studies(results: Path) -> list[Path]:
-    """The studies at or below a folder; HarnessError where there is none."""
+    """The studies at or directly below a folder; HarnessError where there is none."""
     found = records.studies(results)
     if not found:
-        raise HarnessError(f"No study at or below {results}: a folder with an experiment.json is wanted; 'harness compare' makes one.")
+        raise HarnessError(
+            f"No study at or directly below {results}: a folder with an experiment.json is wanted; 'harness compare' makes one."
+        )
     return found
 
 

@@ -156,7 +156,7 @@ def test_a_results_folder_that_cannot_be_written_to_is_refused_before_anything_r
 def test_report_and_list_refuse_what_is_not_there(refusal: Refusal) -> None:
     for arguments, phrase in (
         (["report", "absent"], "Results folder absent does not exist."),
-        (["report", "."], "No study at or below ."),
+        (["report", "."], "No study at or directly below ."),
         (["list", "algorithm"], "Cannot list 'algorithm'. Did you mean 'algorithms'?"),
     ):
         refusal(arguments, [phrase])

@@ -187,7 +187,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_an_empty_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "report", str(tmp_path)) == 2
-    assert capsys.readouterr().err.startswith(f"error: No study at or below {tmp_path}")
+    assert capsys.readouterr().err.startswith(f"error: No study at or directly below {tmp_path}")
 
 
 def test_a_broken_study_does_not_keep_the_others_from_their_report(

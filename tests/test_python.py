@@ -99,5 +99,5 @@ def test_what_is_not_legal_is_refused_before_anything_runs(options: dict[str, ob
 
 
 def test_loading_where_there_is_no_study_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="No study at or below"):
+    with pytest.raises(HarnessError, match="No study at or directly below"):
         harness.load(tmp_path)

@@ -16,7 +16,9 @@ from harness.errors import HarnessError
 from harness.report import contradictions
 from harness.report.escape import visible
 from harness.report.points import Loaded, load
-from harness.store.records import Cell, Row, studies
+from harness.store.records import SCHEMA, Cell, Row, studies
+
+SHOWN = 3  # names of records that a message lists
 
 
 class Combined(NamedTuple):
@@ -27,9 +29,19 @@ class Combined(NamedTuple):
     left_out: Sequence[str]
 
 
-def combined(roots: Sequence[Path]) -> Combined:
-    """Every study at or below the folders, those of one comparison joined. HarnessError where a folder is none or holds no study."""
-    found, problems = _loaded(list(dict.fromkeys(folder for root in roots for folder in below(root))))
+def refuse_newer(study: Loaded) -> None:
+    """HarnessError where a later version wrote some of a study's records: what is shown without them may be another result."""
+    if study.newer:
+        named = ", ".join(study.newer[:SHOWN]) + (f" and {len(study.newer) - SHOWN} more" if len(study.newer) > SHOWN else "")
+        raise HarnessError(
+            f"{study.folder.name} holds records of a schema newer than {SCHEMA}, which this version cannot read: {named}. Use the version "
+            "that wrote them, or leave them out with --leave-out-newer."
+        )
+
+
+def combined(roots: Sequence[Path], *, leave_out_newer: bool = False) -> Combined:
+    """Every study at or directly below the folders, those of one comparison joined. HarnessError where a folder holds none."""
+    found, problems = _loaded(list(dict.fromkeys(folder for root in roots for folder in below(root))), leave_out_newer=leave_out_newer)
     apart = list(contradictions.apart(groups(found), task_of)) if len(roots) > 1 else []
     refused = {id(study) for each in apart for study in each[1:]}
     kept, left_out = [], []
@@ -57,21 +69,26 @@ def labels(found: Sequence[Loaded]) -> list[str]:
 
 
 def below(root: Path) -> list[Path]:
-    """The study at or the studies below a folder: those that hold an experiment.json."""
+    """The study at or the studies directly below a folder: those that hold an experiment.json."""
     if not root.is_dir():
         raise HarnessError(f"Results folder {root} does not exist.")
     found = studies(root)
     if not found:
-        raise HarnessError(f"No study at or below {root}: a folder with an experiment.json is wanted; 'harness compare' makes one.")
+        raise HarnessError(
+            f"No study at or directly below {root}: a folder with an experiment.json is wanted; 'harness compare' makes one."
+        )
     return found
 
 
-def _loaded(folders: Sequence[Path]) -> tuple[list[Loaded], list[HarnessError]]:
+def _loaded(folders: Sequence[Path], *, leave_out_newer: bool) -> tuple[list[Loaded], list[HarnessError]]:
     found: list[Loaded] = []
     problems = []
     for folder in folders:
         try:
-            found.append(load(folder))
+            study = load(folder)
+            if not leave_out_newer:
+                refuse_newer(study)
+            found.append(study)
         except HarnessError as error:  # of one study; the others have their report all the same
             problems.append(error)
     return found, problems
@@ -99,6 +116,7 @@ def _joined(group: Sequence[Loaded]) -> Loaded:
         references=tuple(references[seed] for seed in sorted(references)),
         skipped=tuple(line for study in group for line in study.skipped),
         unfinished=_waiting(group),
+        newer=tuple(name for study in group for name in study.newer),
         trials=_once([cell for study in group for cell in study.trials]),
         frontiers=tuple(frontiers[seed] for seed in sorted(frontiers)),
     )

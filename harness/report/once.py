@@ -22,7 +22,7 @@ def once(
     """
 
     @wraps(function)
-    def known(things: Sequence[Thing], *args: Rest.args, **kwargs: Rest.kwargs) -> Found:
+    def known(things: Sequence[Thing], /, *args: Rest.args, **kwargs: Rest.kwargs) -> Found:
         if not things:
             return function(things, *args, **kwargs)
         kept: dict[Hashable, Any] = vars(things[0]).setdefault(PLACE, {})

@@ -91,7 +91,7 @@ def load(folder: Path) -> Loaded:
     tried = tuple(trial for trial in trials if trial not in problems)
     lines = tuple(each for each in study.frontiers if each not in problems)
     seen = tuple(map(visible, skipped))
-    return Loaded(study.folder, deeply(study.experiment), kept, own, seen, study.unfinished, tried, lines)
+    return Loaded(study.folder, deeply(study.experiment), kept, own, seen, study.unfinished, tried, lines, tuple(map(visible, study.newer)))
 
 
 def points(study: Study) -> list[Point]:

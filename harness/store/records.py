@@ -159,7 +159,8 @@ class Reference(Cell):
 class Study:
     """Cells that may be compared with each other. ``skipped`` and ``unfinished`` name the folders left out, with the reason.
 
-    ``trials`` are runs on tuning prompts that settings were chosen by; they are no results.
+    ``trials`` are runs on tuning prompts that settings were chosen by; they are no results. ``newer`` names those of the skipped folders
+    that a later version wrote, which this one may not silently do without.
     """
 
     folder: Path
@@ -170,6 +171,7 @@ class Study:
     unfinished: tuple[str, ...] = ()
     trials: tuple[Cell, ...] = ()
     frontiers: tuple[Cell, ...] = ()  # per seed, the policies' samples that the optimal frontiers are estimated from as well
+    newer: tuple[str, ...] = ()
 
 
 def read(study: Path) -> Study:
@@ -192,7 +194,8 @@ def read(study: Path) -> Study:
     strange = pooling.foreign(written, {each.folder.name: each.record for each in frontiers})  # named as references are: by seed
     skipped += strange.values()
     lines = tuple(each for each in frontiers if each.folder.name not in strange)
-    return Study(study, written, kept, own, tuple(skipped), tuple(unfinished), tried, lines)
+    newer = tuple(each.folder for each in skipped if isinstance(each, _Newer))
+    return Study(study, written, kept, own, tuple(skipped), tuple(unfinished), tried, lines, newer)
 
 
 def studies(root: Path) -> list[Path]:
@@ -230,13 +233,30 @@ def _records(parent: Path, kind: str, skipped: list[str], unfinished: list[str])
             continue
         if record.get("schema") != SCHEMA or record.get("kind") != kind:
             found = f"schema {record.get('schema')!r}, kind {record.get('kind')!r}"
-            skipped.append(f"{folder.name}: {found}; this version reads schema {SCHEMA}, kind {kind!r}")
+            said = f"{folder.name}: {found}; this version reads schema {SCHEMA}, kind {kind!r}"
+            skipped.append(_Newer.of(folder.name, said) if _later(record.get("schema")) else said)
         elif kind == "reference" and record.get("status") == "failed":
             skipped.append(f"{folder.name}: the reference could not be measured: {(record.get('failure') or {}).get('message')}")
         elif not (superseded := record.get("superseded")):
             yield folder, record
         elif isinstance(superseded, str):
             skipped.append(f"{folder.name}: {superseded}")
+
+
+class _Newer(str):
+    """The reason why a record of a later schema is skipped, with the name of its folder."""
+
+    folder: str
+
+    @classmethod
+    def of(cls, folder: str, said: str) -> _Newer:
+        made = cls(said)
+        made.folder = folder
+        return made
+
+
+def _later(schema: object) -> bool:
+    return isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA
 
 
 def _mapping(path: Path) -> Row:

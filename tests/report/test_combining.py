@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import synthetic
 
+import harness
 from harness.errors import HarnessError
 from harness.report import combining
 from harness.report.points import points
@@ -111,12 +112,20 @@ def test_another_task_version_or_engine_is_named(tmp_path: Path, version: str, s
     assert len(combining.combined([one]).studies) == 1
 
 
-def test_a_record_of_a_newer_schema_is_left_out_by_name_and_the_rest_is_reported(tmp_path: Path, command: Command) -> None:
+def test_a_record_of_a_newer_schema_ends_the_report_unless_it_may_be_left_out_by_name(tmp_path: Path, command: Command) -> None:
     one, two = machine(tmp_path / "a", ("dpo",), (0, 1)), machine(tmp_path / "b", ("dpo",), (2,))
     newer = next((two / "toy-1" / "cells").iterdir()) / "record.json"
     write_json(newer, json.loads(newer.read_text()) | {"schema": 2})
     before = {path: path.read_bytes() for root in (one, two) for path in root.rglob("*") if path.is_file()}
-    done = command("report", one, two, "--format", "csv,latex", "--out", tmp_path / "out")
+    for formats in ("csv,latex", "html"):
+        done = command("report", two, "--format", formats, "--out", tmp_path / "out")
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and "schema newer than 1" in done.stderr
+        assert "dpo-beta=0.5-seed2-0a1b2c3d" in done.stderr and "--leave-out-newer" in done.stderr
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(HarnessError, match="schema newer than 1"):
+        harness.load(two)
+    assert harness.load(two, leave_out_newer=True).rows == ()
+    done = command("report", one, two, "--format", "csv,latex", "--out", tmp_path / "out", "--leave-out-newer")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Left out: toy-1: dpo-beta=0.5-seed2-0a1b2c3d: schema 2, kind 'cell'; this version reads schema 1" in done.stdout
     assert "HarnessToyDpoSeeds}{2}" in (tmp_path / "out" / "macros.tex").read_text()
@@ -150,5 +159,5 @@ def test_labels_say_in_what_studies_of_one_task_differ(tmp_path: Path) -> None:
 def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="does not exist"):
         combining.combined([tmp_path / "nowhere"])
-    with pytest.raises(HarnessError, match="No study at or below"):
+    with pytest.raises(HarnessError, match="No study at or directly below"):
         combining.combined([tmp_path])

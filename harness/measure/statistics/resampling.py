@@ -56,7 +56,11 @@ def weights(size: int, generator: np.random.Generator, resamples: int) -> Array:
     them: a report asks for the same ones hundreds of times, and drawing them is most of its statistics.
     """
     key = (size, resamples, json.dumps(generator.bit_generator.state, default=int))
-    found, after = _kept[key] = _kept.pop(key, None) or _weights(*key)
+    try:
+        kept = _kept.pop(key)
+    except KeyError:
+        kept = _weights(*key)
+    found, after = _kept[key] = kept
     while len(_kept) > 1 and sum(each.nbytes for each, _ in list(_kept.values())) > KEPT:  # a list: other threads may ask meanwhile
         _kept.pop(next(iter(_kept)), None)  # the one that was asked for longest ago
     generator.bit_generator.state = after
