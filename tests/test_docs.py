@@ -59,5 +59,5 @@ def test_the_worked_price_is_the_default_budget() -> None:
 
 def test_the_loss_of_the_contributing_page_loads_and_keeps_the_laws(tmp_path: Path) -> None:
     code = page("CONTRIBUTING.md").partition("```python\n")[2].partition("```")[0]
-    (tmp_path / "hinge.py").write_text(code)
-    assert laws.violations(registry.load("algorithms", str(tmp_path / "hinge.py")).algorithm) == []
+    (tmp_path / "contributed.py").write_text(code)
+    assert laws.violations(registry.load("algorithms", str(tmp_path / "contributed.py")).algorithm) == []

@@ -71,7 +71,7 @@ def population(world: World, preferences: Array | None = None) -> list[TokenPair
     """
     p, ref = preferred(world) if preferences is None else preferences, np.exp(world.reference)
     return [
-        _pair(world, row, x, y, z, p, ref[x, y] * ref[x, z] * p[x, y, z])
+        _pair(world, row, x, y, z, p, float(ref[x, y] * ref[x, z] * p[x, y, z]))
         for row, (x, y, z) in enumerate((x, y, z) for x, y, z in np.ndindex(p.shape) if y != z and p[x, y, z] > 0)
     ]
 
@@ -117,4 +117,4 @@ LABELS: Mapping[str, Callable[[float, np.random.Generator, float], bool]] = {"bt
 def _pair(world: World, row: int, x: int, y: int, z: int, p: Array, weight: float) -> TokenPair:
     chosen, rejected = world.responses[y], world.responses[z]
     margin = float(world.reward[x, y] - world.reward[x, z])
-    return TokenPair(row, world.prompts[x], chosen, rejected, float(p[x, y, z]), margin, float(weight))
+    return TokenPair(row, world.prompts[x], chosen, rejected, float(p[x, y, z]), margin, weight)

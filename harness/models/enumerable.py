@@ -25,6 +25,8 @@ class Enumerable(nn.Module):
     reward model reads. It is its own body (``models.bodies.Body``), for it has no attention that a layout would arrange.
     """
 
+    start: Tensor  # logits of each state before anything is learnt, (states, responses)
+
     def __init__(self, reference: Tensor, *, first: int, hidden: int = 0, seed: int = 0) -> None:
         super().__init__()
         prompts, responses = reference.shape
@@ -96,6 +98,9 @@ class Enumerable(nn.Module):
 class _Responses(nn.Module):
     """Scatters one logit per response over all token ids; nothing of it is learnt, so it holds buffers and no parameters."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, before: int, responses: int) -> None:
         super().__init__()
         eye = torch.eye(responses)
@@ -127,4 +132,5 @@ def log_probs(model: Any, prompts: int) -> Tensor:
     """Log pi(y | x) of every prompt and response, (prompts, responses), without gradients."""
     with torch.no_grad():
         states = torch.arange(prompts, device=model.device)
-        return (model.start[states] + model.learnt(states)).log_softmax(-1)
+        found: Tensor = (model.start[states] + model.learnt(states)).log_softmax(-1)
+        return found

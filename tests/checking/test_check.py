@@ -78,12 +78,12 @@ def test_the_difference_of_gradients_is_seen(tmp_path: Path) -> None:
     assert float(said.split("at most ")[1].split()[0]) < 1e-8
 
 
-def test_prices_are_those_of_the_ledger(tmp_path: Path) -> None:
+def test_prices_are_those_of_the_ledger() -> None:
     """Pairs with a reference: 3 forwards and 1 more in the first epoch; z0 adds forwards of mismatched responses by both models."""
     _, dpo = loaded("dpo")
     found = price.price(dpo)
     assert (found.first / found.forward, found.later / found.forward) == (pytest.approx(4.0), pytest.approx(3.0))
-    _, orpo = loaded(str(ROOT / "tests" / "plugin" / "orpo.py"))
+    _, orpo = loaded("orpo")
     assert price.price(orpo).first == price.price(orpo).later == pytest.approx(3 * found.forward)
     _, kto = loaded("kto")
     assert price.price(kto).later > found.first
