@@ -20,7 +20,8 @@ from harness.errors import HarnessError, near
 ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(/[\w./-]+)?")
 SHARE = re.compile(r":(\d*\.?\d+)$")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-FILTERS = ("single-turn",)
+FILTERS = ("single-turn", "threshold=N")
+THRESHOLD = re.compile(r"threshold=(-?\d*\.?\d+)")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Place:
     def pinned(self) -> bool:
         """Whether the revision is a commit, which cannot move."""
         return COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def threshold(self) -> float | None:
+        """The rating from which a response is desirable, where a filter says so: the last of several."""
+        return next((float(found[1]) for each in reversed(self.filters) if (found := THRESHOLD.fullmatch(each))), None)
 
     @property
     def name(self) -> str:
@@ -124,7 +130,7 @@ def _filters(text: str) -> tuple[str, tuple[str, ...]]:
     found: list[str] = []
     while "+" in text and not Path(text).exists():
         rest, _, word = text.rpartition("+")
-        if word not in FILTERS:
+        if word not in FILTERS[:1] and not THRESHOLD.fullmatch(word):
             if hint := near(word, FILTERS):
                 raise HarnessError(f"--data: unknown filter {word!r}.{hint} Legal: {', '.join(FILTERS)}.")
             break
@@ -140,5 +146,5 @@ def _completed(place: Place, split: str, revision: str) -> Place:
 
 
 def kept_by(filters: Sequence[str], row: Row) -> bool:
-    """Whether a row passes: ``single-turn`` keeps prompts in which the human speaks once."""
+    """Whether a row passes: ``single-turn`` keeps prompts in which the human speaks once; a threshold drops no row."""
     return "single-turn" not in filters or turns_in(row.prompt) == 1

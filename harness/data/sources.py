@@ -33,32 +33,38 @@ SPLITS = (("judge", 0.33), ("tuner", 0.45), ("train", 0.75), ("tuning", 0.78), (
 """
 
 
-def read_rows(source: str | Path, *, limit: int | None = None, threshold: float | None = None) -> Source:
-    """Returns the rows of a source, of each part the first ``limit`` read.
+def read_rows(source: str | Path, *, limit: int | None = None) -> Source:
+    """Returns the rows of a source, of each part the first ``limit`` read; its hash is that of its files and of what filters them.
 
-    ``threshold`` turns ratings into verdicts before pairs are made of them. Raises HarnessError where a part is missing, empty, malformed
-    or of unknown columns.
+    Raises HarnessError where a part is missing, empty, malformed or of unknown columns.
     """
     places = parse(str(source))
-    found = [_part(place, limit, threshold) for place in places]
+    found = [_part(place, limit) for place in places]
     if len(found) == 1:
-        return Source(found[0][0], (found[0][1],), found[0][1].sha256)
+        return Source(found[0][0], (found[0][1],), _filtered(found[0][1], places[0]))
     named = distinct_names([part for _, part in found])
     rows = mixed([tuple(replace(row, source=part.name) for row in rows) for (rows, _), part in zip(found, named, strict=True)], places)
     parts = tuple(after(part, kept) for part, kept in zip(named, rows, strict=True))
-    digest = hashlib.sha256("".join(f"{part.sha256}:{place.share}\n" for part, place in zip(parts, places, strict=True)).encode())
+    digest = hashlib.sha256(
+        "".join(f"{_filtered(part, place)}:{place.share}\n" for part, place in zip(parts, places, strict=True)).encode()
+    )
     return Source(tuple(row for part in rows for row in part[0]), parts, digest.hexdigest())
 
 
-def _part(place: Place, limit: int | None, threshold: float | None) -> tuple[tuple[Row, ...], Part]:
+def _filtered(part: Part, place: Place) -> str:
+    """The hash of a part's files; with filters, which leave other rows of them, another one."""
+    return hashlib.sha256("+".join((part.sha256, *place.filters)).encode()).hexdigest() if place.filters else part.sha256
+
+
+def _part(place: Place, limit: int | None) -> tuple[tuple[Row, ...], Part]:
     """The rows of one place, and what is to be said of it."""
     known = adapter_of(place.repository) if place.on_hub else None
     place, read = _read(place, known, limit)
     dropped: Counter[str] = Counter()
     found = list(_converted(read.parts, known, dropped))
     rated = [each for each in found if isinstance(each, Rated)]
-    if threshold is not None:
-        rated = [replace(each, rating=None) for each in ratings.by_threshold(rated, threshold)]
+    if place.threshold is not None:
+        rated = [replace(each, rating=None) for each in ratings.by_threshold(rated, place.threshold)]
     candidates = [each for each in found if isinstance(each, Row)] + ratings.compared(rated, dropped)
     rows = tuple(row for row in _kept(candidates, dropped) if _passes(place, row, dropped))
     layout = layouts.of(layouts.typical(read.parts[0][1]), read.parts[0][0]) if known is None else known.layout

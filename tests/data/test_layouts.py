@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,19 @@ def test_verdicts_meet_within_a_prompt_once_each(tmp_path: Path) -> None:
 def test_a_threshold_turns_ratings_into_verdicts(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"prompt": "p", "responses": ["a", "b", "c"], "ratings": [4, 3, 5]}) + "\n", encoding="utf-8")
-    assert read_rows(path, threshold=4).rows == (Row("p", "a", "b"), Row("p", reference="c"))
+    assert read_rows(f"{path}+threshold=4").rows == (Row("p", "a", "b"), Row("p", reference="c"))
+    assert [row.chosen for row in read_rows(path).rows] == ["c", "c", "a"]
+    with pytest.raises(HarnessError, match=r"unknown filter 'threshhold=4'\. Did you mean 'threshold=N'"):
+        read_rows(f"{path}+threshhold=4")
+
+
+def test_data_that_is_filtered_is_other_data(tmp_path: Path) -> None:
+    """A task's version is made of this hash, and keys of studies and cached stages of the version: filtered rows must not meet the rest."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "p", "responses": ["a", "b", "c"], "ratings": [4, 3, 5]}) + "\n", encoding="utf-8")
+    hashes = [read_rows(f"{path}{filters}").sha256 for filters in ("", "+threshold=4", "+threshold=5", "+single-turn")]
+    assert hashes[0] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert len({*hashes}) == 4
 
 
 def test_an_opening_is_two_to_eight_words_whatever_stands_beside_it() -> None:
