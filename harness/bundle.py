@@ -27,7 +27,7 @@ SHOWN = 5  # traces that a refusal names
 
 
 def write(root: Path, out: Path | None, *, anonymous: bool, hide: Sequence[str] = (), reports: bool = True, texts: bool = True) -> Path:
-    """Pack every study at or directly below a folder; the archive\'s path comes back.
+    """Pack every study at or directly below a folder; the archive's path comes back.
 
     ``hide`` are further words that an anonymous bundle may not hold; without ``reports`` records alone are packed, which give the reports
     again; without ``texts`` what data and models said is left out of samples. HarnessError where there is no study, the archive's name has
