@@ -89,7 +89,7 @@ RECORD_ROOMS = ("harness/report/*.py", "harness/store/*.py", *(f"harness/measure
 
 
 def test_records_and_reports_need_no_torch() -> None:
-    third_party = ("numpy", "scipy", "matplotlib", "jinja2", "markupsafe")
+    third_party = ("numpy", "scipy", "matplotlib", "jinja2", "markupsafe", "pydantic_core")
     measures = tuple(f"harness.measure.{name.removesuffix('/*')}" for name in PURE_MEASURES)
     pure = ("harness.errors", "harness.called", "harness.places", "harness.types", "harness.training.ledger", *measures)
     own = ("harness.report", "harness.store", *pure)
