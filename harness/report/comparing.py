@@ -10,7 +10,7 @@ import numpy as np
 from harness.measure.statistics import Array, Interval, two_way_interval
 from harness.measure.statistics.power import components, minimum_detectable
 from harness.measure.statistics.significance import Verdict, verdicts
-from harness.report import findings
+from harness.report import declared
 from harness.report.numbers import metrics, per_prompt
 from harness.report.once import once
 from harness.report.points import Point, resampler
@@ -38,8 +38,8 @@ class Comparison(NamedTuple):
 
 
 def chosen(found: Sequence[Point]) -> dict[str, Point]:
-    """One setting per ranked algorithm, the one nearest to the median KL; where a study was tuned, its settings are the tuned ones."""
-    return findings.middle([point for point in found if point.ranked])
+    """One setting per ranked algorithm, as ``declared`` has it."""
+    return declared.settings([point for point in found if point.ranked])
 
 
 def baseline(study: Study, found: Sequence[Point]) -> str | None:

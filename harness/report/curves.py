@@ -12,7 +12,7 @@ import numpy as np
 from harness.measure.accounting import matched_amount
 from harness.measure.budget_curves import Crossing, crossing
 from harness.measure.statistics import Interval
-from harness.report import comparing, findings
+from harness.report import comparing, declared
 from harness.report.points import Point, limit_of, resampler
 from harness.store.records import Cell
 
@@ -42,7 +42,7 @@ class Crossed(NamedTuple):
 
 def shown(everything: Sequence[Point], found: Sequence[Point]) -> Mapping[str, list[Point]]:
     """For every algorithm the points of one setting at every budget, by rising budget: the setting that comparisons are made at."""
-    settings = findings.middle(found) | comparing.chosen(found)
+    settings = declared.settings(found) | comparing.chosen(found)
     return {
         name: sorted((each for each in everything if (each.algorithm, each.setting) == (name, point.setting)), key=lambda each: each.limit)
         for name, point in sorted(settings.items())

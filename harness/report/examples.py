@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
+from harness.report.declared import settings
 from harness.report.escape import visible
-from harness.report.findings import middle
 from harness.report.points import Point
 from harness.store.records import Row
 
@@ -47,7 +47,7 @@ def examples(points: Sequence[Point]) -> list[Example]:
     if not common:
         return []
     chosen = sorted({common[(2 * part + 1) * len(common) // (2 * PROMPTS)] for part in range(PROMPTS)})
-    first = set(middle(points).values())
+    first = set(settings(points).values())
     found = []
     for prompt in chosen:
         texts = [_text(point, each[prompt]) for point, each in answers.items() if point in first]

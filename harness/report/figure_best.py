@@ -82,7 +82,7 @@ def _caption() -> str:
     return (
         "Gains over the SFT reference in standard deviations of its own samples within a prompt; proxy is the reward model fitted on the "
         "training pairs. Best-of-n is drawn at its bound: its KL is at most log n - (n - 1)/n (Beirami et al. 2024), its true place left "
-        f"of where it stands. Filled: finished runs; hollow: earlier marks of the same run. {drawing.KL_SCALE} CSV beside it."
+        f"of where it stands. Filled: finished runs; hollow: earlier marks of the same run. {drawing.KL_SCALE}"
     )
 
 

@@ -36,7 +36,7 @@ def draw(name: str, rows: Rows, looks: Mapping[str, Look], keys: Mapping[str, st
         axes.set_yticks([band * (i + 0.5) for i in range(len(rows))], named if layout.stacked() or not place else [""] * len(rows))
         axes.set_ylim(band * len(rows), 0)
     _legend(figure, algorithms, looks)
-    caption = "One study per row, one marker per algorithm at its setting nearest to the study's median KL, with 95 % intervals."
+    caption = "One study per row, one marker per algorithm at the setting that its study compares, with 95 % intervals."
     return Drawing(name, figure, found, "The comparison under other assumptions", caption, _alternative(found))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 from harness.measure.statistics import label
 from harness.measure.statistics.significance import LEVEL, smallest_p
 from harness.report.matching import MATCHED, matching, widest
-from harness.report.points import NOT_CONVERGED, Point, by_algorithm, every_point, metrics, points
+from harness.report.points import NOT_CONVERGED, Point, every_point, metrics, points
 from harness.store.records import Row, Study
 
 # The authors' own summary of arXiv 2210.10760, https://www.alignmentforum.org/posts/shcSdHGPhnLQkpSbX
@@ -148,15 +147,3 @@ def cell_name(record: Row) -> str:
     """A cell in words."""
     setting = ", ".join(f"{key}={value}" for key, value in record.get("setting", {}).items())
     return f"{record['algorithm']['name']} {setting} seed {record.get('seed', 0)}".replace("  ", " ")
-
-
-def middle(found: Sequence[Point]) -> dict[str, Point]:
-    """One setting per algorithm: the one whose KL is nearest to the median of all; chosen by KL, never by the outcome.
-
-    The median is over the ranked algorithms where there are some: a control or an oracle must not choose the settings of the others.
-    """
-    ranked = [point for point in found if point.ranked] or found
-    values = sorted(value for point in ranked if (value := point.value("kl")) is not None)
-    centre = values[len(values) // 2] if values else 0.0
-    far = {point: abs(value - centre) if (value := point.value("kl")) is not None else math.inf for point in found}
-    return {name: min(group, key=lambda point: far[point]) for name, group in by_algorithm(found).items()}

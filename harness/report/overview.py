@@ -10,7 +10,7 @@ from harness.measure.statistics import Interval, label
 from harness.measure.statistics.significance import LEVEL
 from harness.report import matching, tables
 from harness.report.comparing import Comparison, baseline, chosen, comparisons
-from harness.report.findings import middle
+from harness.report.declared import how, settings
 from harness.report.points import Loaded, Point, by_algorithm, every_point
 from harness.report.tables import Line, Value
 
@@ -80,7 +80,7 @@ def _outcome(point: Point) -> Interval | None:
 
 def _above(found: Sequence[Point]) -> list[str]:
     """Who beats the SFT reference at one setting each, by the whole interval; nothing where no win rate against it was measured."""
-    rates = {point.algorithm: each for point in middle(found).values() if (each := point.get("win_sft")) is not None}
+    rates = {point.algorithm: each for point in settings(found).values() if (each := point.get("win_sft")) is not None}
     if not rates:
         return []
     above = [name for name, each in rates.items() if each.lower > HALF]
@@ -102,8 +102,13 @@ def _against(made: Sequence[Comparison], base: str, settings: dict[str, Point]) 
     shown = [f"{each.name} {_points(each.difference)} points" for each in tested if each.verdict and each.verdict.significant]
     if shown:
         return f"Differ from {base} in win rate (adjusted p <= {LEVEL:g}): {'; '.join(shown)}. See Comparisons."
+    rising = [each.name for each in made if each.rising and each.verdict and each.verdict.testable and not each.exploratory]
+    held = f" Not ranked, as it or {base} has not converged: {', '.join(rising)}." if rising else ""
     if tested:
-        return f"No algorithm is shown to differ from {base} in win rate ({len(tested)} tested); see Comparisons for what could be seen."
+        none = f"No algorithm is shown to differ from {base} in win rate ({len(tested)} tested); see Comparisons for what could be seen."
+        return none + held
+    if rising:
+        return f"Among the algorithms nothing is ranked.{held}"
     off = [f"{each.name} {_points(each.difference)}" for each in made if _decided(each)]
     leaning = f"Intervals of differences from {base} that leave out 0, neither tested nor adjusted: {'; '.join(off)} points." if off else ""
     none = f"No difference from {base} has an interval that leaves out 0."
@@ -128,15 +133,15 @@ def _points(found: Interval | None) -> str:
 
 
 def _table(found: Sequence[Point], made: Sequence[Comparison], base: str | None) -> Glance:
-    """One setting per algorithm, nearest to the median KL: win rate, difference from the baseline, gold, KL; in order of names."""
+    """One setting per algorithm, the one that is compared: win rate, difference from the baseline, gold, KL; in order of names."""
     gaps, gold = {each.name: each for each in made}, any(point.get("gold") for point in found)
     lines = []
-    for name, point in middle(found).items():
+    for name, point in settings(found).items():
         values = [tables.value(point.get("win_sft"), 2), _gap(gaps.get(name), base=name == base, ranked=point.ranked)]
         values += [tables.value(point.get("gold"), 2)] if gold else []
         lines.append(Line(point.title, point.setting, str(len(point.cells)), [*values, tables.value(point.get("kl"), 2)], []))
     heads = [("win rate", "vs SFT"), (f"less {base}" if base else "difference", "points"), *[("gold", "reward")] * gold, ("KL", "nats")]
-    caption = "One setting per algorithm, nearest to the median KL, chosen without a look at the outcome; in order of name, not of merit. "
+    caption = f"One setting per algorithm, {how(found)}, chosen without a look at the outcome; in order of name, not of merit. "
     return Glance(heads, lines, f"{caption}95 % intervals, n = {_prompts(found)} prompts.")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.report import (
     alarms,
+    declared,
     drawing,
     figure_frontier,
     figure_training,
@@ -199,6 +200,7 @@ def _context(study: Loaded, found: list[Point], rooms: Rooms) -> dict[str, Any]:
         "main": tables.measured(study, main, costs=True),
         "components": tables.measured(study, components) if has_gold else None,
         "examples": examples(found),
+        "compared": declared.how(found),
         "raised": list(alarms.rows(study, raised)),
         "ringing_caption": alarms.CAPTION,
         "meanings": alarms.meanings(raised),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from harness.measure.accounting import Column
 from harness.measure.statistics.significance import LEVEL
-from harness.report import findings, latex, marking
+from harness.report import declared, findings, latex, marking
 from harness.report.comparing import Comparison, baseline, chosen, comparisons
 from harness.report.points import NOT_CONVERGED, Loaded, Point, charged, points, reference_metric
 
@@ -92,9 +92,10 @@ def compared(study: Loaded, label: str, *, narrow: bool) -> str | None:
     heads = ["Algorithm", "Setting", "Difference", "Adjusted $p$"]
     size = r"\scriptsize\setlength{\tabcolsep}{3pt}" if narrow else r"\footnotesize"
     inner = latex.tabular(heads, [_compared(each) for each in made], "llll")
+    settings = declared.how(list(chosen(found).values()))
     caption = (
         f"Win rate against the SFT reference less that of {base} ({chosen(found)[base].setting}), in shares, paired by seed and prompt, "
-        f"at each algorithm's setting nearest to the median KL. Intervals: {findings.interval_line(found)} Sign-flip test over seeds, "
+        f"at one setting of each algorithm, {settings}. Intervals: {findings.interval_line(found)} Sign-flip test over seeds, "
         f"Holm over the declared family, level {LEVEL:g}."
     )
     return latex.table(inner, latex.escape(caption), f"tab:{label}-comparisons", wide=not narrow, size=size)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval
+from harness.measure.statistics import Array, Interval, paired_two_way, two_way_intervals
 from harness.report.numbers import (
     Marked,
     Table,
@@ -103,24 +103,36 @@ class Point:
         values, else the mean without bounds (NaN), for prompt intervals of different seeds cannot be joined.
         """
         if (key, mark) not in self._known:
-            self._known[key, mark] = self._measured(key, mark)
+            self.ask((key,), mark)
         return self._known[key, mark]
+
+    def ask(self, keys: Iterable[str], mark: float | None = None) -> None:
+        """Compute what ``get`` will give of several metrics, at the price of few: those of the same prompts are resampled together."""
+        groups: dict[tuple[int, ...], list[tuple[str, Array]]] = {}
+        for key in keys:
+            if (key, mark) not in self._known:
+                found, table = self._measured(key, mark)
+                self._known[key, mark] = found
+                if table is not None:
+                    groups.setdefault(table.shape, []).append((key, table))
+        for group in groups.values():
+            intervals = two_way_intervals([table for _, table in group], generator=resampler())
+            self._known.update({(key, mark): within(key, each) for (key, _), each in zip(group, intervals, strict=True)})
 
     @cached_property
     def _known(self) -> dict[tuple[str, float | None], Interval | None]:
         return {}
 
-    def _measured(self, key: str, mark: float | None) -> Interval | None:
+    def _measured(self, key: str, mark: float | None) -> tuple[Interval | None, Array | None]:
+        """A metric without the interval over seeds, and the table that this is to be computed from, where there is one."""
         recorded = [interval_of(metrics(cell.record, mark).get(key)) for cell in self.cells]
         found = [each for each in recorded if each is not None]
         if len(found) < len(recorded) or not found:
-            return None
+            return None, None
         if len(found) == 1:
-            return found[0]
-        table = self.table(key, mark)
-        if table is None:
-            return Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
-        return within(key, two_way_interval(table, generator=resampler()))
+            return found[0], None
+        blank = Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
+        return blank, self.table(key, mark)
 
     def value(self, key: str, mark: float | None = None) -> float | None:
         """The mean over seeds of a metric at a mark, without bounds; None where it is not defined."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
-from harness.report import drawing, figure_robustness, findings
+from harness.report import declared, drawing, figure_robustness, findings
 from harness.report.drawing import Drawing
 from harness.report.escape import templates, visible
 from harness.report.palette import Look, looks
@@ -79,7 +79,7 @@ def _named(group: Sequence[Loaded]) -> list[Assumed]:
     apart = [{name: each.get(name, "default") for name in names if each.get(name, "default") != common[name]} for each in every]
     told = [", ".join(f"{name} = {value}" for name, value in each.items()) or "as given" for each in apart]
     order = sorted(range(len(group)), key=lambda i: (len(apart[i]), told[i]))
-    return [Assumed(told[i], group[i], findings.middle(points(group[i]))) for i in order]
+    return [Assumed(told[i], group[i], declared.settings(points(group[i]))) for i in order]
 
 
 def _flat(assumptions: Mapping[str, Any]) -> dict[str, str]:

@@ -67,6 +67,7 @@ def rows(study: Study, found: Sequence[Point] | None = None) -> list[dict[str, A
 
 
 def _row(study: Study, point: Point) -> dict[str, Any]:
+    point.ask((WIN, *METRICS))
     head, win = point.head, point.get(WIN)
     known: dict[str, Any] = {"study": study.folder.name, "task": (head.get("task") or {}).get("name")}
     known |= {"algorithm": point.algorithm, "setting": point.setting, "budget": point.budget}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.measure.statistics import label
 from harness.measure.statistics.significance import LEVEL, smallest_p
 from harness.report import figure_comparisons
 from harness.report.comparing import Comparison, baseline, chosen, comparisons, late_seeds
+from harness.report.declared import how
 from harness.report.points import NOT_CONVERGED, Loaded, Point
 from harness.report.section import Grid, Looks, Section
 
@@ -29,19 +30,19 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     return Section(
         name="comparisons",
         title="Comparisons",
-        paragraphs=[_family(made, base, chosen(found)[base]), *_limits(made, late_seeds(study, found))],
+        paragraphs=[_family(made, base, chosen(found)), *_limits(made, late_seeds(study, found))],
         figures=[drawn] if (drawn := figure_comparisons.draw(made, base, looks)) else [],
         tables=[Grid(HEADINGS, rows, f"{CAPTION} n = {_prompts(made)} prompts.")],
     )
 
 
-def _family(made: Sequence[Comparison], base: str, point: Point) -> str:
+def _family(made: Sequence[Comparison], base: str, settings: Mapping[str, Point]) -> str:
     """What is compared with what, and how its settings were chosen."""
     family = [each.name for each in made if not each.exploratory]
     names = ", ".join(family) or "none"
     return (
-        f"Declared family of {len(family)}: {names}, each against {base} ({point.setting}). Of each algorithm the setting is the one whose "
-        f"KL is nearest to the median of all, chosen without a look at the outcome; controls and oracles are outside. "
+        f"Declared family of {len(family)}: {names}, each against {base} ({settings[base].setting}). Of each algorithm the setting is "
+        f"{how(list(settings.values()))}, chosen without a look at the outcome; controls and oracles are outside. "
         f"Intervals: {label(_seeds(made))}."
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from harness.measure import lineage
 from harness.measure.statistics import Interval, two_way_interval
 from harness.report.comparing import chosen, paired
+from harness.report.declared import how
 from harness.report.points import NOT_CONVERGED, Loaded, Point, by_algorithm, resampler
 from harness.report.section import Grid, Looks, Section
 
@@ -27,7 +28,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
         "judges",
         "Judges",
         paragraphs=[*_second(judge), *_summary(pairs, judge)],
-        tables=[*_lineages(judge), *_pairwise(pairs, judge)],
+        tables=[*_lineages(judge), *_pairwise(pairs, judge, how(list(chosen(found).values())))],
         cautions=cautions(found, judge),
     )
 
@@ -116,12 +117,12 @@ def _summary(pairs: Sequence[tuple[str, list[Interval | None]]], judge: Mapping[
     )
 
 
-def _pairwise(pairs: Sequence[tuple[str, list[Interval | None]]], judge: Mapping[str, Any]) -> Iterator[Grid]:
+def _pairwise(pairs: Sequence[tuple[str, list[Interval | None]]], judge: Mapping[str, Any], settings: str) -> Iterator[Grid]:
     if not judge.get("others") or not pairs:
         return
     names = [judge["primary"], *judge["others"]]
     rows = [(named, *map(_text, differences), _conclusion(named, differences)) for named, differences in pairs]
-    caption = "Difference of win rate against SFT, paired by seed and prompt, under each judge; the setting nearest to the median KL. "
+    caption = f"Difference of win rate against SFT, paired by seed and prompt, under each judge; one setting each, {settings}. "
     caption += (
         "Intervals: 95 %, over the prompts and, where there are several, the seeds that both have; not adjusted for how many there are."
     )

@@ -29,6 +29,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
 
 def _rows(point: Point) -> Iterator[list[str]]:
     for mark in (*point.marks, None):
+        point.ask(KEYS, mark)
         numbers = [tables.value(point.get(key, mark), 2, "not measured") for key in KEYS]
         if any(number.text for number in numbers):
             said = [" ".join(filter(None, (each.text, each.bounds, each.n))) or each.reason for each in numbers]

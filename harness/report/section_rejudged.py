@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.measure.statistics import Interval, label, two_way_interval
 from harness.report.comparing import chosen
+from harness.report.declared import how
 from harness.report.points import Loaded, Point, resampler, within
 from harness.report.rejudged import AGAIN, RECORDED, Again, Detected, detected, detectors, judges, quality, tables
 from harness.report.section import Grid, Looks, Section
@@ -42,7 +43,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     primary = next((str(each) for cell in study.cells if (each := (cell.record.get("judge") or {}).get("primary"))), "the recorded judge")
     pairs = {each.key: list(_pairs(each, found)) for each in asked}
     grids = [_agreement(asked, study, primary), *(_rates(each, found, primary) for each in asked)] if asked else []
-    grids += [_order(each, pairs[each.key], primary) for each in asked if pairs[each.key]]
+    grids += [_order(each, pairs[each.key], primary, how(list(chosen(found).values()))) for each in asked if pairs[each.key]]
     return Section(
         "again",
         "Judged again",
@@ -117,10 +118,10 @@ def conclusion(recorded: Interval, again: Interval, seeds: int) -> str:
     return HOLDS if sides[0] == sides[1] else REVERSED
 
 
-def _order(again: Again, pairs: Sequence[Pair], primary: str) -> Grid:
+def _order(again: Again, pairs: Sequence[Pair], primary: str, settings: str) -> Grid:
     rows = [[p.name, str(p.seeds), _text(p.recorded, signed=True), _text(p.again, signed=True), p.conclusion] for p in pairs]
     caption = f"Difference of win rate on the same comparisons, paired by seed and prompt, as recorded and judged again by {again.name}; "
-    caption += "the setting nearest to the median KL. 95 % intervals, not adjusted for how many there are."
+    caption += f"one setting each, {settings}. 95 % intervals, not adjusted for how many there are."
     return Grid(["pair", "seeds", *_headings(again, primary), "order"], rows, caption, numeric=2)
 
 

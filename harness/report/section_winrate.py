@@ -8,6 +8,7 @@ from itertools import groupby
 from harness.measure.length_control import Controlled
 from harness.measure.statistics import Interval, label
 from harness.report import figure_winrate
+from harness.report.declared import how
 from harness.report.numbers import metrics
 from harness.report.points import Loaded, Point, reference_metric
 from harness.report.section import Grid, Looks, Section
@@ -85,7 +86,7 @@ def _matrix(met: Tournament) -> Grid:
     caption += (
         "name and KL, not of strength. All policies of a seed share random numbers, so policies that stayed near each other often say "
     )
-    caption += "the same, which is a tie. One setting per algorithm: that nearest to the median KL."
+    caption += f"the same, which is a tie. One setting per algorithm: {how(met.points)}."
     return Grid(["algorithm", "setting", *met.result.names, "strength, nats"], rows, caption)
 
 

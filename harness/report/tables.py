@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from harness.measure.accounting import Column
 from harness.measure.statistics import Interval
-from harness.report import drawing, findings
+from harness.report import declared, drawing, findings
 from harness.report.escape import visible
 from harness.report.figure_compute import hour_unit, hours_by_stage
 from harness.report.points import Point, charged, load, points, reference_metric
@@ -100,6 +100,8 @@ def lines(study: Study, chosen: Sequence[Column], *, costs: bool = False) -> lis
     """One row for the reference and one per point."""
     base = [value(reference_metric(study.references, column.key), column.digits, "not defined for the reference") for column in chosen]
     head = Line("SFT reference", "", str(len(study.references)), base, ["", ""] if costs else [])
+    for point in points(study):
+        point.ask(column.key for column in chosen)
     body = [
         Line(
             point.title,
@@ -125,7 +127,7 @@ def summary(study: Path | Study) -> str:
     found = points(loaded)
     if not found:
         return f"No finished cell. {findings.counts(loaded)}."
-    shown = found if len(found) <= 9 else list(findings.middle(found).values())[:9]
+    shown = found if len(found) <= 9 else list(declared.settings(found).values())[:9]
     chosen = columns(loaded, [column for column in MAIN if column.key in ("win_sft", "win_reference", "gold", "kl", "refusal_mass_delta")])
     table = [["algorithm", "setting", *(column.heading for column in chosen), "n"]]
     for point in shown:
@@ -139,7 +141,7 @@ def summary(study: Path | Study) -> str:
 
 def caveat(study: Study, found: Sequence[Point], shown: Sequence[Point]) -> str:
     """The one line under a terminal's table."""
-    chosen = f"{len(shown)} of {len(found)} settings, nearest to the median KL." if len(shown) < len(found) else ""
+    chosen = f"{len(shown)} of {len(found)} settings, of each algorithm {declared.how(found)}." if len(shown) < len(found) else ""
     seeds = findings.seeds_line(found).split(". ")[0].rstrip(".")
     parts = [findings.watermark(study), seeds, findings.interval_line(found).rstrip("."), str(findings.counts(study))]
     return " ".join(filter(None, [". ".join(filter(None, parts)) + ".", chosen]))

@@ -12,7 +12,7 @@ from harness.measure.length_control import Controlled, Fit, Matches, controlled,
 from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval, two_way_intervals
 from harness.measure.statistics.strengths import HeadToHead, head_to_head, outcomes
 from harness.report import comparing
-from harness.report.findings import middle
+from harness.report.declared import settings
 from harness.report.numbers import Marked, interval_of, metrics, per_prompt, within
 from harness.report.once import once
 from harness.report.points import Point, resampler
@@ -35,7 +35,7 @@ class Tournament(NamedTuple):
 
 def chosen(found: Sequence[Point]) -> list[Point]:
     """One setting per algorithm, in the order given: those that are compared elsewhere too, controls and oracles beside them."""
-    named = {**comparing.chosen(found), **middle([point for point in found if not point.ranked])}
+    named = {**comparing.chosen(found), **settings([point for point in found if not point.ranked])}
     return [point for point in found if named.get(point.algorithm) is point]
 
 

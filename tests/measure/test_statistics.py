@@ -205,6 +205,15 @@ def test_columns_of_the_same_prompts_have_the_intervals_that_each_has_alone() ->
         prompt_intervals([columns[0], np.full(200, np.nan)], generator=np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5, 8])
+@pytest.mark.parametrize("prompts", [53, 384])
+def test_a_table_has_the_same_interval_to_the_bit_whatever_stands_beside_it(seeds: int, prompts: int) -> None:
+    tables = np.random.default_rng(5).normal(size=(7, seeds, prompts))
+    alone = [two_way_interval(table, generator=np.random.default_rng(0), resamples=400) for table in tables]
+    for count in (1, 2, 3, 7):
+        assert two_way_intervals(tables[:count], generator=np.random.default_rng(0), resamples=400) == alone[:count]
+
+
 def test_weights_beyond_what_is_kept_are_drawn_again_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first = resampling.weights(50, np.random.default_rng(0), 100).copy()
     monkeypatch.setattr(resampling, "KEPT", 50_000)

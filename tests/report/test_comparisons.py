@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from harness.report import comparing, page, section_comparisons
+from harness.report import comparing, declared, page, section_comparisons
 from harness.report.points import Loaded, load, points
 from harness.store.records import write_json
 
@@ -104,6 +104,37 @@ def test_the_setting_is_chosen_by_kl_alone(tmp_path: Path) -> None:
     """Of three settings the middle one in KL, though another wins more."""
     study = load(synthetic.study(tmp_path, ("dpo", "ipo"), seeds=2, failed=False))
     assert {name: point.setting for name, point in comparing.chosen(points(study)).items()} == {"dpo": "beta=0.1", "ipo": "gap=5"}
+
+
+def tuned(root: Path, scores: dict[str, tuple[float, ...]], **tuning: Any) -> Loaded:
+    """Three settings of each algorithm, of which the named ones were tuned, with the tuning judge's scores of their trials."""
+    study = synthetic.study(root, ("dpo", "ipo"), seeds=2, failed=False)
+    for path in study.glob("cells/*/record.json"):
+        record = json.loads(path.read_text())
+        name, value = record["algorithm"]["name"], next(iter(record["setting"].values()))
+        if name in scores:
+            place = sorted({next(iter(each.record["setting"].values())) for each in load(study).cells if each.folder.name.startswith(name)})
+            note = {"tuned": True, "grid": record["setting"], "score": scores[name][place.index(value)], **tuning}
+            write_json(path, record | {"tuned": True, "tuning": note})
+    return load(study)
+
+
+def test_of_a_tuned_algorithm_the_setting_is_the_one_that_the_tuning_judge_scored_highest(tmp_path: Path) -> None:
+    """Scores by falling beta and gap; the setting with the middle KL (beta .1, gap 5) has the lowest."""
+    study = tuned(tmp_path, {"dpo": (0.2, 0.1, 0.3), "ipo": (0.9, 0.1, 0.3)})
+    found = comparing.chosen(points(study))
+    best = {name: declared.score(point) for name, point in found.items()}
+    assert best == {"dpo": 0.3, "ipo": 0.9}
+    assert "highest" in room(study).paragraphs[0] and "median" not in room(study).paragraphs[0]
+
+
+def test_an_algorithm_that_was_not_tuned_or_was_aimed_at_a_kl_is_compared_near_the_median(tmp_path: Path) -> None:
+    mixed = tuned(tmp_path / "mixed", {"dpo": (0.2, 0.1, 0.3)})
+    found = comparing.chosen(points(mixed))
+    assert (declared.score(found["dpo"]), found["ipo"].setting) == (0.3, "gap=5")
+    assert "or, where it was not tuned," in room(mixed).paragraphs[0]
+    aimed = tuned(tmp_path / "aimed", {"dpo": (0.2, 0.1, 0.3), "ipo": (0.9, 0.1, 0.3)}, targets=[{"target": 1.0}])
+    assert {point.knob for point in comparing.chosen(points(aimed)).values()} == {"0.1", "5"}
 
 
 def test_the_room_is_on_the_page_and_absent_where_one_algorithm_is_alone(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import synthetic
 
 from harness.report import (
+    declared,
     drawing,
     findings,
     matching,
@@ -196,7 +197,7 @@ def test_an_unfinished_run_carries_its_mark_in_every_room(tmp_path: Path) -> Non
 def test_a_control_does_not_choose_the_settings_of_the_others(tmp_path: Path) -> None:
     """The KL of dpo's settings is .6, 2.1 and 4.4; nine settings of a control near 0 must not move the median to .6."""
     found = points(made(tmp_path, "dpo", "sft_chosen", settings=3))
-    assert findings.middle(found)["dpo"].setting == "beta=0.1"
+    assert declared.settings(found)["dpo"].setting == "beta=0.1"
 
 
 def test_hours_of_different_devices_are_not_added(tmp_path: Path) -> None:

@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import synthetic
 
-from harness.report.overview import overview
+from harness.measure.statistics import Interval
+from harness.measure.statistics.significance import verdicts
+from harness.report.comparing import Comparison
+from harness.report.overview import _against, overview
 from harness.report.points import load, points
 
 
@@ -82,3 +86,15 @@ def test_a_runs_text_in_the_lead_is_text(tmp_path: Path) -> None:
     text = synthetic.undrawn(root)
     assert "<img" not in text
     assert r"&lt;img src=x onerror=alert(1)&gt;\x1b[2J" in text
+
+
+def test_what_has_not_converged_is_not_blamed_on_the_seeds() -> None:
+    """Eight seeds decide a test; of a pair of which one still learns it is left out, and that is the reason that is given."""
+    (verdict,) = verdicts([np.full(8, 0.1)], generator=np.random.default_rng(0))
+    assert verdict.testable
+    held = Comparison("kto", "beta=1", tuple(range(8)), Interval(0.1, 0.05, 0.15, 384), verdict, rising=True)
+    said = _against([held], "dpo", {})
+    assert said == "Among the algorithms nothing is ranked. Not ranked, as it or dpo has not converged: kto."
+    (even,) = verdicts([np.array([0.1, -0.1] * 4)], generator=np.random.default_rng(0))
+    tested = _against([held._replace(name="ipo", verdict=even, rising=False), held], "dpo", {})
+    assert tested.startswith("No algorithm is shown to differ from dpo") and tested.endswith("has not converged: kto.")

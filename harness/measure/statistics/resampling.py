@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 BLOCK = 4_000_000  # numbers drawn at once: 32 MB
+COLUMNS = 8  # of a matrix that kernels of BLAS multiply at once; the rest of a division by it is treated apart
 KEPT = 100_000_000  # bytes of weights: those of 40 sizes of up to 512 prompts, of which a page with categories asks in turn
 
 
@@ -27,10 +28,15 @@ def two_way_replicates(stack: Array, generator: np.random.Generator, resamples: 
 
 
 def resampled(stack: Array, seed_weights: Array, prompt_weights: Array) -> tuple[Array, Array]:
-    """Means of each table with seeds and prompts resampled, and with the seeds alone; each (tables, resamples)."""
+    """Means of each table with seeds and prompts resampled, and with the seeds alone; each (tables, resamples).
+
+    A table's numbers are the same to the bit whatever tables stand beside it: products of matrices treat whole groups of columns alike.
+    """
     tables, seeds, prompts = stack.shape
-    by_seed = (prompt_weights @ stack.reshape(tables * seeds, prompts).T).reshape(-1, tables, seeds)
-    return np.einsum("bs,bts->tb", seed_weights, by_seed), stack.mean(2) @ seed_weights.T
+    whole = np.zeros((tables, -(-seeds // COLUMNS) * COLUMNS, prompts))
+    whole[:, :seeds] = stack
+    by_seed = (prompt_weights @ whole.reshape(-1, prompts).T).reshape(len(prompt_weights), tables, -1)[:, :, :seeds]
+    return np.einsum("bs,bts->tb", seed_weights, by_seed), np.einsum("bs,ts->tb", seed_weights, stack.mean(2))
 
 
 def draws(shape: tuple[int, ...], generator: np.random.Generator, resamples: int) -> Iterator[tuple[Array, Array]]:
