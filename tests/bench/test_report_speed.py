@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 RECORDS = Path(__file__).parents[2] / "results" / "published" / "tldr-embedded" / "records.tar.xz"
-SECONDS, CORES = 20.0, 2
+SECONDS = 20.0
 MEMORY = 1 << 30  # bytes of the largest process
-IDLE = 0.5  # load average below which wall seconds are the report's own
+IDLE = 0.5  # load average above which seconds are not the report's own: beside other work even CPU seconds grow by half
 
 pytestmark = [pytest.mark.bench, pytest.mark.skipif(not RECORDS.is_file(), reason="the published records are not in this checkout")]
 
@@ -31,11 +31,10 @@ def report(out: Path) -> tuple[float, float, int]:
 
 
 def test_the_published_comparison_is_reported_in_time_and_memory(benchmark: Any, tmp_path: Path) -> None:
-    """Where other work runs beside it, the CPU's clock stands for the wall's: it may take both cores for that long and no more."""
-    idle = os.getloadavg()[0] < IDLE
+    if os.getloadavg()[0] > IDLE or (os.cpu_count() or 1) < 2:
+        pytest.skip("two idle cores are wanted")
     wall, cpu, memory = benchmark.pedantic(report, args=(tmp_path / "out",), rounds=1)
     benchmark.extra_info |= {"wall_seconds": round(wall, 1), "cpu_seconds": round(cpu, 1), "peak_mib": memory >> 20}
     assert (tmp_path / "out" / "macros.tex").is_file()
     assert memory < MEMORY
-    assert cpu < CORES * SECONDS
-    assert not idle or wall < SECONDS
+    assert wall < SECONDS
