@@ -19,6 +19,7 @@ from harness.store import records
 from harness.store.records import Row
 
 EVERY_SECONDS = 1.0  # how often files are looked at
+SHOWN = 3  # samples of a mark that whoever watches is told
 
 
 class Listener(Protocol):
@@ -183,4 +184,4 @@ def _recorded(run: _Followed, record: Row) -> list[dict[str, Any]]:
         return []
     said = records.Cell(run.folder, record).samples()
     rows = {each["mark"]: [row for row in said if row["mark"] == each["mark"] and row["slice"] == "evaluation"] for each in left}
-    return [{**each, "alarms": [], "samples": rows[each["mark"]][:1]} for each in left]
+    return [{**each, "alarms": [], "samples": rows[each["mark"]][:SHOWN]} for each in left]

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.experiment import Experiment
+from harness.following import SHOWN
 from harness.report import alarms
 from harness.report.alarm import Alarm
 from harness.store.records import CellWriter
 
-SHOWN = 3  # samples of a mark
 TEXTS = ("prompt_id", "prompt", "response", "sft_response")
 
 

@@ -39,9 +39,10 @@ def mark(at: float) -> dict[str, Any]:
     return {"mark": at, "step": 1, "metrics": {}, "samples": [{"response": "so"}]}
 
 
-def finished(writer: CellWriter, *marks: float) -> None:
+def finished(writer: CellWriter, *marks: float, prompts: int = 1) -> None:
     for at in marks:
-        writer.samples([{"mark": at, "slice": part, "prompt_id": 0, "response": "so"} for part in ("evaluation", "harmful")])
+        parts = ("evaluation", "harmful") * prompts
+        writer.samples([{"mark": at, "slice": part, "prompt_id": index // 2, "response": "so"} for index, part in enumerate(parts)])
     writer.finish({"kind": "cell", "status": "finished", "checkpoints": [mark(at) for at in marks]}, {})
 
 
@@ -95,8 +96,8 @@ def test_a_run_that_is_over_before_anybody_looked_is_told_whole(tmp_path: Path) 
     heard = Heard()
     with Follower({"dpo": tmp_path}, [heard], complain), CellWriter(tmp_path) as writer:
         writer.log({"step": 1})
-        finished(writer, 0.5, 1.0)
-    assert (heard.rows, heard.marks, heard.ends) == ([("dpo", 1)], [(0.5, 1), (1.0, 1)], ["finished"])
+        finished(writer, 0.5, 1.0, prompts=5)
+    assert (heard.rows, heard.marks, heard.ends) == ([("dpo", 1)], [(0.5, 3), (1.0, 3)], ["finished"])
 
 
 def test_a_listener_that_fails_is_dropped_with_one_line_and_the_others_go_on(tmp_path: Path) -> None:
