@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from harness.errors import HarnessError, near
 
 SCALES = ("linear", "log")
-METADATA = ("family", "source", "control", "oracle", "conventions", "optimum", "init")
+METADATA = ("family", "source", "control", "oracle", "conventions", "optimum", "init", "cost")
 OPTIMA = ("reward-tilt", "win-tilt", "none known")  # where infinitely many pairs lead: the reference tilted by what
 
 
@@ -41,11 +41,17 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Declaration:
-    """Everything literal that a file says about the object it binds; ``bound`` is False where it binds none, ``loss`` says a function."""
+    """Everything literal that a file says about the object it binds; ``bound`` is False where it binds none, ``loss`` says a function.
+
+    ``arguments`` are the positional parameters of a function; ``uses`` are the names and attributes that a class's file and those beside
+    it read.
+    """
 
     bound: bool = False
     loss: bool = False
     summary: str = ""
+    arguments: tuple[str, ...] = ()
+    uses: frozenset[str] = frozenset()
     hyperparameters: tuple[Hyperparameter, ...] = ()
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     search: Mapping[str, Range] = field(default_factory=dict)
@@ -78,6 +84,8 @@ def read(path: Path, name: str) -> Declaration:
         bound=True,
         loss=isinstance(node, ast.FunctionDef),
         summary=_first_line(tree) or _first_line(node),
+        arguments=tuple(each.arg for each in (*node.args.posonlyargs, *node.args.args)) if isinstance(node, ast.FunctionDef) else (),
+        uses=_uses(tree, path) if isinstance(node, ast.ClassDef) else frozenset(),
         hyperparameters=tuple({each.name: each for each in (*_inherited(tree, node, path), *_hyperparameters(node))}.values()),
         grid={knob: _as_tuple(values) for knob, values in _mapping(literals, "grid", path).items()},
         search={name: _range(name, value, path) for name, value in _mapping(literals, "search", path).items()},
@@ -169,6 +177,14 @@ def siblings(path: Path) -> dict[str, Path]:
             file = path.parent / f"{node.module.rpartition('.')[2]}.py"
             found |= {alias.asname or alias.name: file for alias in node.names if file.is_file()}
     return found
+
+
+def _uses(tree: ast.Module, path: Path) -> frozenset[str]:
+    """Every name and attribute that is read in the file and in those beside it that it takes names from."""
+    trees = [tree, *(ast.parse(file.read_text(encoding="utf-8")) for file in set(siblings(path).values()))]
+    nodes = [node for each in trees for node in ast.walk(each)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return frozenset(names | {node.attr for node in nodes if isinstance(node, ast.Attribute)})
 
 
 def _inherited(tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hyperparameter]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.training.loss_signature import BatchStatistics
+from harness.training.loss_signature import BatchStatistics, TokenLogps
 from harness.training.preference import PreferenceLoss
 from harness.types import Setting
 
@@ -22,10 +22,15 @@ Law = Callable[[PreferenceLoss, Case, Mapping[str, Setting]], str]
 EXACT = 1e-10  # float64, absolute and relative: design invariant 1
 CHOSEN, REJECTED = ("chosen", "ref_chosen"), ("rejected", "ref_rejected")
 SINGLE = ("logps", "ref_logps")
+LONGEST = 40  # tokens
 
 
 def draw_case(seed: int, *, rows: int = 6, spread: float = 5.0) -> dict[str, Any]:
-    """Values for every name of the closed set: log-ratios in [-spread, spread], both ends among them, all log-probs below 0."""
+    """Values for every name of the closed set: log-ratios in [-spread, spread], both ends among them, all log-probs below 0.
+
+    Tokens and lists are made of the sums when they are asked for (``evaluate``): ``chosen_shares`` and ``rejected_shares`` say what part
+    of a response's log-prob each token has.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -38,24 +43,27 @@ def draw_case(seed: int, *, rows: int = 6, spread: float = 5.0) -> dict[str, Any
         case[reference] = uniform(-2 * spread, -spread) - 0.01
         case[policy] = case[reference] + ratio
     for name in ("chosen_lengths", "rejected_lengths", "lengths"):
-        case[name] = uniform(1, 40).round()
+        case[name] = uniform(1, LONGEST).round()
     case |= {"margin": uniform(-1, 1), "agreement": uniform(0.5, 1), "z0": uniform(-spread, spread)[0]}
+    for side in ("chosen", "rejected"):
+        parts = (0.1 + torch.rand(rows, LONGEST, dtype=torch.float64, generator=generator)) * _mask(case[f"{side}_lengths"])
+        case[f"{side}_shares"] = parts / parts.sum(1, keepdim=True)
     return case | {"batch": _statistics(case)}
 
 
 def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> Tensor:
     """The loss's values on a case, (rows,); the state is a fresh copy."""
-    named = {name: case[name] for name in loss.signature.arguments}
+    known = {**case, **{name: make(case) for name, make in MADE.items() if name in loss.signature.arguments}}
+    named = {name: known[name] for name in loss.signature.arguments}
     if "state" in named:
         named["state"] = dict(case["state"])
     return loss.loss(**named, **{**loss.hyperparameters, **settings})
 
 
 def gradients(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> dict[str, Tensor]:
-    """Gradient of the summed loss in each policy log-prob that it names, (rows,) each; zeros where it has none."""
-    leaves: dict[str, Any] = {
-        name: case[name].clone().requires_grad_() for name in ("chosen", "rejected", "logps") if name in loss.signature.arguments
-    }
+    """Gradient of the summed loss in each policy log-prob that it reads, (rows,) each; zeros where it has none."""
+    sides = [("chosen", "rejected")[side] for side in loss.signature.policy_sides]
+    leaves: dict[str, Any] = {name: case[name].clone().requires_grad_() for name in (["logps"] if loss.signature.unpaired else sides)}
     total = evaluate(loss, {**case, **leaves}, settings).sum()
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, found, strict=True))
@@ -74,7 +82,7 @@ def one_finite_value_per_row(loss: PreferenceLoss, case: Case, settings: Mapping
 
 def gradients_are_derivatives(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
     """Autograd lies between the differences to either side, which are nearly one but at a kink; float64. Exempt: ``stops_gradient``."""
-    if loss.stops_gradient:
+    if exemption(loss, gradients_are_derivatives):
         return ""
     step, here = 1e-5, evaluate(loss, case, settings)
     for name, gradient in gradients(loss, case, settings).items():
@@ -95,7 +103,7 @@ def order_is_irrelevant(loss: PreferenceLoss, case: Case, settings: Mapping[str,
 
 def rows_are_independent(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
     """A row's value does not depend on which rows share its part of the batch, so 1 x 8 equals 8 x 1. Exempt: ``uses_batch_statistics``."""
-    if loss.uses_batch_statistics:
+    if exemption(loss, rows_are_independent):
         return ""
     rows = range(len(case["chosen"]))
     alone = [evaluate(loss, {n: v[i : i + 1] if _per_row(v) else v for n, v in case.items()}, settings) for i in rows]
@@ -104,21 +112,19 @@ def rows_are_independent(loss: PreferenceLoss, case: Case, settings: Mapping[str
 
 def only_ratios_matter(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
     """Lowering policy and reference alike changes nothing, for each response whose reference is named. Exempt: ``has_nll``."""
-    if loss.has_nll:
+    if exemption(loss, only_ratios_matter):
         return ""
-    lowered = dict(case)
-    for policy, reference in (CHOSEN, REJECTED, SINGLE):
-        if reference in loss.signature.arguments:
-            shift = torch.arange(1, len(case[policy]) + 1, dtype=torch.float64)
-            lowered |= {policy: case[policy] - shift, reference: case[reference] - shift}
+    lowered, signature = dict(case), loss.signature
+    read = [(CHOSEN, REJECTED)[side] for side in signature.reference_sides] + [SINGLE] * ("ref_logps" in signature.arguments)
+    for policy, reference in read:
+        shift = torch.arange(1, len(case[policy]) + 1, dtype=torch.float64)
+        lowered |= {policy: case[policy] - shift, reference: case[reference] - shift}
     return _same(evaluate(loss, lowered, settings), evaluate(loss, case, settings), "the level of log-probs matters, not only ratios")
 
 
 def neutral_at_reference(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
     """At policy = reference every row of one label has one value (DPO: log 2). Exempt: ``has_nll``, and losses without reference."""
-    if loss.has_nll or not {"ref_chosen", "ref_rejected", "ref_logps"} & set(loss.signature.arguments):
-        return ""
-    if {"margin", "agreement"} & set(loss.signature.arguments):
+    if exemption(loss, neutral_at_reference):
         return ""
     values = evaluate(loss, _at_reference(case), settings)
     labels = (case["desirable"], ~case["desirable"]) if loss.signature.unpaired else (torch.ones_like(case["desirable"]),)
@@ -148,6 +154,19 @@ def repeatable(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]
         return "two calls with the same arguments differ"
     changed = [n for n, v in kept.items() if isinstance(v, Tensor) and not torch.equal(v, case[n])]
     return f"the argument {changed[0]} was changed in place" if changed else ""
+
+
+def exemption(loss: PreferenceLoss, law: Law) -> str:
+    """Why the loss need not obey the law, by what its file declares; an empty string where it must."""
+    levelled = "a likelihood term" if loss.has_nll else "no reference" * (not loss.signature.reads_reference)
+    annotated = sorted({"margin", "agreement"} & set(loss.signature.arguments))
+    reasons: dict[Law, str] = {
+        gradients_are_derivatives: "a detached factor" * loss.stops_gradient,
+        rows_are_independent: "statistics of the batch" * loss.uses_batch_statistics,
+        only_ratios_matter: levelled,
+        neutral_at_reference: levelled or f"reads {', '.join(annotated)}" * bool(annotated),
+    }
+    return reasons.get(law, "")
 
 
 LAWS: tuple[Law, ...] = (
@@ -182,6 +201,24 @@ def _statistics(case: Case) -> BatchStatistics:
     return BatchStatistics(chosen.mean(), rejected.mean(), gap.mean(), gap.std(correction=0), *lengths, len(gap))
 
 
+def _mask(lengths: Tensor) -> Tensor:
+    return torch.arange(LONGEST) < lengths[:, None]
+
+
+def _tokens(case: Case, prefix: str = "") -> TokenLogps:
+    """A response's log-prob dealt to its tokens: the policy's, or with the prefix ``ref_`` the reference's."""
+    dealt = [case[f"{side}_shares"] * case[f"{prefix}{side}"][:, None] for side in ("chosen", "rejected")]
+    return TokenLogps(*dealt, *(_mask(case[f"{side}_lengths"]) for side in ("chosen", "rejected")))
+
+
+MADE: Mapping[str, Callable[[Case], Any]] = {
+    "tokens": _tokens,
+    "ref_tokens": lambda case: _tokens(case, "ref_"),
+    "ranked": lambda case: torch.stack([case["chosen"], case["rejected"]], 1),
+    "ref_ranked": lambda case: torch.stack([case["ref_chosen"], case["ref_rejected"]], 1),
+}
+
+
 def _between(found: Tensor, one: Tensor, other: Tensor) -> bool:
     """Whether ``found`` lies between both, but for the error of a difference (rel 1e-4, abs 1e-6)."""
     slack = 1e-4 * torch.maximum(one.abs(), other.abs()) + 1e-6
@@ -189,7 +226,7 @@ def _between(found: Tensor, one: Tensor, other: Tensor) -> bool:
 
 
 def _per_row(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 1
+    return isinstance(value, Tensor) and value.ndim > 0
 
 
 def _same(found: Tensor, wanted: Tensor, complaint: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from harness import registry
+from harness import effort, registry
 from harness.errors import HarnessError
 from harness.registry import Entry
 from harness.report.escape import visible
@@ -34,7 +34,17 @@ def _about(entry: Entry, check: bool) -> str:
     also = f"also {', '.join(declared.aliases)}" if declared.aliases else ""
     oracle = "(oracle: trains on what judges it, ranked with nothing)" if declared.metadata.get("oracle") is True else ""
     origin = "" if entry.module.partition(".")[0] == entry.kind else f"from {entry.module or entry.path}"
-    return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", searched, also, oracle, origin]))
+    ran = _effort(entry) if entry.kind == "algorithms" else ""
+    return "  ".join(filter(None, [declared.summary, f"[{grid}]" if grid else "", searched, also, oracle, ran, origin]))
+
+
+def _effort(entry: Entry) -> str:
+    """Family, source, what it needs and what it costs per response token, as far as its file says so."""
+    declared = entry.declaration
+    said = [str(declared.metadata.get("family", "offline")), str(declared.metadata.get("source", "")).strip()]
+    said += [f"needs {', '.join(found)}" if (found := effort.needs(declared)) else "needs pairs alone"]
+    said += [f"{price} a token" if (price := effort.cost(declared)) else ""]
+    return f"({'; '.join(filter(None, said))})"
 
 
 def _counts(folder: Path) -> str:

@@ -26,7 +26,7 @@ def prepared(preset: str, pairs: int, ledger: Ledger) -> Setup:
     tokens, policy = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens), meter(model, tokenizer, ledger)
     generator = np.random.default_rng(0)
     rows = task.demonstrations(generator, pairs)
-    labelled = tokens.pairs([Pair(d.prompt, Response(d.responses[0]), Response(d.responses[1])) for d in rows])
+    labelled = tokens.pairs([Pair(d.prompt, Response(d.responses[0]), Response(d.responses[1]), margin=1.0) for d in rows])
     with torch.no_grad(), ledger.phase("evaluation"):
         logps = policy.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in labelled]).view(-1, 2)
 

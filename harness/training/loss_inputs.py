@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from harness.errors import HarnessError
 from harness.training.batches import Example
-from harness.training.loss_signature import BatchStatistics, LossSignature
+from harness.training.loss_signature import BatchStatistics, LossSignature, TokenLogps
 from harness.types import ROUNDING, TokenPair
 
 
@@ -19,7 +20,8 @@ def loss_inputs(
 ) -> dict[str, Any]:
     """The named arguments for these rows.
 
-    ``logps`` is (rows, sides scored), ``reference`` (rows, 2) for chosen and rejected; ``shared`` holds z0, batch, progress, state.
+    ``logps`` is (rows, sides scored), ``reference`` (rows, 2) for chosen and rejected; ``shared`` holds z0, batch, tokens, ref_tokens,
+    progress and state, those of them that the loss names. A list is a pair's two responses, the better first.
     """
     tensor = logps.new_tensor
     values: dict[str, Any] = dict(shared)
@@ -30,12 +32,21 @@ def loss_inputs(
     else:
         for place, side in enumerate(signature.policy_sides):
             values[("chosen", "rejected")[side]] = logps[:, place]
+        values |= {"ranked": logps, "ref_ranked": reference}
         values |= {"ref_chosen": reference[:, 0], "ref_rejected": reference[:, 1]}
         values |= {"chosen_lengths": tensor([len(e.pair.chosen) for e in examples])}
         values |= {"rejected_lengths": tensor([len(e.pair.rejected) for e in examples])}
         for name in {"margin", "agreement"} & set(signature.arguments):
             values[name] = tensor([getattr(e.pair, name) for e in examples])
     return {name: values[name] for name in signature.arguments}
+
+
+def paired_tokens(responses: Sequence[Tensor]) -> TokenLogps:
+    """Per-token log-probs of pairs from those of their responses, each (tokens,), chosen and rejected in turn."""
+    padded = pad_sequence(list(responses), batch_first=True)
+    lengths = torch.tensor([len(each) for each in responses], device=padded.device)
+    mask = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
+    return TokenLogps(padded[0::2], padded[1::2], mask[0::2], mask[1::2])
 
 
 def same_sides(examples: Sequence[Example], reference: Tensor) -> Tensor:

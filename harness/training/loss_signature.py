@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import HarnessError, near
 from harness.types import Setting
@@ -13,11 +13,25 @@ from harness.types import Setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-PAIRED = ("chosen", "rejected", "ref_chosen", "ref_rejected", "chosen_lengths", "rejected_lengths", "batch", "margin", "agreement")
+LENGTHS = ("chosen_lengths", "rejected_lengths")
+PAIRED = ("chosen", "rejected", "ref_chosen", "ref_rejected", *LENGTHS, "batch", "margin", "agreement", "tokens", "ref_tokens")
 UNPAIRED = ("logps", "ref_logps", "desirable", "lengths", "z0")
+LISTED = ("ranked", "ref_ranked")
 EITHER = ("progress", "state")
-PLANNED = ("tokens", "reward")
-NAMES = PAIRED + UNPAIRED + EITHER
+PLANNED = ("reward",)
+NAMES = PAIRED + UNPAIRED + LISTED + EITHER
+# Which names read which response of a pair, 0 chosen and 1 rejected, by the policy and by the reference. A list of two is a pair.
+POLICY = (("chosen", "tokens", "ranked"), ("rejected", "tokens", "ranked"))
+REFERENCE = (("ref_chosen", "ref_tokens", "ref_ranked"), ("ref_rejected", "ref_tokens", "ref_ranked"))
+
+
+class TokenLogps(NamedTuple):
+    """Log-probs of every token of both responses, (pairs, longest), nats, 0 beyond a response's end, and which tokens there are."""
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_mask: Tensor
+    rejected_mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,12 +66,17 @@ class LossSignature:
     @property
     def policy_sides(self) -> tuple[int, ...]:
         """Which responses of a pair the policy scores: 0 chosen, 1 rejected. Never read for an unpaired loss."""
-        return tuple(side for side, name in enumerate(("chosen", "rejected")) if name in self.arguments)
+        return tuple(side for side, names in enumerate(POLICY) if any(name in self.arguments for name in names))
 
     @property
     def reference_sides(self) -> tuple[int, ...]:
         """Which responses of a pair the loss reads reference log-probs of."""
-        return tuple(side for side, name in enumerate(("ref_chosen", "ref_rejected")) if name in self.arguments)
+        return tuple(side for side, names in enumerate(REFERENCE) if any(name in self.arguments for name in names))
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether the loss names anything of the reference."""
+        return bool(self.reference_sides) or "ref_logps" in self.arguments
 
     @property
     def least(self) -> int:
@@ -87,13 +106,17 @@ def _check_argument(argument: str, name: str) -> None:
 
 
 def _check_combination(arguments: tuple[str, ...], name: str) -> None:
-    paired = [a for a in arguments if a in PAIRED]
-    unpaired = [a for a in arguments if a in UNPAIRED]
-    if paired and unpaired:
-        raise HarnessError(f"loss '{name}': '{paired[0]}' is per pair and '{unpaired[0]}' per response; a loss takes one or the other.")
-    if unpaired and not {"logps", "desirable"} <= set(unpaired):
+    kinds = {"per pair": PAIRED, "per response": UNPAIRED, "per list": LISTED}
+    found = {kind: [a for a in arguments if a in names] for kind, names in kinds.items()}
+    used = [kind for kind, named in found.items() if named]
+    if len(used) > 1:
+        one, other = used[:2]
+        said = f"'{found[one][0]}' is {one} and '{found[other][0]}' {other}; a loss takes one or the other."
+        raise HarnessError(f"loss '{name}': {said}")
+    if found["per response"] and not {"logps", "desirable"} <= set(arguments):
         raise HarnessError(f"loss '{name}': an unpaired loss names 'logps' and 'desirable'.")
-    if not unpaired and not {"chosen", "rejected"} & set(paired):
-        raise HarnessError(f"loss '{name}': a loss names 'chosen' or 'rejected' (pairs), or 'logps' and 'desirable' (unpaired).")
-    if "batch" in arguments and not {"chosen", "rejected"} <= set(paired):
+    if not {"logps", "chosen", "rejected", "tokens", "ranked"} & set(arguments):
+        said = "a loss names 'chosen', 'rejected' or 'tokens' (pairs), 'logps' and 'desirable' (unpaired), or 'ranked' (lists)."
+        raise HarnessError(f"loss '{name}': {said}")
+    if "batch" in arguments and not {"chosen", "rejected"} <= set(arguments):
         raise HarnessError(f"loss '{name}': 'batch' holds statistics of both responses, so 'chosen' and 'rejected' must be named.")

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.training.batches import Batch, Example, ReferenceKey, affordable, pairs_in, rows, take
-from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics
-from harness.training.loss_signature import BatchStatistics
+from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics, paired_tokens
+from harness.training.loss_signature import BatchStatistics, TokenLogps
 from harness.training.returned import checked
 from harness.types import Group, Setting, Setup, Update
 
@@ -54,6 +54,7 @@ class _Run:
     hyperparameters: Mapping[str, Setting]
     paid: set[ReferenceKey] = field(default_factory=set)
     state: dict[str, Tensor] = field(default_factory=dict)
+    reference_tokens: dict[int, Sequence[Tensor]] = field(default_factory=dict)
     step: int = 0
     seen: int = 0
     tokens: int = 0
@@ -72,8 +73,7 @@ class _Run:
         ledger, policy = self.setup.ledger, self.setup.policy
         shared = {"z0": self._mismatched_ratio(batch.mismatched)} if batch.mismatched else {}
         with ledger.phase("reference"):
-            ledger.charge(self.setup.reference.shape.scoring(list(batch.due.values())))
-        self.paid |= batch.due.keys()
+            self._refer(batch.due)
         with ledger.phase("update"):
             loss, logps = self._backward(batch.examples, shared)
             found = {"loss": loss, **metrics(batch.examples[: len(logps)], logps, self._reference(batch.examples[: len(logps)], logps))}
@@ -83,6 +83,18 @@ class _Run:
                 found |= {"gradient_norm": stats.gradient_norm, "clipped": float(stats.clipped), "learning_rate": stats.learning_rate}
                 found["loss"] = loss if math.isfinite(stats.gradient_norm) else math.nan
         return found
+
+    def _refer(self, due: Mapping[ReferenceKey, Group]) -> None:
+        """Pay for these reference forwards. Sums are known; log-probs per token are computed here, once, where the loss names them."""
+        groups = list(due.values())
+        if groups and "ref_tokens" in self.algorithm.signature.arguments:
+            with torch.no_grad():
+                values, lengths = self.setup.reference.token_logps(groups)
+            found = values.split(lengths.tolist())
+            self.reference_tokens |= {key[0]: found[2 * i : 2 * i + 2] for i, key in enumerate(due)}
+        else:
+            self.setup.ledger.charge(self.setup.reference.shape.scoring(groups))
+        self.paid |= due.keys()
 
     def _mismatched_ratio(self, groups: Sequence[Group]) -> Tensor:
         """Mean log pi - log ref over prompts with somebody else's response: z0 before the clamp, which is the loss's own line."""
@@ -106,10 +118,10 @@ class _Run:
             shared["batch"] = self._statistics_ahead(examples, groups)
         total, scored, state = 0.0, [], self.state
         for part in parts:
-            logps = self.setup.policy.logps(groups[part]).view(len(groups[part]), -1)
+            logps, tokens = self._read(groups[part], examples[part])
             scored.append(logps.detach())
             state = {name: value.clone() for name, value in self.state.items()}
-            values = self._values(examples[part], logps, {**shared, "state": state})
+            values = self._values(examples[part], logps, {**shared, **tokens, "state": state})
             loss = (weights[part].to(values) * values).sum() / float(weights.sum())
             total += float(loss.detach())
             if not math.isfinite(total):
@@ -117,6 +129,17 @@ class _Run:
             self.setup.policy.backward(loss)
         self.state = {name: value.detach() for name, value in state.items()}
         return total, torch.cat(scored)
+
+    def _read(self, groups: Sequence[Group], examples: Sequence[Example]) -> tuple[Tensor, dict[str, TokenLogps]]:
+        """Log pi of every response, (rows, sides), and log-probs per token where the loss names them."""
+        named, found = self.algorithm.signature.arguments, {}
+        if "ref_tokens" in named:
+            found["ref_tokens"] = paired_tokens([each for e in examples for each in self.reference_tokens[e.pair.row]])
+        if "tokens" not in named:
+            return self.setup.policy.logps(groups).view(len(groups), -1), found
+        read = self.setup.policy.token_logps(groups)
+        found["tokens"] = paired_tokens(read.values.split(read.lengths.tolist()))
+        return read.sums().view(len(groups), -1), found
 
     def _values(self, examples: list[Example], logps: Tensor, shared: dict[str, Any]) -> Tensor:
         """The loss's value per row, (rows,); raises HarnessError where it returns anything else."""

@@ -3,13 +3,15 @@
 The pair of ``test_losses``: c = -10 + 12 = 2, r = -11 + 10 = -1, h = 3; 4 chosen and 2 rejected tokens.
 """
 
-from math import log, sqrt
+from math import exp, log, sqrt
 
 import pytest
 import torch
 
 from harness import HarnessError
-from harness.laws import evaluate, gradients
+from harness.laws import draw_case, evaluate, gradients
+from harness.training.loss_inputs import paired_tokens
+from harness.training.loss_signature import BatchStatistics
 from tests.golden.test_losses import LOG_2, column, load, pair
 
 PAIR = (-10.0, -11.0, -12.0, -10.0)
@@ -107,3 +109,72 @@ def test_a_hinge_saturates_where_dpo_goes_on() -> None:
     case = {"chosen": column(-1, -2e4), "rejected": column(-2e4, -1), "ref_chosen": column(-1e4, -1e4), "ref_rejected": column(-1e4, -1e4)}
     found = gradients(load("hinge"), {name: value.detach() for name, value in case.items()}, {"beta": 0.1})
     assert found["chosen"].tolist() == [0, -0.1]
+
+
+def test_ld_dpo_weights_what_is_beyond_the_shorter_response() -> None:
+    """Three chosen tokens against two rejected: ratios 1, 1 and 2 against -1 and 0. With alpha 1/4: h' = 1 + 1 + 2/4 + 1 = 3.5.
+
+    alpha 1 is DPO's h = 5, alpha 0 reads two tokens of each, 3. At beta h' = log 2 the slope is -beta/3, a quarter of it at the third.
+    """
+    policy = [column(-1, -1, -1), column(-3, -2)]
+    reference = paired_tokens([column(-2, -2, -3), column(-2, -2)])
+    for alpha, gap in ((0.25, 3.5), (1.0, 5.0), (0.0, 3.0)):
+        beta = LOG_2 / gap
+        value = load("ld_dpo").loss(tokens=paired_tokens(policy), ref_tokens=reference, beta=beta, alpha=alpha)
+        assert value.item() == pytest.approx(log(1.5), abs=1e-12)
+        slopes = torch.autograd.grad(value.sum(), policy)
+        assert slopes[0].tolist() == pytest.approx([-beta / 3, -beta / 3, -alpha * beta / 3], abs=1e-12)
+        assert slopes[1].tolist() == pytest.approx([beta / 3, beta / 3], abs=1e-12)
+
+
+def test_odpo() -> None:
+    """h = 3, beta = 1 and a margin of 8 ask for log 8: 3 - 3 log 2 with the logarithm; 3 - 2 with identity, margin 4 and scale 1/2."""
+    case = dict(zip(("chosen", "rejected", "ref_chosen", "ref_rejected"), map(column, PAIR), strict=True))
+    with_log = evaluate(load("odpo"), {**case, "margin": column(8.0)}, {"beta": 1.0})
+    plain = evaluate(load("odpo"), {**case, "margin": column(4.0)}, {"beta": 1.0, "scale": 0.5, "offset": "identity"})
+    expected = [-torch.tensor(value).sigmoid().log().item() for value in (3 - 3 * LOG_2, 1.0)]
+    assert [with_log.item(), plain.item()] == pytest.approx(expected, abs=1e-6)
+
+
+def test_odpo_without_an_offset_is_dpo_and_a_tie_asks_for_nothing() -> None:
+    case = draw_case(0)
+    torch.testing.assert_close(evaluate(load("odpo"), case, {"scale": 0.0}), evaluate(load("dpo"), case, {}))
+    tied = evaluate(load("odpo"), {**case, "margin": torch.zeros(6, dtype=torch.float64)}, {"beta": 0.1})
+    assert 0 <= float(tied.max()) < 1e-4
+
+
+def statistics(chosen: float, rejected: float, pairs: int) -> BatchStatistics:
+    """Of a batch with these mean log-ratios; BCO reads no more."""
+    found = (torch.tensor(value, dtype=torch.float64) for value in (chosen, rejected, chosen - rejected, 0.0, 1.0, 1.0))
+    return BatchStatistics(*found, pairs)
+
+
+def test_bco_keeps_the_mean_reward_of_all_pairs_so_far() -> None:
+    """beta = 1: 2 pairs with mean ratios 3 and 1 give delta 2; 6 more with -2 and 4, mean 1, give (2 * 2 + 6 * 1) / 8 = 1.25.
+
+    c = 2 and r = -1 cost -log sigma(2 - 2) - log sigma(2 + 1) at first, with slopes -1/2 and 1 - sigma(3).
+    """
+    loss, state = load("bco"), {}  # type: ignore[var-annotated]
+    policy = column(-10.0), column(-11.0)
+    named = dict(zip(("chosen", "rejected", "ref_chosen", "ref_rejected"), (*policy, column(-12.0), column(-10.0)), strict=True))
+    first = loss.loss(**named, batch=statistics(3, 1, 2), state=state, beta=1.0)
+    assert float(state["delta"]) == 2
+    assert first.item() == pytest.approx(LOG_2 - log(1 / (1 + exp(-3))), abs=1e-12)
+    slopes = torch.autograd.grad(first.sum(), policy)
+    assert [each.item() for each in slopes] == pytest.approx([-0.5, 1 / (1 + exp(3))], abs=1e-12)
+    second = loss.loss(**named, batch=statistics(-2, 4, 6), state=state, beta=1.0)
+    assert float(state["delta"]) == pytest.approx(1.25, abs=1e-12)
+    assert second.item() == pytest.approx(-log(1 / (1 + exp(-0.75))) - log(1 / (1 + exp(-2.25))), abs=1e-12)
+
+
+def test_plackett_luce_of_three() -> None:
+    """Rewards log 3, log 2 and 0: odds 3 : 2 : 1, so the ranking has probability 3/6 * 2/3 = 1/3."""
+    ranked = column(-1.0, -1.0, -1.0)[None] + torch.tensor([[log(3), log(2), 0.0]], dtype=torch.float64)
+    value = load("plackett_luce").loss(ranked, column(-1, -1, -1)[None], beta=1.0)
+    assert value.tolist() == pytest.approx([log(3)], abs=1e-12)
+
+
+def test_plackett_luce_of_pairs_is_dpo() -> None:
+    for seed in range(3):
+        case = draw_case(seed, spread=30.0)
+        torch.testing.assert_close(evaluate(load("plackett_luce"), case, {"beta": 0.3}), evaluate(load("dpo"), case, {"beta": 0.3}))

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from harness import registry
 from harness.laws import evaluate
+from harness.training.loss_inputs import paired_tokens
+from harness.training.loss_signature import BatchStatistics, TokenLogps
 
 PINNED = "1.16.0"
 
@@ -227,3 +229,25 @@ def test_orpo() -> None:
     stub = SimpleNamespace(beta=0.3, accelerator=SimpleNamespace(device=torch.device("cpu")))
     theirs = (-good - ORPOTrainer.odds_ratio_loss(stub, good, bad)[0]).mean()
     torch.testing.assert_close(ours("orpo", case, weight=0.3), theirs, rtol=1e-6, atol=1e-6)
+
+
+def tokens(batch: Batch, logps: Tensor) -> TokenLogps:
+    """The chosen and rejected log-probs of every response token, in pairs."""
+    rows = [row[PROMPT - 1 : PROMPT - 1 + length] for row, length in zip(logps, batch.lengths.tolist(), strict=True)]
+    return paired_tokens([rows[i + side * PAIRS] for i in range(PAIRS) for side in (0, 1)])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_ld_dpo(alpha: float) -> None:
+    batch = Batch(8)
+    theirs = trl_dpo(batch, batch.policy, "sigmoid", 0.2, ld_alpha=alpha)
+    loss = registry.load("algorithms", "ld_dpo").algorithm.loss
+    mine = loss(tokens(batch, batch.policy), tokens(batch, batch.reference), beta=0.2, alpha=alpha).mean()
+    agree(theirs, mine, batch)
+
+
+def test_bco_without_a_shift_is_bco_pair() -> None:
+    batch = Batch(9)
+    zero = torch.zeros((), dtype=torch.float64)
+    case = {**batch.case(), "batch": BatchStatistics(*6 * (zero,), PAIRS), "state": {}}
+    agree(trl_dpo(batch, batch.policy, "bco_pair", 0.3), ours("bco", case, beta=0.3), batch)

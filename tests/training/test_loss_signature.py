@@ -46,8 +46,12 @@ def unknown(chosen: Tensor, rejcted: Tensor) -> Tensor:
     return chosen - rejcted
 
 
-def planned(chosen: Tensor, tokens: Tensor) -> Tensor:
-    return chosen * tokens
+def planned(chosen: Tensor, reward: Tensor) -> Tensor:
+    return chosen * reward
+
+
+def two_kinds(chosen: Tensor, ranked: Tensor) -> Tensor:
+    return chosen * ranked[:, 0]
 
 
 def mixed(chosen: Tensor, logps: Tensor, desirable: Tensor) -> Tensor:
@@ -74,10 +78,14 @@ def no_default(chosen: Tensor, *, beta: float) -> Tensor:
     ("loss", "message"),
     [
         (unknown, "loss 'mine': unknown argument 'rejcted'. Did you mean 'rejected'? Available: chosen, rejected, ref_chosen"),
-        (planned, "loss 'mine': 'tokens' is not computed in this version. Available: chosen, rejected"),
+        (planned, "loss 'mine': 'reward' is not computed in this version. Available: chosen, rejected"),
+        (two_kinds, "loss 'mine': 'chosen' is per pair and 'ranked' per list; a loss takes one or the other."),
         (mixed, "loss 'mine': 'chosen' is per pair and 'logps' per response; a loss takes one or the other."),
         (half_unpaired, "loss 'mine': an unpaired loss names 'logps' and 'desirable'."),
-        (nothing, "loss 'mine': a loss names 'chosen' or 'rejected' (pairs), or 'logps' and 'desirable' (unpaired)."),
+        (
+            nothing,
+            "loss 'mine': a loss names 'chosen', 'rejected' or 'tokens' (pairs), 'logps' and 'desirable' (unpaired)",
+        ),
         (half_batch, "loss 'mine': 'batch' holds statistics of both responses, so 'chosen' and 'rejected' must be named."),
         (no_default, "loss 'mine': hyperparameter 'beta' needs a default that is a number, a string or a bool."),
     ],

@@ -12,6 +12,7 @@ from toy import toy_pairs, toy_setup
 
 from harness import HarnessError, preference_loss, registry
 from harness.models.metered import Metered
+from harness.training.loss_signature import TokenLogps
 from harness.training.preference import PreferenceLoss
 from harness.training.schedule import schedule
 from harness.types import Group, Setup, Update
@@ -270,3 +271,44 @@ def test_state_is_kept_from_step_to_step_and_counts_steps_not_parts() -> None:
 
     list(islice(counting.updates(toy_setup(policy=OneByOne)), 3))
     assert seen == [1.0] * 8 + [2.0] * 8 + [3.0] * 8
+
+
+@preference_loss
+def token_level(tokens: TokenLogps, ref_tokens: TokenLogps) -> torch.Tensor:
+    """DPO by token sums."""
+    gap = (tokens.chosen - ref_tokens.chosen).sum(1) - (tokens.rejected - ref_tokens.rejected).sum(1)
+    return -torch.nn.functional.logsigmoid(0.1 * gap)
+
+
+def test_a_loss_of_tokens_trains_as_one_of_sums_does_and_is_charged_alike() -> None:
+    """Two epochs: reference tokens are read once, when a pair is first used, and kept."""
+    setups = [toy_setup(limit=2e9, beta=0.1) for _ in range(2)]
+    by_tokens, by_sums = (list(loss.updates(setup)) for loss, setup in zip((token_level, load("dpo")), setups, strict=True))
+    assert by_tokens[-1].metrics["epoch"] > 1
+    for one, other in zip(by_tokens, by_sums, strict=True):
+        assert one.metrics == pytest.approx(other.metrics, rel=1e-4, abs=1e-4)
+    assert setups[0].ledger.canonical == pytest.approx(setups[1].ledger.canonical, rel=1e-9)
+
+
+def test_tokens_are_padded_to_the_longest_of_their_part_and_reference_tokens_are_charged_only_when_named() -> None:
+    seen: list[TokenLogps] = []
+
+    @preference_loss
+    def policy_alone(tokens: TokenLogps) -> torch.Tensor:
+        seen.append(tokens)
+        return (tokens.rejected - tokens.chosen).sum(1)
+
+    setup = toy_setup()
+    next(policy_alone.updates(setup))
+    assert setup.ledger.canonical["reference"] == 0
+    rows = [found for tokens in seen for found in zip(tokens.chosen_mask.sum(1), tokens.rejected_mask.sum(1), strict=True)]
+    lengths = {(len(pair.chosen), len(pair.rejected)) for pair in setup.pairs}
+    assert {(int(a), int(b)) for a, b in rows} <= lengths
+    assert all(not tokens.chosen.detach()[~tokens.chosen_mask].any() for tokens in seen)
+
+
+def test_a_list_is_a_pair_with_the_better_response_first() -> None:
+    setups = [toy_setup(limit=1e9, beta=0.1) for _ in range(2)]
+    lists, pairs = (list(load(name).updates(setup)) for name, setup in zip(("plackett_luce", "dpo"), setups, strict=True))
+    assert [u.metrics for u in lists] == [pytest.approx(u.metrics, rel=1e-4, abs=1e-5) for u in pairs]
+    assert setups[0].ledger.canonical == setups[1].ledger.canonical
