@@ -135,7 +135,7 @@ def neutral_at_reference(loss: PreferenceLoss, case: Case, settings: Mapping[str
 def first_step_prefers_chosen(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
     """At policy = reference and no gap, descent raises the chosen and lowers the rejected. Exempt for chosen: ``raises_chosen`` False."""
     start = _at_reference(case)
-    start |= {"rejected": start["chosen"], "ref_rejected": start["ref_chosen"]}
+    start |= {"rejected": start["chosen"], "ref_rejected": start["ref_chosen"], "rejected_lengths": start["chosen_lengths"]}
     found = gradients(loss, start, settings)
     if "logps" in found:
         found = {"chosen": found["logps"][case["desirable"]], "rejected": found["logps"][~case["desirable"]]}

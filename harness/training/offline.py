@@ -90,7 +90,7 @@ class _Run:
         if groups and "ref_tokens" in self.algorithm.signature.arguments:
             with torch.no_grad():
                 values, lengths = self.setup.reference.token_logps(groups)
-            found = values.split(lengths.tolist())
+            found = torch.split(values, lengths.tolist())
             self.reference_tokens |= {key[0]: found[2 * i : 2 * i + 2] for i, key in enumerate(due)}
         else:
             self.setup.ledger.charge(self.setup.reference.shape.scoring(groups))
@@ -138,7 +138,7 @@ class _Run:
         if "tokens" not in named:
             return self.setup.policy.logps(groups).view(len(groups), -1), found
         read = self.setup.policy.token_logps(groups)
-        found["tokens"] = paired_tokens(read.values.split(read.lengths.tolist()))
+        found["tokens"] = paired_tokens(torch.split(read.values, read.lengths.tolist()))
         return read.sums().view(len(groups), -1), found
 
     def _values(self, examples: list[Example], logps: Tensor, shared: dict[str, Any]) -> Tensor:
