@@ -14,7 +14,7 @@ from tasks.worlds import arithmetic_sums as sums
 from tasks.worlds import language
 
 DESCRIPTION = "modular arithmetic with the work shown, checked by a verifier: pass@1 and pass@k; embedded"
-ALGORITHMS = ("dpo", "ipo", "kto", "ppo", "ppo_gold", "sft_chosen")
+ALGORITHMS = ("dpo", "ipo", "kto", "dpop", "ppo", "sft_chosen")
 EVALUATION, TUNING = 384, 256
 SPLIT_STREAM = 7002  # a first seed that no training stream has, so that a fixed split never repeats one
 AGREEMENT = 0.8  # a third of the pairs of the reference's samples earn the same: no annotator sides with the better one in more than .84
