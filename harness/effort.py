@@ -9,7 +9,7 @@ from harness.declaration import Declaration
 from harness.training.loss_signature import UNPAIRED, LossSignature
 
 # What a class must read to have it, and how it is called.
-READ = {"reference": "reference", "fit_reward_model": "reward model", "sample": "sampling"}
+READ = {"reference": "reference", "fit_reward_model": "reward model", "fit_on_share": "reward model", "sample": "sampling"}
 ANNOTATIONS = {"margin": "margins", "agreement": "agreements"}
 
 

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import inf
+from typing import Protocol
 
-from harness.training.critic import Critic
 from harness.types import Group, Setup
+
+
+class Learner(Protocol):
+    """What learns from a rollout, as its price is known: ``price`` of reading a group once, ``learning`` of an epoch; both FLOPs."""
+
+    def price(self, group: Group) -> float:
+        """FLOPs of reading a group before it is learnt from."""
+
+    def learning(self, group: Group) -> float:
+        """FLOPs of learning from a group once."""
 
 
 @dataclass
@@ -21,7 +31,7 @@ class RolloutBudget:
     """
 
     setup: Setup
-    critic: Critic
+    critic: Learner
     samples_per_prompt: int
     epochs: int
     minibatches: int

@@ -78,6 +78,16 @@ def test_ppo_with_the_exact_reward_converges_to_the_optimum() -> None:
     assert truth.divergence(truth.tilted(SMALL, SMALL.reward, 1.0), policy) < 1e-2
 
 
+@pytest.mark.parametrize(("kl_coef", "steps"), [(1.0, 80), (0.5, 160)])
+def test_rloo_with_the_exact_reward_converges_to_the_optimum(kl_coef: float, steps: int) -> None:
+    """Its gradient is unbiased for E[r] - kl_coef KL, whose maximum is the tilted reference."""
+    given = training.setup(SMALL, {"reward": "gold", "kl_coef": kl_coef, "learning_rate": 0.05}, steps=steps, batch=64)
+    policy = training.converge(algorithm("rloo"), given, SMALL)
+    optimum = truth.tilted(SMALL, SMALL.reward, kl_coef)
+    assert truth.divergence(optimum, SMALL.reference) > 0.1  # else starting there would do
+    assert truth.divergence(optimum, policy) < 1e-2
+
+
 @pytest.mark.parametrize(("name", "settings"), [("kto", {"beta": 1.0}), ("dpop", {"beta": 1.0})])
 def test_others_go_elsewhere_and_below_the_frontier(name: str, settings: dict[str, float]) -> None:
     place = truth.place(SMALL, trained(name, **settings))
