@@ -17,6 +17,7 @@ SAID = {
     "sft_chosen": ((), "6 N"),
     "ppo": (("reference", "reward model", "sampling"), ""),
     "ppo_gold": (("reference", "gold labels", "sampling"), ""),
+    "grpo": (("reference", "reward model", "sampling"), "12 N"),
     "rloo": (("reference", "reward model", "sampling"), "12 N"),
 }
 

@@ -88,6 +88,15 @@ def test_rloo_with_the_exact_reward_converges_to_the_optimum(kl_coef: float, ste
     assert truth.divergence(optimum, policy) < 1e-2
 
 
+def test_grpo_with_the_exact_reward_gains_and_stays_below_the_frontier() -> None:
+    """Dividing by each group's deviation weighs prompts anew, and k3's gradient is that of KL(ref || pi): its optimum is another."""
+    settings = {"reward": "gold", "beta": 1.0, "learning_rate": 0.05, "minibatches": 1}
+    given = training.setup(SMALL, settings, steps=80, batch=64)
+    place = truth.place(SMALL, training.converge(algorithm("grpo"), given, SMALL))
+    assert place.reward > truth.expected(SMALL.reference, SMALL.reward) + 0.1
+    assert place.below_reward > 1e-4
+
+
 @pytest.mark.parametrize(("name", "settings"), [("kto", {"beta": 1.0}), ("dpop", {"beta": 1.0})])
 def test_others_go_elsewhere_and_below_the_frontier(name: str, settings: dict[str, float]) -> None:
     place = truth.place(SMALL, trained(name, **settings))

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from algorithms.grpo import GRPO
 from algorithms.rloo import RLOO
 from harness import HarnessError
 from harness.training.groups import GroupRun
 from harness.types import Setup, Update
 from tests.test_ppo import rollouts, setup
 
-KINDS = {"rloo": RLOO}
+KINDS = {"rloo": RLOO, "grpo": GRPO}
+KNOBS = {"rloo": "kl_coef", "grpo": "beta"}
 
 
 def train(name: str, given: Setup) -> list[Update]:
@@ -54,6 +56,15 @@ def test_rloo_takes_one_step_per_rollout_and_its_log_probs_are_those_of_sampling
     assert all(update.metrics["ratio"] == pytest.approx(1, abs=1e-5) for update in updates)
 
 
+def test_grpo_takes_epochs_times_minibatches_steps_per_rollout() -> None:
+    updates = train("grpo", setup(5e8, reward="gold", iterations=2, epochs=3, minibatches=5))
+    starts = [index for index, update in enumerate(updates) if "length" in update.metrics]
+    assert starts[:2] == [0, 15]
+    assert updates[0].metrics["ratio"] == pytest.approx(1, abs=1e-5)
+    assert all(update.metrics["ratio"] != 1 for update in updates[1:5])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("reward", ["model", "gold"])
 def test_learns_the_toy_reward(name: str, reward: str) -> None:
@@ -63,6 +74,7 @@ def test_learns_the_toy_reward(name: str, reward: str) -> None:
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.15
 
 
+@pytest.mark.slow
 def test_a_large_coefficient_keeps_the_policy_at_the_reference() -> None:
     free, held = (rollouts(train("rloo", setup(1e9, reward="gold", kl_coef=kl_coef)))[-1].metrics["kl"] for kl_coef in (0.001, 3.0))
     assert held < 0.5 * free
@@ -70,7 +82,7 @@ def test_a_large_coefficient_keeps_the_policy_at_the_reference() -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_gold_is_only_looked_at_unless_it_is_the_reward(name: str) -> None:
-    watched, blind = setup(3e8), setup(3e8)
+    watched, blind = setup(3e8, iterations=4), setup(3e8, iterations=4)
     train(name, watched)
     assert all("gold" not in update.metrics for update in train(name, replace(blind, score=None)))
     assert watched.ledger.counts["labels"] == blind.ledger.counts["labels"] <= 128
@@ -94,9 +106,6 @@ def test_impossible_settings_are_named(name: str, setting: dict[str, Any], messa
         train(name, setup(1e8, **setting))
 
 
-KNOBS = {"rloo": "kl_coef"}
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_the_knob_may_not_be_negative(name: str) -> None:
     with pytest.raises(HarnessError, match=rf"{name}\.{KNOBS[name]} = -0\.1: must not be negative"):
@@ -105,7 +114,7 @@ def test_the_knob_may_not_be_negative(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_same_seed_same_weights(name: str) -> None:
-    one, other = setup(2e8), setup(2e8)
+    one, other = setup(2e8, iterations=4), setup(2e8, iterations=4)
     train(name, one)
     train(name, other)
     assert all(torch.equal(a, b) for a, b in zip(one.policy.parameters(), other.policy.parameters(), strict=True))
