@@ -1,4 +1,4 @@
-"""The laws over one loss, a line each: obeyed, exempt by a trait that its file declares, or broken with a counter-example."""
+"""The laws over one loss, a line each: obeyed, exempt by what its file declares, or broken with a counter-example."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def lines(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> Iterator[str
         name = law.__name__.replace("_", " ")
         if found:
             yield f"BROKEN  {name}: {short(found[1])} (laws.draw_case({found[0]}))"
-        elif (trait := _exempting(loss, law.__name__)) is not None:
-            yield f"exempt  {name}: the file declares {trait}"
+        elif reason := laws.exemption(loss, law):
+            yield f"exempt  {name}: {reason}"
         else:
             yield f"obeyed  {name}"
     said = laws.one_finite_value_per_row(loss, laws.draw_case(0, spread=FAR), settings)
@@ -56,18 +56,6 @@ def short(text: Any) -> str:
     """What is printed of a counter-example."""
     whole = str(text)
     return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} ..."
-
-
-def _exempting(loss: PreferenceLoss, law: str) -> str | None:
-    """The trait by which a loss is exempt from a law; None where it is held to it."""
-    traits = {
-        "gradients_are_derivatives": loss.stops_gradient and "stops_gradient",
-        "rows_are_independent": loss.uses_batch_statistics and "uses_batch_statistics",
-        "only_ratios_matter": loss.has_nll and "has_nll",
-        "neutral_at_reference": loss.has_nll and "has_nll",
-        "first_step_prefers_chosen": not loss.raises_chosen and "raises_chosen=False",
-    }
-    return traits.get(law) or None
 
 
 def _differences(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> str:
