@@ -1,7 +1,8 @@
 """The layers of a causal language model one by one, in the layouts that are known: Llama and Qwen2, GPT-NeoX, GPT-2.
 
-The model's own modules are called, so weights, norms and activations are its own; what transformers' forward adds for everybody (masks,
-caches, hooks and wrappers at every call) is left out, and a caller decides which tokens go on behind each attention.
+The model's own modules are called, so weights, norms and activations are its own, but for those whose backward pass is written out
+(harness/models/fused.py); what transformers' forward adds for everybody (masks, caches, hooks and wrappers at every call) is left out, and
+a caller decides which tokens go on behind each attention.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from harness.models import fused
 
 Rotation = tuple[Tensor, Tensor] | None
 
@@ -65,7 +68,7 @@ class Llama:
     def project(self, layer: int, x: Tensor, rotation: Rotation, asking: Tensor | None = None) -> Projected:
         """See ``Layers``."""
         block = self.blocks[layer]
-        attention, normed = block.self_attn, block.input_layernorm(x)
+        attention, normed = block.self_attn, fused.normed(block.input_layernorm, x)
         chosen = normed if asking is None else normed[asking]
         queries = attention.q_proj(chosen).view(len(chosen), -1, attention.head_dim)
         keys, values = (linear(normed).view(len(x), -1, attention.head_dim) for linear in (attention.k_proj, attention.v_proj))
@@ -83,7 +86,7 @@ class Llama:
         """See ``Layers``."""
         block = self.blocks[layer]
         x = x + block.self_attn.o_proj(attended)
-        return x + block.mlp(block.post_attention_layernorm(x))  # type: ignore[no-any-return]
+        return x + block.mlp(fused.normed(block.post_attention_layernorm, x))  # type: ignore[no-any-return]
 
     def behind(self, layer: int) -> Sequence[Any]:
         """See ``Layers``."""
@@ -91,7 +94,7 @@ class Llama:
 
     def normed(self, x: Tensor) -> Tensor:
         """See ``Layers``."""
-        return self.base.norm(x)  # type: ignore[no-any-return]
+        return fused.normed(self.base.norm, x)
 
 
 class GPTNeoX:
@@ -213,6 +216,8 @@ def turned(x: Tensor, rotation: Rotation) -> Tensor:
         return x
     cosine, sine = rotation
     size = cosine.shape[-1]
+    if size == x.shape[-1] and fused.written_out(x, cosine):
+        return fused.rotated(x, cosine, sine)
     part = x[..., :size]
     out = torch.addcmul(part * cosine, part.roll(size // 2, -1), sine)
     return out if size == x.shape[-1] else torch.cat([out, x[..., size:]], -1)
