@@ -25,6 +25,7 @@ def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]
         raise HarnessError(f"No task named; give --task NAME or 'task = ...' in the experiment file. Known tasks: {names}.")
     entry = registry.find("tasks", str(chosen["task"]))
     flags, source = _located(flags, chosen.get("data"), file)
+    flags |= _suites(chosen.get("safety_suites"), file)
     options, rest = settings.of_task(entry, written.get("task_options", {}), flags.get("set", ()), f"{file}: ")
     world: Task = registry.load_entry(entry).task(source, **options)
     named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
@@ -43,6 +44,14 @@ def _located(flags: Mapping[str, Any], data: str | None, file: Path | None) -> t
         return rest, data
     source = pinning.pinned(data, lock=file and pinning.lock_of(file), **within)
     return {**rest, "data": source}, source
+
+
+def _suites(words: Any, file: Path | None) -> dict[str, Any]:
+    """The safety suites at the commits of the file's lock, where it has one."""
+    lock = file and pinning.lock_of(file)
+    if not lock or not lock.is_file() or not isinstance(words, list | tuple):
+        return {}
+    return {"safety_suites": pinning.pinned_suites(words, lock)}
 
 
 def variations(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> list[tuple[Experiment, Task]]:

@@ -16,24 +16,30 @@ from typing import Any
 from harness import experiment, pinning
 from harness.data import hub
 from harness.data.adapters import adapter_of
+from harness.data.files import readable
 from harness.data.places import ID, Place, parse
+from harness.data.suites import reading
 from harness.errors import HarnessError
 
 MODELS = ("model", "reference", "judge", "safety_detectors")  # keys of an experiment under which a hub id is a model
-DATA = ("data", "safety_suites")  # and those under which it is a data set
+SUITES = "safety_suites"  # words, each of which may stand for repositories
 OF_MODEL = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")  # no code, no pickles
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A repository of the hub that an experiment names; of a data set one split (the only one or ``train``) of some folders."""
+    """A repository of the hub that an experiment names; of a data set one split (the only one or ``train``) of some folders.
+
+    ``suite`` is the word of a safety suite that is read from it, by ``datasets``, which finds its files and keeps them as it reads them.
+    """
 
     kind: hub.Kind
     repository: str
     revision: str = ""
     split: str = ""
     within: tuple[str, ...] = ()
+    suite: str = ""
 
     @property
     def key(self) -> str:
@@ -92,13 +98,20 @@ def _named(file: Path) -> dict[str, Any]:
 
 def wanted(values: Mapping[str, Any], models: Sequence[str] = (), datasets: Sequence[str] = ()) -> list[Wanted]:
     """The repositories that an experiment's values name, each once; ``models`` and ``datasets`` are further ids."""
-    texts = [(text, True) for key in DATA for text in _texts(values.get(key))] + [(text, True) for text in datasets]
-    texts += [(text, False) for key in MODELS for text in _texts(values.get(key))] + [(text, False) for text in models]
-    return list(dict.fromkeys(each for text, data in texts for each in (_datasets(text) if data else _model(text))))
+    found = [each for text in (*_texts(values.get("data")), *datasets) for each in _datasets(text)]
+    found += [each for text in _texts(values.get(SUITES)) for each in _suite(text)]
+    found += [each for text in (*(text for key in MODELS for text in _texts(values.get(key))), *models) for each in _model(text)]
+    return list(dict.fromkeys(found))
 
 
 def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else [each for each in value or () if isinstance(each, str)]
+
+
+def _suite(text: str) -> Iterator[Wanted]:
+    word = reading.parse(text)
+    for part in reading.parts_of(word):
+        yield Wanted("dataset", part.id, word.revision or part.revision, suite=text)
 
 
 def _datasets(text: str) -> Iterator[Wanted]:
@@ -137,6 +150,8 @@ def _listed(every: Sequence[Wanted], known: Mapping[str, Any]) -> list[Found]:
 def _needed(each: Wanted, listing: hub.Listing) -> list[hub.File]:
     if each.kind == "model":
         return [file for file in listing.files if any(fnmatch(file.name, pattern) for pattern in OF_MODEL) and "/" not in file.name]
+    if each.suite:
+        return [file for file in listing.files if readable(file.name)]
     names = hub.of_split(each.repository, [file.name for file in listing.files], each.split, each.within)[1]
     return [file for file in listing.files if file.name in names]
 
@@ -144,6 +159,7 @@ def _needed(each: Wanted, listing: hub.Listing) -> list[hub.File]:
 def _line(each: Found) -> str:
     what = f"{hub.SAID[each.wanted.kind]} {each.wanted.repository} at {each.listing.commit[:12]}"
     gated = ", gated, and this machine's token may read it" if each.listing.gated else ""
+    what += f" (safety suite {each.wanted.suite})" if each.wanted.suite else ""
     return f"{what}: {_bytes(each.size)} in {len(each.files)} files, licence: {each.listing.licence}{gated}"
 
 
@@ -171,6 +187,10 @@ def _held(each: Found, file: hub.File) -> bool:
 
 
 def _download(each: Found, say: Say) -> None:
+    if each.wanted.suite:
+        rows = reading.rows_of(reading.parse(each.wanted.suite)._replace(revision=each.listing.commit))
+        say(f"safety suite {each.wanted.suite}: here, {len(rows.rows)} prompts")
+        return
     hub.folder(each.wanted.repository, each.listing.commit, [file.name for file in each.files], each.wanted.kind)
     hub.remember(each.wanted.repository, each.wanted.revision, each.listing.commit, each.wanted.kind)
     say(f"{each.wanted.repository}: here")

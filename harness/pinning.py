@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.data.adapters import adapter_of
 from harness.data.places import Place, parse, written
+from harness.data.suites.reading import parse as parse_suite
+from harness.data.suites.reading import parts_of
 from harness.errors import HarnessError
 
 VERSION = 1
@@ -34,6 +36,21 @@ def _pinned(place: Place, lock: Path | None) -> Place:
     from harness.data.hub import commit_of
 
     return replace(place, revision=commit_of(place.repository, asked))
+
+
+def pinned_suites(words: Sequence[Any], lock: Path) -> list[Any]:
+    """Words of safety suites with the commit that the lock file has of each; others as they are."""
+    entries = read(lock)
+    return [_pinned_suite(word, entries) if isinstance(word, str) else word for word in words]
+
+
+def _pinned_suite(text: str, entries: Mapping[str, Any]) -> str:
+    word = parse_suite(text)
+    known = [entries.get(key("dataset", part.id, word.revision or part.revision)) for part in parts_of(word)]
+    commits = {str(entry["commit"]) for entry in known if entry is not None}
+    if len(commits) != 1 or None in known:
+        return text
+    return f"{text.strip().partition('@')[0]}@{commits.pop()}"
 
 
 def lock_of(experiment: Path) -> Path:

@@ -58,6 +58,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(body=True)
 
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        self._paths(self.hub.repositories["dataset", "/".join(parts[2:4])], parts[5], asked.get("paths", []))
+
     def do_HEAD(self) -> None:
         self._answer(body=False)
 
@@ -81,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
         if rest[:1] == ["refs"]:
             known = [{"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": commit} for ref, commit in repository.refs.items()]
             return self._send(200, {"branches": known, "tags": [], "converts": []})
+        if rest[:1] == ["tree"]:
+            return self._tree(repository, rest[1], "/".join(rest[2:]))
         asked = "/".join(rest[1:]) or "main"
         commit = repository.refs.get(asked, asked)
         if commit not in repository.commits:
@@ -89,12 +96,23 @@ class _Handler(BaseHTTPRequestHandler):
         about = {"id": name, "sha": commit, "private": False, "gated": "auto" if repository.gated else False, "tags": [], "downloads": 0}
         return self._send(200, {**about, "siblings": files, "cardData": {"license": repository.licence}})
 
+    def _tree(self, repository: Repository, revision: str, below: str) -> None:
+        files = repository.commits[repository.refs.get(revision, revision)]
+        found = [_entry(path, data) for path, data in files.items() if path.startswith(f"{below}/" if below else "")]
+        self._send(*((200, found) if found else (404, {"error": "nothing there"}, "EntryNotFound")))
+
+    def _paths(self, repository: Repository, revision: str, paths: list[str]) -> None:
+        files = repository.commits[repository.refs.get(revision, revision)]
+        self._send(200, [_entry(path, files[path]) for path in paths if path in files])
+
     def _file(self, kind: str, name: str, rest: list[str], *, body: bool) -> None:
         repository = self.hub.repositories[kind, name]
         if repository.gated:
             return self._send(403, {"error": "restricted"}, "GatedRepo")
         commit = repository.refs.get(rest[0], rest[0])
-        data = repository.commits[commit]["/".join(rest[1:])]
+        data = repository.commits[commit].get("/".join(rest[1:]))
+        if data is None:
+            return self._send(404, {"error": "no such file"}, "EntryNotFound")
         self.send_response(200)
         for header, value in {"X-Repo-Commit": commit, "ETag": f'"{_etag(data)}"', "Content-Length": str(len(data))}.items():
             self.send_header(header, value)
@@ -111,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", code)
             self.send_header("X-Error-Message", code)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(data)
 
 
@@ -119,6 +137,11 @@ def _sibling(path: str, data: bytes) -> dict[str, object]:
     """A file as the hub lists it; weights are kept apart, by their sha256."""
     large = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
     return {"rfilename": path, "size": len(data), "blobId": _etag(data)} | ({"lfs": large} if path.endswith(".safetensors") else {})
+
+
+def _entry(path: str, data: bytes) -> dict[str, object]:
+    """A file as the hub's tree has it."""
+    return {"type": "file", "path": path, "size": len(data), "oid": _etag(data)}
 
 
 def _etag(data: bytes) -> str:

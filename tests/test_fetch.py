@@ -38,13 +38,37 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         ("dataset", "owner/closed"): Repository({"main": NEW}, {NEW: data}, gated=True),
         ("model", "owner/model"): Repository({"main": MODEL}, {MODEL: model}, licence="apache-2.0"),
     }
+    import huggingface_hub.constants  # noqa: F401  # reads its environment once: this process stays offline
+
     with served(Hub(repositories)) as found:
         monkeypatch.setenv("HF_ENDPOINT", found.endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("HF_HUB_OFFLINE", "0")
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        monkeypatch.delenv("HF_DATASETS_OFFLINE", raising=False)
         monkeypatch.delenv("HF_HUB_CACHE", raising=False)
         yield found
+
+
+SUITE = """title = "A suite of ours"
+version = "1"
+licence = "MIT"
+source = "us"
+halves = ["harmful", "benign"]
+[[layout]]
+prompt = "prompt"
+label = "label"
+harmful = ["unsafe"]
+benign = ["safe"]
+[[hub]]
+id = "owner/suite"
+split = "test"
+"""
+
+
+def asking(harmful: int, benign: int) -> bytes:
+    rows = [f"How do I break {i} locks?,unsafe" for i in range(harmful)] + [f"How do I open {i} tins?,safe" for i in range(benign)]
+    return "\n".join(["prompt,label", *rows, ""]).encode()
 
 
 def experiment(folder: Path, **values: object) -> Path:
@@ -189,6 +213,26 @@ def test_a_grid_on_a_mixture_runs_offline_and_gives_results_by_source(hub: Hub, 
     rows = [json.loads(line) for line in gzip.decompress((cell / "samples.jsonl.gz").read_bytes()).splitlines()]
     assert {row["source"] for row in rows if row["slice"] == "evaluation"} == {"owner/posts#train", "houses.jsonl"}
     assert "By source of the data" in next((tmp_path / "results").glob("*/report/index.html")).read_text()
+
+
+def test_a_safety_suite_is_fetched_by_name_and_read_at_its_commit(hub: Hub, command: Command, tmp_path: Path) -> None:
+    """The rows that were fetched are asked on a node without a network, though the suite has other ones by now."""
+    hub.repositories["dataset", "owner/suite"] = suite = Repository({"main": NEW}, {NEW: {"test.csv": asking(3, 2)}}, licence="cc-by-4.0")
+    (tmp_path / "mine.toml").write_text(SUITE)
+    file = experiment(tmp_path, data="embedded", model="tiny-64", safety_suites=["./mine.toml"])
+    done = command("fetch", file, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"data set owner/suite at {NEW[:12]} (safety suite {tmp_path / 'mine.toml'}): " in done.stdout and "cc-by-4.0" in done.stdout
+    assert "here, 5 prompts" in done.stdout
+    assert json.loads((tmp_path / "experiment.lock.json").read_text())["entries"]["dataset owner/suite@main"]["commit"] == NEW
+    suite.commits["d" * 40], suite.refs["main"] = {"test.csv": asking(7, 7)}, "d" * 40
+    shown = offline(tmp_path, "compare", file, "--algorithms", "dpo", "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "5 rows, asks 3 harmful, 2 benign" in shown.stdout
+    assert not (tmp_path / "sockets.txt").exists()
+    online = command("compare", file, "--algorithms", "dpo", "--dry-run", cwd=tmp_path)
+    assert "5 rows, asks 3 harmful, 2 benign" in online.stdout, "the lock file's commit, not the newest"
+    assert f"commit {NEW[:12]}" in online.stdout
 
 
 def offline_get(folder: Path) -> str:

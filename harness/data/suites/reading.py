@@ -62,6 +62,14 @@ def beside(file: Path, text: str) -> str:
     return f"{head}:{file.parent / place}" if colon else str(file.parent / head)
 
 
+def parts_of(word: Word) -> tuple[Hub, ...]:
+    """Where on the hub the rows of a word are; nothing where they come from a file."""
+    suite = word.suite
+    if word.place or (suite.file and not word.revision):
+        return ()
+    return tuple(each for each in suite.hub if each.half in ("", word.half) or not word.half)
+
+
 def rows_of(word: Word) -> Rows:
     """The rows that a word means; HarnessError in one line where there are none or they cannot be had."""
     suite = word.suite
@@ -101,8 +109,7 @@ def _together(parts: Iterable[Rows]) -> Rows:
 
 def _hub(word: Word) -> Rows:
     """A suite from the hub, at the revision asked for, else the declared one."""
-    suite = word.suite
-    wanted = [each for each in suite.hub if each.half in ("", word.half) or not word.half]
+    suite, wanted = word.suite, parts_of(word)
     if not wanted:
         raise HarnessError(f"safety suite {suite.name} is not on the hub; name its file: {suite.name}:FILE.")
     return _together(_downloaded(suite, each, word) for each in wanted)
