@@ -25,7 +25,7 @@ GRID: Mapping[str, tuple[str, Sequence[float]]] = {
     "dpo": ("beta", (0.05, 0.1, 0.2, 0.5)),
     "ipo": ("target_gap", (2.0, 4.0, 8.0, 16.0)),
     "kto": ("beta", (0.05, 0.1, 0.2, 0.5)),
-    "dpop": ("beta", (0.05, 0.1, 0.2, 0.5)),
+    "dpop": ("penalty", (0.03, 0.1, 0.3, 2.0)),
     "ppo": ("kl_coef", (0.05, 0.1, 0.2, 0.5)),
 }
 # TRL has no DPO-positive; sigmoid with a likelihood term of the chosen response is the nearest, and costs about the same.
@@ -112,6 +112,7 @@ def _now() -> float:
 def measured(grid: Grid, wanted: Mapping[str, tuple[str, Sequence[float]]]) -> dict[str, Any]:
     """Seconds of our grid, of a script of each loss, of all scripts with PPO as our cells took it, and of one more cell."""
     ours, cells = grid.compare(wanted, grid.seeds), grid.cells()
+    assert len(cells) == grid.seeds * sum(len(values) for _, values in wanted.values()), "as many runs as scripts are counted"
     scripts = {name: grid.script(LOSSES[name]) for name in wanted if name in LOSSES}
     runs = {name: len(wanted[name][1]) * grid.seeds for name in scripts}
     online = sum(sum(times[CLOCK].values()) for name, times in cells.items() if name.partition("-")[0] not in LOSSES)
