@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's matrices here are small: its threads only take cores from what draws
 
 KINDS = ("algorithms", "tasks", "runs")
+# Options of ``compare`` that say how it is carried out; every other one is a setting of the experiment, some by another name.
+HOW = {"experiment", "vary", "jobs", "results", "report_to", "dry_run", "force", "verbose"}
+SETTINGS = {"settings": "set", "safety": "safety_suites", "detectors": "safety_detectors"}
+LISTS = {"algorithms", "kl_targets", "temperatures", "safety", "detectors"}
 
 app = typer.Typer(
     name="harness",
@@ -35,6 +40,7 @@ app = typer.Typer(
 
 @app.command()
 def compare(
+    context: typer.Context,
     experiment: Annotated[Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="What to compare; flags win over it.")] = None,
     task: Annotated[str | None, typer.Option(help="A task's name or file, such as tldr.")] = None,
     algorithms: Annotated[str | None, typer.Option(help="Names or files, such as dpo,./mine.py.")] = None,
@@ -91,26 +97,10 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries below speak.")] = False,
 ) -> None:
     """Run algorithms on a task with the same compute each, and write a report."""
-    given: dict[str, Any] = {
-        "task": task,
-        "algorithms": _words(algorithms),
-        "seeds": seeds,
-        "budget": budget,
-        "match": match,
-        "set": settings,
-    }
-    given |= {"split": split, "revision": revision}
-    given |= {"model": model, "data": data, "judge": judge, "dtype": dtype, "quick": quick or None, "limit": limit}
-    given |= {"tune": tune, "kl_targets": _words(kl_targets), "checkpoint": checkpoint, "safety_margin": safety_margin}
-    given |= {"keep_policies": keep_policies, "baseline": baseline, "temperatures": _words(temperatures)}
-    given |= {"device": device, "sft": sft, "reference": reference, "reference_mode": reference_mode, "chat": chat}
-    given |= {"labels": labels, "agreement": agreement, "pairs": pairs, "pairs_from": pairs_from, "prompts": prompts}
-    given |= {"safety_suites": _words(safety), "safety_detectors": _words(detectors)}
     from harness import asked, trackers
 
     trackers.check(told := _words(report_to) or [])
-    flags = {name: value for name, value in given.items() if value is not None}
-    wanted = asked.variations(flags, vary or (), experiment)
+    wanted = asked.variations(_flags(context.params), vary or (), experiment)
     previews = [asked.priced(*each, jobs) for each in wanted]
     if dry_run:
         typer.echo("\n\n".join(previews))
@@ -184,6 +174,12 @@ def main() -> None:
     except HarnessError as error:
         cli_report.complain(error)
         sys.exit(2)
+
+
+def _flags(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were typed, under the names that an experiment's file has for them."""
+    given = {name: value for name, value in typed.items() if name not in HOW and value is not None and value is not False}
+    return {SETTINGS.get(name, name): _words(value) if name in LISTS else value for name, value in given.items()}
 
 
 def _words(text: str | None) -> list[str] | None:
