@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, ValidationInfo
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from harness import assumptions, footing, suites
 from harness.assumptions import Assumptions
@@ -24,7 +24,7 @@ from harness.plan import AlgorithmPlan, baseline_of, plans
 from harness.store.hashes import engine_hash, weights_hash
 from harness.suites import DetectorPlan, SuitePlan
 from harness.types import Defaults, Setting
-from harness.written import Rising, Thresholds, seeds_in, written_in
+from harness.written import EachOnce, Marks, Rising, Temperatures, Thresholds, seeds_in, written_in
 
 __all__ = ["QUICK", "AlgorithmPlan", "Cell", "Experiment", "budget_flops", "cells", "fingerprint", "read", "resolve", "study_key"]
 
@@ -64,24 +64,6 @@ OUTSIDE_STUDY = {
 }
 
 
-def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
-    if list(marks) != sorted(set(marks)) or any(not 0 < mark < 1 for mark in marks):
-        raise ValueError("shares of the budget in ascending order, each above 0 and below 1, are wanted")
-    return marks
-
-
-def _temperatures(values: tuple[float, ...]) -> tuple[float, ...]:
-    if len(set(values)) != len(values) or any(not 0 <= value <= 1 for value in values):
-        raise ValueError("temperatures from 0 (greedy) to 1, each once, are wanted")
-    return tuple(sorted(values))
-
-
-def _distinct(values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError(f"every {str(info.field_name).removesuffix('s')} once is wanted")
-    return values
-
-
 class Experiment(Assumptions, Footing):
     """Everything that decides what a comparison computes; how it is carried out (jobs, folders) is not part of it."""
 
@@ -95,8 +77,8 @@ class Experiment(Assumptions, Footing):
     checkpointing: bool = False  # recompute activations in every backward: less memory, the same numbers
     kernels: Literal["auto", "default", "onednn"] = "auto"  # of products on a CPU (harness/execute/kernels.py)
     algorithms: Annotated[tuple[AlgorithmPlan, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
-    budget: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), EachOnce] = (0,)
+    budget: Annotated[tuple[str, ...], Field(min_length=1), EachOnce]
     match: Literal["flops", "device-seconds", "pairs", "steps"] = "flops"
     sft_steps: PositiveInt
     sft_batch: PositiveInt
@@ -114,13 +96,13 @@ class Experiment(Assumptions, Footing):
     safety_suites: tuple[SuitePlan, ...] = ()  # asked at the end: harness/suites.py
     safety_detectors: tuple[DetectorPlan, ...] = ()
     safety_prompts: PositiveInt | None = None  # of each half of a suite; None: all
-    marks: Annotated[tuple[float, ...], AfterValidator(_ascending)]
+    marks: Marks
     opponent_samples: PositiveInt
     frontier_samples: NonNegativeInt
     threads: PositiveInt = 1
     stage_threads: PositiveInt = 2
     keep_policies: Literal["auto", "none", "final", "best", "all"] = "auto"  # auto: final of small models (harness/kept.py)
-    temperatures: Annotated[tuple[float, ...], AfterValidator(_temperatures)] = (0.0,)  # beside 1, at which everything is measured
+    temperatures: Temperatures = (0.0,)  # beside 1, at which everything is measured
     limit: PositiveInt | None = None
     safety_margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # read by the report alone
     kl_range: PositiveFloat = 3.0  # nats that frontiers are scored over; read by the report alone

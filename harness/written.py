@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PositiveFloat
+from pydantic import AfterValidator, PositiveFloat, ValidationInfo
 
 from harness.data import places
 from harness.data.suites.reading import beside
@@ -30,6 +30,27 @@ def _thresholds(given: dict[str, float]) -> dict[str, float]:
     return given
 
 
+def _ascending(marks: tuple[float, ...]) -> tuple[float, ...]:
+    if list(marks) != sorted(set(marks)) or any(not 0 < mark < 1 for mark in marks):
+        raise ValueError("shares of the budget in ascending order, each above 0 and below 1, are wanted")
+    return marks
+
+
+def _temperatures(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(values)) != len(values) or any(not 0 <= value <= 1 for value in values):
+        raise ValueError("temperatures from 0 (greedy) to 1, each once, are wanted")
+    return tuple(sorted(values))
+
+
+def _distinct(values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError(f"every {str(info.field_name).removesuffix('s')} once is wanted")
+    return values
+
+
+EachOnce = AfterValidator(_distinct)
+Marks = Annotated[tuple[float, ...], AfterValidator(_ascending)]
+Temperatures = Annotated[tuple[float, ...], AfterValidator(_temperatures)]
 Thresholds = Annotated[dict[str, float], AfterValidator(_thresholds)]
 Rising = Annotated[tuple[PositiveFloat, ...], AfterValidator(_rising)]
 
