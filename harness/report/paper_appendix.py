@@ -137,7 +137,10 @@ def _every_flop(cell: Cell) -> float:
 
 
 def _versions(study: Loaded) -> str:
-    """Every version that records name, with how many records name it where they differ; devices, task and study."""
+    r"""Every version that records name, with how many records name it where they differ; devices, task and study.
+
+    Long hashes break after every eighth digit alone; ``sloppypar`` lets the spaces of a line stretch to the next such place.
+    """
     named = Counter((name, str(version)) for cell in study.cells for name, version in part(cell.record, "versions").items())
     texts = [f"{name} {version}{f' ({n} runs)' if n < len(study.cells) else ''}" for (name, version), n in sorted(named.items())]
     devices = Counter(str(cell.times.get("device", "")) or NOT_SAID for cell in study.cells)
@@ -148,4 +151,4 @@ def _versions(study: Loaded) -> str:
         f"Task version {study.experiment.get('task_version') or NOT_SAID}; study {study.experiment.get('study') or NOT_SAID}; "
         f"experiment {study.experiment.get('fingerprint') or NOT_SAID}; all records {records_digest((*study.references, *study.cells))}.",
     ]
-    return "\n".join(map(latex.escape, said)) + "\n"
+    return "\n".join([r"\begin{sloppypar}", *map(latex.escape, said), r"\end{sloppypar}", ""])
