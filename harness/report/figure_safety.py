@@ -114,16 +114,15 @@ def _delta(axes: Axes, key: str, points: Sequence[Point], looks: Mapping[str, Lo
 def _bars(
     axes: Axes, part: str, bars: Sequence[Point | None], references: Sequence[Reference], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    rows = []
-    for position, point in enumerate(bars):
-        shares = _shares(point, part) if point else _reference_shares(references, part)
-        start = 0.0
-        for category, share in shares.items():
-            style: Any = {"color": CATEGORIES[category], "hatch": HATCHES[category], "edgecolor": "white", "linewidth": 0.3}
-            axes.barh([position], [share], left=[start], height=0.78, **style)
-            start += share
-            name, setting = (point.algorithm, point.setting) if point else ("SFT reference", "")
-            rows.append({"panel": part, "algorithm": name, "setting": setting, "category": category, "value": share})
+    """Draw the shares of what is said, a bar per point and first the reference's; the rows behind them."""
+    every = [_shares(point, part) if point else _reference_shares(references, part) for point in bars]
+    starts = np.zeros(len(bars))
+    for category in CATEGORIES:  # all of one kind at once: a bar drawn alone costs as much as all of them
+        known = [position for position, shares in enumerate(every) if category in shares]
+        widths = [every[position][category] for position in known]
+        style: Any = {"color": CATEGORIES[category], "hatch": HATCHES[category], "edgecolor": "white", "linewidth": 0.3}
+        axes.barh(known, widths, left=starts[known], height=0.78, **style)
+        starts[known] += widths
     axes.set_yticks(range(len(bars)), names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(bars) - 0.4, -0.6)
@@ -131,7 +130,12 @@ def _bars(
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("share of answers")
     axes.set_title(part.capitalize() if layout.stacked() else SLICES[part])
-    return rows
+    named = [(point.algorithm, point.setting) if point else ("SFT reference", "") for point in bars]
+    return [
+        {"panel": part, "algorithm": name, "setting": setting, "category": category, "value": share}
+        for (name, setting), shares in zip(named, every, strict=True)
+        for category, share in shares.items()
+    ]
 
 
 def _shares(point: Point, part: str) -> dict[str, float]:

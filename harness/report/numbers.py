@@ -69,7 +69,12 @@ def interval_of(value: Mapping[str, Any] | None) -> Interval | None:
 
 
 class Marked(dict[tuple[float, str], list[Row]]):
-    """Sample rows by (mark, slice), with the ids of their prompts, which every metric of them is asked with."""
+    """Sample rows by (mark, slice), with the ids of their prompts and the metrics that were asked for, which many figures ask for again."""
+
+    @cached_property
+    def means(self) -> dict[tuple[str, float], tuple[Sequence[int], Array]]:
+        """What ``by_prompt`` gave of a metric at a mark."""
+        return {}
 
     def prompts(self, at: tuple[float, str]) -> tuple[list[int], bool]:
         """The prompt of each row there, and whether they ascend: one sample each, in order, as they are recorded."""
@@ -108,7 +113,13 @@ def per_prompt(rows: Marked, key: str, mark: float) -> dict[int, float]:
 
 
 def by_prompt(rows: Marked, key: str, mark: float) -> tuple[Sequence[int], Array]:
-    """The prompts and the means of ``per_prompt``, both empty where a value is missing."""
+    """The prompts and the means of ``per_prompt``, both empty where a value is missing; kept with the rows and not to be changed."""
+    if (key, mark) not in rows.means:
+        rows.means[key, mark] = _by_prompt(rows, key, mark)
+    return rows.means[key, mark]
+
+
+def _by_prompt(rows: Marked, key: str, mark: float) -> tuple[Sequence[int], Array]:
     borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
     heldout = "heldout" if key == "preference_accuracy" or key.startswith("heldout_") else "evaluation"
     at = (mark, "borderline" if borderline else "harmful" if harmful else heldout)
