@@ -28,8 +28,10 @@ def report(
 ) -> None:
     """Rebuild reports from records alone: the page, or figures, tables and macros for a paper."""
     from harness import reporting
+    from harness.execute import allocation
     from harness.report.escape import visible
 
+    allocation.keep(0)  # resamples are arrays of megabytes, made and left by the hundred: a twelfth of the CPU seconds
     if safety_margin is not None and not 0 < safety_margin < 1:
         raise HarnessError(f"--safety-margin {safety_margin:g}: a share above 0 and below 1 is wanted, such as 0.02 for 2 points.")
     overrides: dict[str, Any] = {} if safety_margin is None else {"safety_margin": safety_margin}

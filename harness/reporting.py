@@ -56,7 +56,9 @@ def _write(
     yield from found.problems
     parts = [paper.Part(label, _overridden(study, overrides)) for label, study in found.studies]
     if "html" in what.formats:
-        yield from (_page(part.study, out and _below(out, part.label, len(parts))) for part in parts)
+        pages = [_page(part.study, out and _below(out, part.label, len(parts))) for part in parts]
+        yield from (f"Report: {written.path}" for written in pages)
+        parts = [part._replace(numbers=written.numbers) for part, written in zip(parts, pages, strict=True)]
     if (rest := {*what.formats} - {"html"}) and parts:
         folder = out or _beside(roots[0])
         yield f"Paper: {folder} ({len(paper.write(parts, folder, rest, what.sheet, _known()))} files)"
@@ -71,16 +73,16 @@ def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any], *, l
             study = load(folder)
             if not leave_out_newer:
                 combining.refuse_newer(study)
-            yield _page(_overridden(study, overrides), out and _below(out, folder.name, len(folders)))
+            yield f"Report: {_page(_overridden(study, overrides), out and _below(out, folder.name, len(folders))).path}"
         except HarnessError as error:  # of one study; the others have their report all the same
             yield error
     if out is None and (side_by_side := robustness.write(root)):
         yield f"Robustness: {side_by_side}"
 
 
-def _page(study: Loaded, place: Path | None) -> str:
+def _page(study: Loaded, place: Path | None) -> page.Written:
     """Write a study's page into its own folder or, where one is named, into another."""
-    return f"Report: {page.write(study if place is None else replace(study, folder=place))}"
+    return page.written(study if place is None else replace(study, folder=place))
 
 
 def _below(out: Path, label: str, count: int) -> Path:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.report import (
     alarms,
@@ -37,6 +37,7 @@ from harness.report import (
     section_winrate,
     tables,
 )
+from harness.report.beside import Beside
 from harness.report.drawing import Drawing
 from harness.report.escape import source, templates, visible
 from harness.report.examples import examples
@@ -89,29 +90,43 @@ LEFT_OUT = {
 }
 
 
-@uncollected()
+class Written(NamedTuple):
+    """A page that was written: its path, ``study/report/index.html``, and the rows of its figures by name."""
+
+    path: Path
+    numbers: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
 def write(study: Path | Loaded, **overrides: Any) -> Path:
-    """Write the report of a study, or of the one in a folder, and return the page's path, ``study/report/index.html``.
+    """Write the report of a study, or of the one in a folder, and return the page's path.
 
     ``overrides`` replace values of the experiment that only the report reads, such as ``safety_margin``.
     """
+    return written(study, **overrides).path
+
+
+@uncollected()
+def written(study: Path | Loaded, **overrides: Any) -> Written:
+    """``write`` the report; what it wrote."""
     loaded = load(study) if isinstance(study, Path) else study
     loaded = replace(loaded, experiment={**loaded.experiment, **overrides}) if overrides else loaded
     folder = loaded.folder / "report"
-    found = points(loaded)
+    found, beside = points(loaded), Beside(drawing.warm)
     with drawing.style():
-        figures = [figure(drawn, name, folder, findings.watermark(loaded)) for name, drawn in drawings(loaded, found, _looks(found))]
-        figures += _linear(loaded, found, figures[0], folder)
-        rooms = list(_rooms(SECTIONS, loaded, found, folder)), list(_rooms(TRAINING, loaded, found, folder))
-        for each in [*figures, *(each for group in rooms for room in group for each in room["figures"])]:
+        mark = findings.watermark(loaded)
+        figures = [figure(drawn, name, folder, mark, beside) for name, drawn in drawings(loaded, found, _looks(found))]
+        again = _linear(loaded, found, figures[0], folder, beside)
+        rooms = list(_rooms(SECTIONS, loaded, found, folder, beside)), list(_rooms(TRAINING, loaded, found, folder, beside))
+        every = [*figures, *(each for group in rooms for room in group for each in room["figures"])]
+        write_bytes(folder / "table.csv", tables.csv(loaded).encode())
+        for each in [*every, *again]:
             each["svg"] = each["svg"]() if each["svg"] else ""
-    write_bytes(folder / "table.csv", tables.csv(loaded).encode())
     page = folder / "index.html"
-    write_bytes(page, render(loaded, found, figures, rooms).encode())
-    return page
+    write_bytes(page, render(loaded, found, [*figures, *again], rooms).encode())
+    return Written(page, {each["name"]: each["rows"] for each in every if not each["reason"]})
 
 
-def _rooms(makers: Sequence[Make], study: Loaded, found: list[Point], folder: Path) -> Iterator[dict[str, Any]]:
+def _rooms(makers: Sequence[Make], study: Loaded, found: list[Point], folder: Path, beside: Beside) -> Iterator[dict[str, Any]]:
     """Every room that has something to say, its figures saved and ready for the template."""
     shown, mark = _looks(found), findings.watermark(study)
     for make in makers:
@@ -119,7 +134,7 @@ def _rooms(makers: Sequence[Make], study: Loaded, found: list[Point], folder: Pa
         if section is not None:
             names = ("name", "title", "paragraphs", "tables", "cautions", "alarms")
             yield {name: getattr(section, name) for name in names} | {
-                "figures": [figure(drawn, drawn.name, folder, mark) for drawn in section.figures]
+                "figures": [figure(drawn, drawn.name, folder, mark, beside) for drawn in section.figures]
             }
 
 
@@ -128,20 +143,20 @@ def _looks(found: Sequence[Point]) -> Mapping[str, Look]:
     return looks([(point.algorithm, point.control) for point in found], {point.algorithm for point in found if point.oracle})
 
 
-def figure(drawn: Drawing | None, name: str, folder: Path, mark: str) -> dict[str, Any]:
+def figure(drawn: Drawing | None, name: str, folder: Path, mark: str, beside: Beside) -> dict[str, Any]:
     """Begin to save one figure; what the page says of it, its ``svg`` to be called for. One that cannot be drawn gives the reason."""
     if drawn is None:
         drawing.remove(name, folder / "figures")
         return {"name": name, "reason": LEFT_OUT[name], "svg": None, "rows": (), "live": False}
     drawing.watermark(drawn.figure, mark)
-    saved, alternative = drawing.start(drawn, folder / "figures"), visible(drawn.alternative)
+    saved, alternative = drawing.start(drawn, folder / "figures", beside), visible(drawn.alternative)
     text = {"title": drawn.title, "caption": drawn.caption, "name": name, "reason": ""}
     said = alternative, drawn.spots
     made = {"svg": lambda: drawing.inline(saved(), name, *said), "rows": drawn.rows, "live": bool(drawn.spots), "said": said}
     return {key: visible(each) for key, each in text.items()} | made
 
 
-def _linear(study: Loaded, found: Sequence[Point], first: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+def _linear(study: Loaded, found: Sequence[Point], first: Mapping[str, Any], folder: Path, beside: Beside) -> list[dict[str, Any]]:
     """The first figure with a linear KL axis, for the page alone, drawn beside everything else; none without the first."""
     shown, name = _looks(found), "frontier-linear"
     if first["reason"]:
@@ -154,7 +169,7 @@ def _linear(study: Loaded, found: Sequence[Point], first: Mapping[str, Any], fol
         drawing.watermark(made.figure, findings.watermark(study))
         return made
 
-    saved = drawing.beside(lambda: drawing.write(draw(), folder / "figures", ("svg",)), folder / "figures" / f"{name}.svg")
+    saved = beside.begin(lambda: drawing.write(draw(), folder / "figures", ("svg",)), folder / "figures" / f"{name}.svg")
     return [{**first, "name": name, "svg": lambda: drawing.inline(saved(), name, *first["said"])}]
 
 

@@ -5,9 +5,9 @@ The same records give the same bytes on any day and in any folder.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.errors import HarnessError, near
 from harness.report import (
@@ -37,14 +37,20 @@ from harness.store.records import write_bytes
 FORMATS = ("html", "pdf", "latex", "csv")
 HEADER = "% Written by harness report from records alone; edits are lost when it is written again.\n"
 
+Rows = Sequence[Mapping[str, Any]]
+
 CLEAR = "\n\\clearpage\n"  # between studies: TeX keeps 52 floats that no page has taken yet
 
 
 class Part(NamedTuple):
-    """A study of a paper under the label that its files, its macros and its tables carry."""
+    """A study of a paper under the label that its files, its macros and its tables carry.
+
+    ``numbers`` are the rows of its figures by name, where a page has drawn them already: they are the same on every sheet.
+    """
 
     label: str
     study: Loaded
+    numbers: Mapping[str, Rows] = {}
 
 
 def formats(text: str) -> list[str]:
@@ -64,17 +70,7 @@ def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Shee
 
     ``wanted`` are formats but html; ``known`` BibTeX entries by key. One algorithm has one look in all the figures of all the parts.
     """
-    shown = shared_looks(parts)
-    made: dict[str, bytes] = {}
-    floats: list[str] = []
-    if {"pdf", "csv"} & {*wanted}:
-        for label, figures in _figures(parts, shown, sheet):
-            captions = []
-            for drawn in figures:
-                name = f"figures/{label + '-' if label and len(parts) > 1 else ''}{drawn.name}"
-                made |= _files(name, drawn, wanted)
-                captions.append(paper_figures.environment(name, label, drawn, wide=not sheet.stacked))
-            floats += ["\n".join(captions)] if captions else []
+    made, floats = _figures(parts, sheet, wanted) if {"pdf", "csv"} & {*wanted} else ({}, [])
     if "csv" in wanted:
         made["table.csv"] = drawing.table([row | {"study": part.label} for part in parts for row in rows.rows(part.study)]).encode()
     if "latex" in wanted:
@@ -101,12 +97,32 @@ def drawings(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:
         yield from section.figures if section else ()
 
 
-def _figures(parts: Sequence[Part], shown: Mapping[str, Look], sheet: Sheet) -> Iterator[tuple[str, Iterator[Drawing]]]:
-    """The figures of each part under its label, then those of studies that differ only in what they assume, which have none."""
+def _figures(parts: Sequence[Part], sheet: Sheet, wanted: Collection[str]) -> tuple[dict[str, bytes], list[str]]:
+    """The files of the figures of each part, and of those of studies that differ only in what they assume; the floats that show them."""
+    shown, made, floats = shared_looks(parts), dict[str, bytes](), list[str]()
     with drawing.style(sheet):
         for part in parts:
-            yield part.label, _watermarked(part.study, shown)
-        yield "", robustness.drawings([part.study for part in parts], shown)
+            before = f"{part.label}-" if len(parts) > 1 else ""
+            if part.numbers and "pdf" not in wanted:
+                made |= {f"figures/{before}{name}.csv": drawing.table(found).encode() for name, found in part.numbers.items()}
+                continue
+            drawn, captions = _drawn(_watermarked(part.study, shown), part.label, before, sheet, wanted)
+            made, floats = made | drawn, [*floats, *captions]
+        drawn, captions = _drawn(robustness.drawings([part.study for part in parts], shown), "", "", sheet, wanted)
+    return made | drawn, [*floats, *captions]
+
+
+def _drawn(
+    figures: Iterable[Drawing], label: str, before: str, sheet: Sheet, wanted: Collection[str]
+) -> tuple[dict[str, bytes], list[str]]:
+    """The files of figures whose names begin so, and one text with their floats, if there are any."""
+    made: dict[str, bytes] = {}
+    captions = []
+    for drawn in figures:
+        name = f"figures/{before}{drawn.name}"
+        made |= _files(name, drawn, wanted)
+        captions.append(paper_figures.environment(name, label, drawn, wide=not sheet.stacked))
+    return made, ["\n".join(captions)] if captions else []
 
 
 def _watermarked(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:

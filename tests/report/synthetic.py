@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.report import page
+from harness.report import drawing, page
+from harness.report.beside import Beside
 from harness.report.points import load, points
 from harness.store import temperatures
 from harness.store.records import CellWriter, write_json
@@ -282,7 +283,7 @@ def study(root: Path, names: Sequence[str] = tuple(KNOBS), *, seeds: int = 1, se
 def undrawn(root: Path) -> str:
     """The page of a study without its figures, which take most of the time."""
     study = load(root)
-    figures = [page.figure(None, name, root / "report", "") for name in page.LEFT_OUT]
+    figures = [page.figure(None, name, root / "report", "", Beside(drawing.warm)) for name in page.LEFT_OUT]
     return page.render(study, points(study), figures)
 
 

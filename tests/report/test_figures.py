@@ -18,6 +18,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from harness.report import drawing, figure_frontier, figure_safety, figure_training, page
+from harness.report.beside import Beside
 from harness.report.drawing import Drawing
 from harness.report.palette import looks
 from harness.report.points import load, points
@@ -139,7 +140,8 @@ def test_the_linear_frontier_goes_with_the_first(tmp_path: Path) -> None:
     stale = tmp_path / "figures" / "frontier-linear.svg"
     stale.parent.mkdir()
     stale.write_text("<svg/>")
-    assert page._linear(study, [], page.figure(None, "frontier", tmp_path, ""), tmp_path) == []
+    beside = Beside(drawing.warm)
+    assert page._linear(study, [], page.figure(None, "frontier", tmp_path, "", beside), tmp_path, beside) == []
     assert not stale.exists()
 
 

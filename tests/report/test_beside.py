@@ -1,0 +1,65 @@
+"""Work beside other work: everything is done once, whichever process does it, and an error is the first process's to raise."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.report.beside import Beside
+
+
+def noting(path: Path) -> None:
+    """Append the process that does it."""
+    with path.open("a") as stream:
+        stream.write(f"{os.getpid()}\n")
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_everything_is_done_once_and_never_by_more_processes_than_there_are_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    warmed: list[int] = []
+    beside = Beside(lambda: warmed.append(os.getpid()))
+    texts = [beside.begin(lambda path=tmp_path / f"{i}": noting(path), tmp_path / f"{i}") for i in range(12)]
+    assert len(beside._running) < cores
+    found = [text().split() for text in reversed(texts)]
+    assert [len(each) for each in found] == [1] * 12
+    assert warmed == [os.getpid()] * (cores > 1)
+    assert ({os.getpid()} == {int(process) for each in found for process in each}) is (cores == 1)
+
+
+def test_what_fails_in_another_process_is_done_again_in_this_one_which_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    def broken() -> None:
+        noting(tmp_path / "tried")
+        raise ValueError("no such colour")
+
+    beside = Beside(lambda: None)
+    text = beside.begin(broken, tmp_path / "never")
+    with pytest.raises(ValueError, match="no such colour"):
+        text()
+    here, there = sorted((tmp_path / "tried").read_text().split(), key=lambda process: int(process) != os.getpid())
+    assert int(here) == os.getpid() != int(there)
+
+
+def test_nothing_is_forked_beside_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that it holds would be held forever in the new process."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    end = threading.Event()
+    other = threading.Thread(target=end.wait)
+    other.start()
+    try:
+        beside = Beside(lambda: None)
+        text = beside.begin(lambda: noting(tmp_path / "one"), tmp_path / "one")
+        assert not beside._running
+        assert text() == f"{os.getpid()}\n"
+    finally:
+        end.set()
+        other.join()
