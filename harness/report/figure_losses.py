@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report import drawing, layout
 from harness.report.drawing import Drawing
-from harness.report.figure_training import BINS, SHADES, binned
+from harness.report.figure_training import BINS, SHADES, binned, titled
 from harness.report.losses import LOGGED, LOSSES, minimised, of_policy
 from harness.report.palette import Look
 from harness.report.points import Point, by_algorithm
@@ -53,7 +53,7 @@ def _panel(axes: Axes, name: str, group: Sequence[Point], rows: Mapping[Point, S
         axes.plot(x, y, color=look.colour, alpha=SHADES[position % len(SHADES)], linewidth=1.1, label=point.knob)
         about = {"panel": key, "algorithm": point.algorithm, "setting": point.setting}
         table += [about | {"share": float(a), "value": float(b)} for a, b in zip(x, y, strict=True)]
-    axes.set_title("  ".join([name, *group[0].head.get("setting", {})]) + f" ({LOGGED[key]})" * (key != LOSSES[0]), pad=14)
+    layout.title(axes, titled(name, group) + f" ({LOGGED[key]})" * (key != LOSSES[0]), pad=14)
     axes.set_xlim(0, 1)
     place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 5, "borderaxespad": 0.1}
     axes.legend(fontsize=7, handlelength=1.2, columnspacing=1.0, handletextpad=0.5, **place)

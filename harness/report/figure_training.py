@@ -11,6 +11,7 @@ import numpy as np
 from harness.measure.statistics import Array
 from harness.report import drawing, layout
 from harness.report.drawing import Drawing
+from harness.report.numbers import shown as shown_setting
 from harness.report.palette import INK, LINES, Look
 from harness.report.points import Point, by_algorithm
 from harness.store.records import Row
@@ -59,7 +60,7 @@ def draw_logps(rows: Rows, looks: Mapping[str, Look]) -> Drawing | None:
         for position, point in enumerate(group):
             table += _pair(axes, point, curves[point], looks[name], SHADES[position % len(SHADES)])
         axes.axhline(0, color=INK, linewidth=0.6)
-        axes.set_title("  ".join([name, *group[0].head.get("setting", {})]), pad=4 + 72 * KEY * keys)
+        layout.title(axes, titled(name, group), pad=4 + 72 * KEY * keys)
         place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": entries, "borderaxespad": 0.1}
         axes.legend(fontsize=7, handlelength=1.2, columnspacing=1.0, handletextpad=0.5, labelspacing=0.15, **place)
     for axes in panels.flat[len(groups) :]:
@@ -118,6 +119,11 @@ def _accuracy(recorded: Any, pairs: float | None) -> str:
     centre, room = recorded + Z * Z / (2 * pairs), Z * math.sqrt(recorded * (1 - recorded) / pairs + Z * Z / (4 * pairs * pairs))
     low, high = ((centre + side * room) / (1 + Z * Z / pairs) for side in (-1, 1))
     return f"{recorded:.2f} [{low:.2f}, {high:.2f}], n={pairs:.0f}"
+
+
+def titled(name: str, group: Sequence[Point]) -> str:
+    """An algorithm with the names of what tells its points apart, whose values are in the panel's legend."""
+    return "  ".join([name, *shown_setting(group[0].head)])
 
 
 def binned(rows: Sequence[Row], key: str, bins: int = BINS) -> tuple[Array, Array]:

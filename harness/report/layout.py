@@ -77,6 +77,16 @@ def room_for(names: Sequence[str]) -> float:
     return min(0.45 * width(), float(widest) + 0.18)
 
 
+def title(axes: Axes, text: str, pad: float) -> None:
+    """A panel's title ``pad`` points above it, in the size of titles or, where it would be wider than the panel, as small as it must be."""
+    import matplotlib
+
+    size = float(matplotlib.rcParams["axes.titlesize"])
+    room = axes.get_position().width * width()
+    wide = float(text_widths(drawing.new(1, 1), [text], size)[0])
+    axes.set_title(text, pad=pad, fontsize=size * min(1.0, room / max(wide, 1e-6)))
+
+
 def legend_below(figure: Figure, handles: Sequence[Artist], names: Sequence[str], *, most: int = 6, handle: float = 2.0) -> None:
     """A legend under everything else, in as many columns as the sheet has room for; the figure grows by its height.
 

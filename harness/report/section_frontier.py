@@ -77,7 +77,7 @@ def _orders(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> list[s
     less = f", {len(pairs) - len(asked)} more left out as not converged" if len(asked) < len(pairs) else ""
     return [
         *said,
-        f"Of {len(asked)} pairs of algorithms{less}, {len(sure)} {'has' if len(sure) == 1 else 'have'} the intervals of both differences "
+        f"Pairs of algorithms: {len(asked)}{less}; {len(sure)} {'has' if len(sure) == 1 else 'have'} the intervals of both differences "
         f"(win rate and gold) off 0; in opposite orders on the two axes: {turned or 'none'}.",
     ]
 

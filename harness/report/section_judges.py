@@ -110,9 +110,9 @@ def _summary(pairs: Sequence[tuple[str, list[Interval | None]]], judge: Mapping[
     decided = [each for each in said if each != "undecided under all"]
     holding, reversed_ = sum(each.endswith("0 under all") for each in said), said.count("reversed")
     yield (
-        f"Of {len(said)} pairs of algorithms at one setting each, some judge decides {len(decided)}; {holding} of them hold under all "
+        f"Pairs of algorithms at one setting each: {len(said)}. Some judge decides {len(decided)}; {holding} of them hold under all "
         f"judges, {decided.count('only under some')} under some only, {reversed_} are reversed. An interval speaks of its own seeds alone."
-        + f" Not converged and not counted: {unfinished} pairs."
+        + f" Not converged and not counted: {unfinished}."
         * bool(unfinished)
     )
 
