@@ -85,6 +85,21 @@ def test_the_body_does_not_scroll_sideways(browser: Browser, written: Path, widt
     assert browser.ask("document.querySelectorAll('h2').length") == written.read_text().count("<h2")
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_row_of_a_table_is_a_tower_of_single_words(browser: Browser, written: Path, width: int) -> None:
+    browser.open(written.as_uri(), width)
+    browser.ask("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    tall = "[...document.querySelectorAll('tbody tr')].filter(row => row.getBoundingClientRect().height > 240).map(row => row.innerText)"
+    assert browser.ask("document.querySelectorAll('td.prose').length") > 3
+    assert browser.ask(tall) == []
+
+
+def test_a_setting_of_many_values_does_not_push_the_numbers_out_of_sight(browser: Browser, written: Path) -> None:
+    browser.open(written.as_uri(), 1280)
+    browser.ask("document.querySelector('.found tbody th small').textContent = 'learning_rate=0.0005, '.repeat(8); 0")
+    assert browser.ask("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('.found .scroll'))")
+
+
 def test_nothing_is_fetched_and_nothing_goes_wrong(browser: Browser, written: Path) -> None:
     """The sample texts hold a script and an image whose error would run one; the policy would stop them even if they were let through."""
     browser.open(written.as_uri(), 1280)
