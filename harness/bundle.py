@@ -110,6 +110,7 @@ def _left(files: Mapping[str, bytes], own: Sequence[str], cleaned: set[str]) -> 
 
 def _refuse(left: Sequence[tuple[str, str]]) -> None:
     if left:
-        told = "; ".join(f"{name} holds {found!r}" for name, found in left[:SHOWN])
-        more = f"; and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+        apart = list(dict.fromkeys(left))
+        told = "; ".join(f"{name} holds {found!r}" for name, found in apart[:SHOWN])
+        more = f"; and {len(apart) - SHOWN} more" if len(apart) > SHOWN else ""
         raise HarnessError(f"Not anonymous, so nothing was packed: {told}{more}. Take it out of the records, or leave the run out.")

@@ -177,7 +177,8 @@ def refuse_words(model: str, theirs: Mapping[str, int], ours: Mapping[str, int])
     """HarnessError where two vocabularies differ, with how many tokens do."""
     differing = sorted(word for word in theirs.keys() | ours.keys() if theirs.get(word) != ours.get(word))
     if differing:
-        said = f"{len(differing)} of {len(ours)} tokens are missing, added or have another id, such as {differing[0]!r}"
+        said = f"of its {len(theirs):,} tokens and the {len(ours):,} wanted, {len(differing):,} are in one alone or have another id"
+        said += f", such as {differing[0]!r}"
         raise HarnessError(f"checkpoint {model}: its vocabulary is not the reference's: {said}. KL needs the same tokens.")
 
 
