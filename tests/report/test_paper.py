@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 import json
 import os
@@ -18,7 +19,7 @@ import synthetic
 from test_figures import common, frame, inside
 
 from harness.errors import HarnessError
-from harness.report import drawing, layout, paper, styles
+from harness.report import drawing, layout, page, paper, styles
 from harness.report.points import load
 from tests.conftest import ROOT, Command
 
@@ -108,6 +109,27 @@ def test_a_legend_takes_as_many_columns_as_there_is_room_for() -> None:
             assert panels[0].get_window_extent().height == pytest.approx(before[0])
             heights[name] = figure.get_figheight() - before[1]
     assert heights["acl"] > heights["neurips"] > 0
+
+
+def test_the_page_gives_a_paper_the_numbers_of_the_figures_that_it_would_draw(study: Path, tmp_path: Path) -> None:
+    """They are the same on every sheet, so a report of both draws once; a PDF is drawn on the column all the same."""
+    sheet, drawn = styles.paper("icml", 1), written(study, tmp_path / "drawn", "csv")
+    known = page.written(dataclasses.replace(load(study), folder=tmp_path / "page")).numbers
+    paper.write([paper.Part("toy", load(study), known)], tmp_path / "known", ["csv"], sheet)
+    assert len(known) > 5 and files(tmp_path / "known") == drawn
+    paper.write([paper.Part("toy", load(study), known)], tmp_path / "pdf", ["pdf", "csv"], sheet)
+    assert {f"figures/{name}.pdf" for name in known} <= {*files(tmp_path / "pdf")}
+
+
+@pytest.mark.parametrize(("text", "shrunk"), [("dpo  beta", False), ("ppo  clip  kl_coef  learning_rate  value_learning_rate", True)])
+def test_a_title_is_never_wider_than_its_panel(text: str, shrunk: bool) -> None:
+    with drawing.style(styles.paper("acl", 1)):
+        figure, panels = layout.panels(1, 1.0, layout.Margins(left=1.5))
+        layout.title(panels[0], text, pad=4)
+        figure.canvas.draw()
+        written = panels[0].title if panels[0].title.get_text() else panels[0]._left_title
+        assert written.get_window_extent().width <= panels[0].get_window_extent().width * 1.02
+        assert (written.get_fontsize() < 8.5) is shrunk
 
 
 def test_table_csv_has_a_row_for_every_setting_of_every_study(study: Path, tmp_path: Path) -> None:
