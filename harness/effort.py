@@ -9,14 +9,20 @@ from harness.declaration import Declaration
 from harness.training.loss_signature import UNPAIRED, LossSignature
 
 # What a class must read to have it, and how it is called.
-READ = {"reference": "reference", "fit_reward_model": "reward model", "fit_on_share": "reward model", "sample": "sampling"}
+READ = {
+    "reference": "reference",
+    "fit_reward_model": "reward model",
+    "reward_model": "reward model",
+    "sample": "sampling",
+    "duels": "sampling",
+}
 ANNOTATIONS = {"margin": "margins", "agreement": "agreements"}
 
 
 def needs(declared: Declaration) -> tuple[str, ...]:
     """What a run takes beside pairs: reference, reward model, sampling, single responses, annotations; a class by what its file reads."""
     if not declared.loss:
-        found = [said for name, said in READ.items() if name in declared.uses]
+        found = dict.fromkeys(said for name, said in READ.items() if name in declared.uses)
         return tuple("gold labels" if said == "reward model" and declared.metadata.get("oracle") is True else said for said in found)
     signature = LossSignature(declared.arguments, {})
     found = ["reference"] * (signature.reads_reference or "z0" in declared.arguments)

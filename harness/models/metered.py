@@ -229,6 +229,13 @@ class Metered:
             twin.head.requires_grad_(False)
         return twin
 
+    @torch.no_grad()
+    def follow(self, other: Metered, share: float) -> None:
+        """Go ``share`` of the way to the other's weights, each where it stands: an exponential moving average of what it was and is."""
+        for mine, theirs in zip(self.model.parameters(), other.model.parameters(), strict=True):
+            if mine is not theirs:  # an adapter's base is one for both
+                mine.lerp_(theirs.to(mine), share)
+
     def bare(self) -> Self:
         """The model below an adapter, frozen, on the same weights and charging the same ledger."""
         return self._made(adapters.without(self.model).requires_grad_(False), None)
