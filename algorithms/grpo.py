@@ -53,7 +53,7 @@ class GRPO(Sampled):
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step: the reward model's (phase ``reward``), then the policy's (phase ``rollout``)."""
-        mine = self.chosen(setup)
+        mine = self.told(setup)
         reward = yield from mine.reward_model(setup)
         setup.policy.optimise(learning_rate=mine.learning_rate, clip=mine.clip)
         loss = partial(clipped, ratio_clip=mine.ratio_clip, beta=mine.beta)

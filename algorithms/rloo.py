@@ -44,7 +44,7 @@ class RLOO(Sampled):
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step: the reward model's (phase ``reward``), then the policy's (phase ``rollout``)."""
-        mine = self.chosen(setup)
+        mine = self.told(setup)
         reward = yield from mine.reward_model(setup)
         setup.policy.optimise(learning_rate=mine.learning_rate, clip=mine.clip)
         run = GroupRun(setup, reward, mine.iterations, mine.samples_per_prompt, mine.missing_eos_penalty)

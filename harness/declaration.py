@@ -96,6 +96,12 @@ def read(path: Path, name: str) -> Declaration:
     )
 
 
+def settings_of(room: str, name: str) -> tuple[Hyperparameter, ...]:
+    """The settings that a dataclass of the room of training declares, by the stem of its file."""
+    tree = ast.parse((ROOM / f"{room}.py").read_text(encoding="utf-8"))
+    return tuple(_hyperparameters(next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)))
+
+
 def literal(path: Path, name: str) -> Any:
     """The literal that a file assigns to a top-level name, or None."""
     return dict(_literals(ast.parse(path.read_text(encoding="utf-8")).body)).get(name)

@@ -19,6 +19,9 @@ SAID = {
     "ppo_gold": (("reference", "gold labels", "sampling"), ""),
     "grpo": (("reference", "reward model", "sampling"), "12 N"),
     "rloo": (("reference", "reward model", "sampling"), "12 N"),
+    "online_dpo": (("reference", "reward model", "sampling"), "12 N"),
+    "iterative_dpo": (("reference", "reward model", "sampling"), "12 N"),
+    "distilled_dpo": (("reward model", "reference"), "10 N, then 6 N"),
 }
 
 

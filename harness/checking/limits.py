@@ -38,7 +38,8 @@ def _row(algorithm: Any, setting: Mapping[str, Setting], known: world.World) -> 
         last.update(update.metrics)
 
     offline = isinstance(algorithm, PreferenceLoss)
-    size: Any = {"steps": STEPS} if offline else {"steps": ROLLOUTS, "batch": BATCH, "exact": False}
+    scalar = offline and algorithm.signature.reads_reward  # a head that reads float32 alone
+    size: Any = {"steps": STEPS, "exact": not scalar} if offline else {"steps": ROLLOUTS, "batch": BATCH, "exact": False}
     try:
         policy = training.converge(algorithm, training.setup(known, setting, **size), known, heard=heard)
     except training.Diverged as error:

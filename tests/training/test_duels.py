@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from algorithms.dpo import algorithm as dpo
+from algorithms.iterative_dpo import IterativeDPO
 from algorithms.online_dpo import OnlineDPO
 from harness import HarnessError
 from harness.training.duels import DuelRun, Duels, ranked, validity
@@ -19,7 +20,8 @@ from harness.training.groups import Scored
 from harness.types import Group, Setup, TokenPair, Update
 from tests.test_ppo import rollouts, setup
 
-KINDS = {"online_dpo": OnlineDPO}
+KINDS = {"online_dpo": OnlineDPO, "iterative_dpo": IterativeDPO}
+FOLLOWED = [("online_dpo", "sft"), ("online_dpo", "last"), ("online_dpo", "ema"), ("iterative_dpo", "sft"), ("iterative_dpo", "last")]
 BETA = {"beta": 0.5, "label_smoothing": 0.0}
 
 
@@ -45,15 +47,16 @@ def test_the_best_is_ranked_above_the_worst_with_their_own_log_probs() -> None:
     assert found.metrics == {"kl": 0.5, "margin": 1.0, "ties": 0.5}
 
 
-@pytest.mark.parametrize("limit", [2e8, 6e8])
-@pytest.mark.parametrize("reference", ["sft", "last", "ema"])
-@pytest.mark.parametrize("name", KINDS)
-def test_spends_its_budget_and_no_more(name: str, reference: str, limit: float) -> None:
-    given = setup(limit, reference=reference, iterations=8)
+@pytest.mark.parametrize("samples", [2, 4])
+@pytest.mark.parametrize(("name", "reference"), FOLLOWED)
+def test_spends_its_budget_and_no_more(name: str, reference: str, samples: int) -> None:
+    """What is left is less than two groups cost. Of four samples the two that are learnt from are priced as if they were the longest."""
+    given = setup(4e8, reference=reference, iterations=4, samples_per_prompt=samples)
     updates = train(name, given)
-    assert 0 <= given.ledger.remaining < 2 * DuelRun(given, None, 1, 2, 0.0, follows=reference).budget.expected  # type: ignore[arg-type]
-    assert given.ledger.canonical["reward"] <= 0.3 * limit
-    assert len(rollouts(updates)) >= 8
+    group = DuelRun(given, None, 1, samples, 0.0, follows=reference).budget.expected  # type: ignore[arg-type]
+    assert 0 <= given.ledger.remaining < 2 * group * (1 if samples == 2 else 4)
+    assert given.ledger.canonical["reward"] <= 0.3 * 4e8
+    assert len(rollouts(updates)) >= 4
 
 
 @pytest.mark.parametrize(("reference", "weights"), [("sft", 12), ("last", 10), ("ema", 12)])
@@ -74,6 +77,25 @@ def test_a_reference_that_is_the_last_policy_leaves_the_gap_at_zero() -> None:
     assert all("k1" not in update.metrics for update in last)
     assert fixed[0].metrics["gap"] == pytest.approx(0, abs=1e-4)
     assert abs(fixed[-1].metrics["gap"]) > 1e-2
+
+
+def test_rounds_say_what_their_reference_is_worth_before_they_begin() -> None:
+    """Round 1 starts from the reference: log 2 and the whole gradient. Under ``last`` so do all; under ``sft`` the gap has grown."""
+    shape = {"iterations": 3, "learning_rate": 1e-2, "minibatches": 12}
+    fixed, last = (train("iterative_dpo", setup(6e8, reference=name, **shape)) for name in ("sft", "last"))
+    rounds, again = ([update.metrics for update in rollouts(updates)] for updates in (fixed, last))
+    assert [each["round"] for each in rounds[:3]] == [1, 2, 3]
+    for each in (rounds[0], *again):
+        assert each["reference_loss"] == pytest.approx(math.log(2), abs=1e-4)
+        assert each["gradient_kept"] == pytest.approx(1, abs=1e-3)
+        assert each["reference_gap"] == pytest.approx(0, abs=1e-3)
+        assert each["gradient_spent"] == 0
+    assert rounds[2]["reference_gap"] > 1e-2
+    assert rounds[2]["reference_loss"] != pytest.approx(math.log(2), abs=1e-4)
+    steps = [index for index, update in enumerate(fixed) if "round" in update.metrics]
+    assert steps[1] - steps[0] == 12
+    start, annealed = fixed[steps[0]].metrics["learning_rate"], fixed[steps[1]].metrics["learning_rate"]
+    assert annealed < start  # one annealing over all rounds
 
 
 def test_a_moving_average_lies_between_the_start_and_the_policy() -> None:
@@ -127,10 +149,14 @@ def test_gold_is_only_looked_at_unless_it_is_the_reward() -> None:
     ("setting", "message"),
     [
         ({"beta": -0.1}, "beta = -0.1: must not be negative"),
-        ({"pull": 1.5}, "pull = 1.5: must lie between 0 and 1"),
         ({"samples_per_prompt": 1}, "samples_per_prompt = 1: must be 2 at least"),
     ],
 )
 def test_impossible_settings_are_named(name: str, setting: dict[str, Any], message: str) -> None:
     with pytest.raises(HarnessError, match=re.escape(f"{name}.{message}")):
         train(name, setup(1e8, **setting))
+
+
+def test_a_pull_beyond_the_policy_is_refused() -> None:
+    with pytest.raises(HarnessError, match=r"online_dpo\.pull = 1\.5: must lie between 0 and 1"):
+        train("online_dpo", setup(1e8, pull=1.5))
