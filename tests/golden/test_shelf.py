@@ -181,7 +181,7 @@ def test_plackett_luce_of_pairs_is_dpo() -> None:
 
 
 def test_distilled_dpo() -> None:
-    """Rewards 2 and 0.5 ask for 1.5, beta h = 1.2: (0.3)^2 = 0.09, slopes -+2 beta 0.3 = -+0.24. A reward of the other order asks for -1.5."""
+    """Rewards 2 and 0.5 ask for 1.5, beta h = 1.2: (0.3)^2 = 0.09, slopes -+2 beta 0.3 = -+0.24. The other order asks for -1.5."""
     loss, policy = load("distilled_dpo").loss, (column(-10.0), column(-11.0))
     named = dict(zip(("chosen", "rejected", "ref_chosen", "ref_rejected"), (*policy, column(-12.0), column(-10.0)), strict=True))
     rewards = torch.tensor([[2.0, 0.5]], dtype=torch.float64)
