@@ -15,6 +15,8 @@ READ = {
     "reward_model": "reward model",
     "sample": "sampling",
     "duels": "sampling",
+    "fitted": "reward model",
+    "serve": "sampling",
 }
 ANNOTATIONS = {"margin": "margins", "agreement": "agreements"}
 
