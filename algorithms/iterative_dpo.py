@@ -21,7 +21,7 @@ from harness.training.duels import DuelRun, validity
 from harness.training.sampled import Sampled
 from harness.types import Setup, Update
 
-grid = {"beta": (5.0, 0.7, 0.2)}
+grid = {"beta": (30.0, 8.0, 2.0)}  # above DPO's, for labels without noise ask for more; KL at a quick budget: GRIDKL
 search = {
     "learning_rate": (2.5e-4, 4e-3, "log", "as PPO's"),
     "clip": (0.25, 4.0, "log", "as PPO's"),

@@ -13,7 +13,7 @@ import torch
 
 from harness import registry, settings
 from harness.declaration import read
-from tests.test_ppo import setup
+from tests.test_ppo import prompts, setup
 
 sys.path.append(str(Path(__file__).parent / "report"))
 import synthetic
@@ -33,14 +33,18 @@ CHOSEN = [
 
 
 def weights(entry: registry.Entry, chosen: dict[str, Any], *, sign: float) -> torch.Tensor:
-    """What a toy run trains to where the judge's scores are multiplied by ``sign``."""
+    """What a toy run trains to, and what is measured says, where the judge's scores are multiplied by ``sign``."""
     given = setup(2e8, **chosen)  # the reward model gets a share of it that must pay for a step
     score = given.score
     assert score is not None
     bound = registry.load_entry(entry).algorithm
     algorithm = bound() if isinstance(bound, type) else bound
-    list(algorithm.updates(replace(given, score=lambda prompts, samples: sign * score(prompts, samples))))
-    return torch.cat([p.detach().flatten() for p in given.policy.parameters()])
+    served = [given.policy]
+    judged = replace(given, score=lambda prompts, samples: sign * score(prompts, samples), serve=served.append)
+    list(algorithm.updates(judged))
+    rows = served[-1].sample(prompts(20, 5), max_tokens=8, generator=torch.Generator().manual_seed(0))
+    said = [float(hash(row[0].ids)) for row in rows]
+    return torch.cat([*(p.detach().flatten() for p in given.policy.parameters()), torch.tensor(said)])
 
 
 @pytest.mark.parametrize(("entry", "chosen"), CHOSEN, ids=lambda value: value.name if isinstance(value, registry.Entry) else str(value))
