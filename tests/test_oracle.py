@@ -18,7 +18,7 @@ from tests.test_ppo import prompts, setup
 sys.path.append(str(Path(__file__).parent / "report"))
 import synthetic
 
-from harness.report import findings, page
+from harness.report import findings, matching, page
 from harness.report.palette import looks
 from harness.report.points import load, points
 
@@ -95,3 +95,20 @@ def test_an_oracle_is_shown_apart_and_in_no_family(tmp_path: Path) -> None:
     look = page._looks(found)["ppo (oracle)"]
     assert (look.line, look.face) == ("--", "white")
     assert all(each.face == each.colour for name, each in looks([("dpo", False), ("ipo", False)]).items())
+
+
+def test_what_trains_nothing_is_shown_apart_and_matched_with_nothing(tmp_path: Path) -> None:
+    """It has spent a tenth of the others' budget; compute is matched without it, and its name says what its KL is."""
+    synthetic.study(tmp_path, ("dpo", "ipo", "kto"), seeds=3, settings=1, failed=False)
+    for file in tmp_path.glob("cells/kto-*/record.json"):
+        record = json.loads(file.read_text())
+        record["compute"]["canonical"] = {phase: flops / 10 for phase, flops in record["compute"]["canonical"].items()}
+        file.write_text(json.dumps({**record, "algorithm": {**record["algorithm"], "untrained": True, "kl": "bound"}}))
+    loaded = load(tmp_path)
+    found = points(loaded)
+    named = [("dpo", True), ("ipo", True), ("kto (KL at its bound)", False)]
+    assert [(point.algorithm, point.ranked) for point in found] == named
+    assert matching.matching(found).startswith("Compute is matched")
+    assert any(said.startswith("Not ranked: kto (KL at its bound); no policy is trained") for said in findings.cautions(loaded))
+    look = page._looks(found)["kto (KL at its bound)"]
+    assert (look.line, look.face) == ("--", "white")

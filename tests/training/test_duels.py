@@ -132,7 +132,8 @@ def test_what_a_reference_is_worth() -> None:
 def test_learns_the_toy_reward(name: str, reward: str) -> None:
     given = setup(4e9, reward=reward, learning_rate=5e-3, reward_learning_rate=1e-2, reward_epochs=9, missing_eos_penalty=0)
     scores = [update.metrics["gold"] for update in rollouts(train(name, given))]
-    assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.15
+    few = max(1, len(scores) // 24)  # of three rounds the first and the last
+    assert sum(scores[-few:]) / few > sum(scores[:few]) / few + 0.15
 
 
 def test_gold_is_only_looked_at_unless_it_is_the_reward() -> None:
