@@ -206,7 +206,7 @@ def _blank(plan: Plan) -> dict[str, Any]:
     algorithm["oracle"] = settings.oracle(entry, chosen)
     if (start := settings.init(entry, chosen)) != footing.START:
         algorithm["init"] = start
-    algorithm |= {name: facts[name] for name in ("untrained", "kl") if name in facts}
+    algorithm |= {name: facts[name] for name in ("untrained", "bounded") if name in facts}
     algorithm["conventions"] = {name: chosen.get(value, value) for name, value in facts.get("conventions", {}).items()}
     return {
         **_origin(cell),

@@ -24,8 +24,8 @@ ANNOTATIONS = {"margin": "margins", "agreement": "agreements"}
 def needs(declared: Declaration) -> tuple[str, ...]:
     """What a run takes beside pairs: reference, reward model, sampling, single responses, annotations; a class by what its file reads."""
     if not declared.loss:
-        found = dict.fromkeys(said for name, said in READ.items() if name in declared.uses)
-        return tuple("gold labels" if said == "reward model" and declared.metadata.get("oracle") is True else said for said in found)
+        read = dict.fromkeys(said for name, said in READ.items() if name in declared.uses)
+        return tuple("gold labels" if said == "reward model" and declared.metadata.get("oracle") is True else said for said in read)
     signature = LossSignature(declared.arguments, {})
     found = ["reward model"] * signature.reads_reward + ["reference"] * (signature.reads_reference or "z0" in declared.arguments)
     found += ["single responses"] * any(name in UNPAIRED for name in declared.arguments)

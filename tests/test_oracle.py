@@ -103,7 +103,7 @@ def test_what_trains_nothing_is_shown_apart_and_matched_with_nothing(tmp_path: P
     for file in tmp_path.glob("cells/kto-*/record.json"):
         record = json.loads(file.read_text())
         record["compute"]["canonical"] = {phase: flops / 10 for phase, flops in record["compute"]["canonical"].items()}
-        file.write_text(json.dumps({**record, "algorithm": {**record["algorithm"], "untrained": True, "kl": "bound"}}))
+        file.write_text(json.dumps({**record, "algorithm": {**record["algorithm"], "untrained": True, "bounded": True}}))
     loaded = load(tmp_path)
     found = points(loaded)
     named = [("dpo", True), ("ipo", True), ("kto (KL at its bound)", False)]

@@ -130,7 +130,7 @@ def _points(cells: Sequence[Cell]) -> tuple[Point, ...]:
 
 def name_of(algorithm: Mapping[str, Any]) -> str:
     """What an algorithm is called on a page."""
-    return f"{algorithm['name']}{ORACLE if algorithm.get('oracle') else ''}{BOUND if algorithm.get('kl') == 'bound' else ''}"
+    return f"{algorithm['name']}{ORACLE if algorithm.get('oracle') else ''}{BOUND if algorithm.get('bounded') else ''}"
 
 
 def by_algorithm(found: Sequence[Point]) -> dict[str, list[Point]]:
