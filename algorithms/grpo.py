@@ -15,16 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
-from harness.training.groups import GroupRun, Tokens, chosen, fit_on_share, refuse_illegal
+from harness.training.groups import GroupRun, Tokens
 from harness.training.rollout import policy_loss
+from harness.training.sampled import Sampled
 from harness.types import Setup, Update
-
-if TYPE_CHECKING:
-    from harness.types import RewardFit
 
 grid = {"beta": (1.0, 0.2, 0.04)}  # 0.04 is the paper's
 search = {
@@ -40,51 +38,28 @@ FLAT = 1e-4  # TRL's: added to a group's deviation, so that a group of equals as
 
 
 @dataclass(frozen=True)
-class GRPO:
-    """Hyperparameters; rollouts and optimiser steps are as many as PPO's by default."""
+class GRPO(Sampled):
+    """Hyperparameters beside those of ``Sampled``; rollouts and optimiser steps are as many as PPO's by default."""
 
     name: ClassVar[str] = "grpo"
+    KNOB: ClassVar[str] = "beta"
+    POSITIVE: ClassVar[tuple[str, ...]] = ("epochs", "minibatches", "ratio_clip")
 
     beta: float = 0.04  # of k3 beside advantages of variance 1
-    reward: Literal["model", "gold"] = "model"  # gold: the task's own score, labels that the offline losses do not have
-    reward_pooling: Literal["sum", "last"] = "sum"
-    reward_share: float = 0.3  # of the budget, at most
-    reward_epochs: float = 1.0
-    reward_learning_rate: float = 2e-3
-    reward_batch: int = 32  # pairs
     iterations: int = 12
-    samples_per_prompt: int = 4
     epochs: int = 1
     minibatches: int = 6
     ratio_clip: float = 0.2
-    missing_eos_penalty: float = 1.0
-    learning_rate: float = 1e-3
-    clip: float = 1.0  # gradient norm
-
-    def __post_init__(self) -> None:
-        counts = ("iterations", "epochs", "minibatches", "reward_batch", "ratio_clip", "learning_rate")
-        refuse_illegal(self, positive=counts, knob="beta")
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step: the reward model's (phase ``reward``), then the policy's (phase ``rollout``)."""
-        mine = chosen(self, setup)
-        reward = (yield from mine._fit(setup)) if mine.reward == "model" else None
+        mine = self.told(setup)
+        reward = yield from mine.reward_model(setup)
         setup.policy.optimise(learning_rate=mine.learning_rate, clip=mine.clip)
         loss = partial(clipped, ratio_clip=mine.ratio_clip, beta=mine.beta)
         run = GroupRun(setup, reward, mine.iterations, mine.samples_per_prompt, mine.missing_eos_penalty, mine.epochs, mine.minibatches)
         for rollout in run.sample():
             yield from run.learn(rollout, standardised(rollout.scores), loss)
-
-    def _fit(self, setup: Setup) -> RewardFit:
-        """The reward model, on its share of the budget."""
-        return fit_on_share(
-            setup,
-            share=self.reward_share,
-            epochs=self.reward_epochs,
-            pooling=self.reward_pooling,
-            learning_rate=self.reward_learning_rate,
-            batch_pairs=self.reward_batch,
-        )
 
 
 def standardised(rewards: Tensor) -> Tensor:

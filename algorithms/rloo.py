@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
-from harness.training.groups import GroupRun, Tokens, chosen, fit_on_share, refuse_illegal
+from harness.training.groups import GroupRun, Tokens
+from harness.training.sampled import Sampled
 from harness.types import Setup, Update
-
-if TYPE_CHECKING:
-    from harness.types import RewardFit
 
 grid = {"kl_coef": (1.0, 0.2, 0.08)}  # PPO's: the objective is the same
 search = {
@@ -36,47 +34,23 @@ cost = "12 N"
 
 
 @dataclass(frozen=True)
-class RLOO:
-    """Hyperparameters. As many optimiser steps as PPO takes by default, each on samples of its own."""
+class RLOO(Sampled):
+    """Hyperparameters beside those of ``Sampled``. As many optimiser steps as PPO takes by default, each on samples of its own."""
 
     name: ClassVar[str] = "rloo"
+    KNOB: ClassVar[str] = "kl_coef"
 
     kl_coef: float = 0.3  # beta of E[reward] - beta KL
-    reward: Literal["model", "gold"] = "model"  # gold: the task's own score, labels that the offline losses do not have
-    reward_pooling: Literal["sum", "last"] = "sum"
-    reward_share: float = 0.3  # of the budget, at most
-    reward_epochs: float = 1.0
-    reward_learning_rate: float = 2e-3
-    reward_batch: int = 32  # pairs
-    iterations: int = 72
-    samples_per_prompt: int = 4
-    missing_eos_penalty: float = 1.0
-    learning_rate: float = 1e-3
-    clip: float = 1.0  # gradient norm
-
-    def __post_init__(self) -> None:
-        refuse_illegal(self, positive=("iterations", "reward_batch", "learning_rate"), knob="kl_coef")
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step: the reward model's (phase ``reward``), then the policy's (phase ``rollout``)."""
-        mine = chosen(self, setup)
-        reward = (yield from mine._fit(setup)) if mine.reward == "model" else None
+        mine = self.told(setup)
+        reward = yield from mine.reward_model(setup)
         setup.policy.optimise(learning_rate=mine.learning_rate, clip=mine.clip)
         run = GroupRun(setup, reward, mine.iterations, mine.samples_per_prompt, mine.missing_eos_penalty)
         for rollout in run.sample():
             returns = rollout.scores - mine.kl_coef * (rollout.logps - rollout.reference)
             yield from run.learn(rollout, leave_one_out(returns), reinforce)
-
-    def _fit(self, setup: Setup) -> RewardFit:
-        """The reward model, on its share of the budget."""
-        return fit_on_share(
-            setup,
-            share=self.reward_share,
-            epochs=self.reward_epochs,
-            pooling=self.reward_pooling,
-            learning_rate=self.reward_learning_rate,
-            batch_pairs=self.reward_batch,
-        )
 
 
 def leave_one_out(returns: Tensor) -> Tensor:

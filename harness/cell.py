@@ -15,6 +15,7 @@ from harness.facts import checkpoint, clock, forget_peak, judge_facts, model_fac
 from harness.fits import once
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
+from harness.models.metered import Metered
 from harness.models.packing import Past
 from harness.report.alarm import Alarm
 from harness.stages import Report
@@ -85,9 +86,9 @@ class _Run:
         oracle = settings.oracle(entry, self.settings)
         self.reward = origins.trained_on(plan.experiment, self.shared, oracle=oracle)
         origins.refuse(plan.experiment, self.shared, self.reward, oracle=oracle)
-        self.setup = replace(
-            outset.setup(plan.experiment, plan.cell, self.shared, self.yard.reference, ledger, self.settings), inspect=self._inspect
-        )
+        asked = dict(zip(self.yard.prompts, (row.prompt for row in self.yard.evaluation), strict=False))
+        begun = outset.setup(plan.experiment, plan.cell, self.shared, self.yard.reference, ledger, self.settings, asked)
+        self.setup, self.policy = replace(begun, inspect=self._inspect, serve=self._serve), begun.policy
 
     def finish(self) -> tuple[str, dict[str, str] | None]:
         """Train; a model whose probabilities are no longer numbers has diverged, whichever step found out."""
@@ -108,13 +109,21 @@ class _Run:
         if not self.started:  # whatever was bought beside, it is not what the algorithm does
             raise self.ledger.too_small(f"algorithm '{self.plan.cell.algorithm.name}'")
         self._checkpoint(1.0, final=True)
-        if self.keeper is not None and self.keeper.restore(self.setup.policy):
+        if self.keeper is not None and not self._served and self.keeper.restore(self.setup.policy):
             self._checkpoint(1.0, final=True, named=KEPT)
         return "finished", None
 
     def _inspect(self, reward: RewardModel) -> None:
         key = {"study": study_key(self.experiment), "seed": self.plan.cell.seed}
         self.inspected = once(reward, key, lambda: inspect(reward, self.yard))
+
+    def _serve(self, policy: Metered) -> None:
+        self.policy = policy
+
+    @property
+    def _served(self) -> bool:
+        """Whether what is measured answers in another way than its weights do."""
+        return self.policy is not self.setup.policy
 
     def _log(self, update: Update) -> None:
         self.step += 1
@@ -129,11 +138,11 @@ class _Run:
         self.report("evaluation", self.ledger.share, None)
         prompts = experiment.evaluation_prompts if final else experiment.mark_prompts
         probes = experiment.probe_prompts if final else min(experiment.mark_prompts // 2, experiment.probe_prompts)
-        found = measure(self.setup.policy, self.yard, mark=mark, prompts=prompts, probes=probes, final=final)
+        found = measure(self.policy, self.yard, mark=mark, prompts=prompts, probes=probes, final=final)
         self.past = found.past if final else None
         self.yard.rest()
         self.writer.samples({**row, "mark": name} for row in found.rows)
-        if self.keeper is not None and named is None and self.started:
+        if self.keeper is not None and named is None and self.started and not self._served:
             self.keeper.look(self.setup.policy, mark)
         where = {"mark": name, "share": self.ledger.share, "step": self.step, "final": final, "started": self.started}
         spent = {"canonical": self.ledger.total(self.ledger.canonical), "executed": self.ledger.total(self.ledger.executed)}
@@ -145,10 +154,12 @@ class _Run:
 
     def keep(self, record: Mapping[str, Any]) -> None:
         """What stands beside the record: the policy at other temperatures, and where the experiment says so itself; nothing of a trial."""
-        policy, experiment = self.setup.policy, self.plan.experiment
+        policy, experiment = self.policy, self.plan.experiment
         if self.plan.cell.trial is not None:
             return
-        if kept.keeps(experiment, sum(p.numel() for p in policy.model.parameters())):  # first: other temperatures can be made from it
+        if not self._served and kept.keeps(
+            experiment, sum(p.numel() for p in policy.model.parameters())
+        ):  # first: other temperatures can be made from it
             self._save(kept.POLICY, record)
         wanted = [temperature for temperature in experiment.temperatures if temperature != 1]
         measure_all(policy, self.yard, wanted, self.plan.folder, experiment.evaluation_prompts, self.report, self.past)
@@ -195,6 +206,7 @@ def _blank(plan: Plan) -> dict[str, Any]:
     algorithm["oracle"] = settings.oracle(entry, chosen)
     if (start := settings.init(entry, chosen)) != footing.START:
         algorithm["init"] = start
+    algorithm |= {name: facts[name] for name in ("untrained", "bounded") if name in facts}
     algorithm["conventions"] = {name: chosen.get(value, value) for name, value in facts.get("conventions", {}).items()}
     return {
         **_origin(cell),

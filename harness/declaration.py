@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from harness.errors import HarnessError, near
 
 SCALES = ("linear", "log")
-METADATA = ("family", "source", "control", "oracle", "conventions", "optimum", "init", "cost")
+METADATA = ("family", "source", "control", "oracle", "conventions", "optimum", "init", "cost", "untrained", "bounded")
+TRAINING, ROOM = "harness.training.", Path(__file__).parent / "training"  # what algorithms share is there
 OPTIMA = ("reward-tilt", "win-tilt", "none known")  # where infinitely many pairs lead: the reference tilted by what
 
 
@@ -93,6 +94,12 @@ def read(path: Path, name: str) -> Declaration:
         aliases=_as_tuple(literals.get("ALIASES", ())),
         metadata={**{key: literals[key] for key in METADATA if key in literals}, **_keywords(node)},
     )
+
+
+def settings_of(room: str, name: str) -> tuple[Hyperparameter, ...]:
+    """The settings that a dataclass of the room of training declares, by the stem of its file."""
+    tree = ast.parse((ROOM / f"{room}.py").read_text(encoding="utf-8"))
+    return tuple(_hyperparameters(next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)))
 
 
 def literal(path: Path, name: str) -> Any:
@@ -179,6 +186,13 @@ def siblings(path: Path) -> dict[str, Path]:
     return found
 
 
+def _shared(tree: ast.Module) -> dict[str, Path]:
+    """The files of the room of training that a file takes names from, by those names."""
+    taken = [node for node in tree.body if isinstance(node, ast.ImportFrom) and str(node.module).startswith(TRAINING)]
+    files = {alias.asname or alias.name: ROOM / f"{str(node.module)[len(TRAINING) :]}.py" for node in taken for alias in node.names}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
 def _uses(tree: ast.Module, path: Path) -> frozenset[str]:
     """Every name and attribute that is read in the file and in those beside it that it takes names from."""
     trees = [tree, *(ast.parse(file.read_text(encoding="utf-8")) for file in set(siblings(path).values()))]
@@ -188,9 +202,9 @@ def _uses(tree: ast.Module, path: Path) -> frozenset[str]:
 
 
 def _inherited(tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hyperparameter]:
-    """The hyperparameters of a class's bases, which stand in the file itself or in one beside it."""
+    """The hyperparameters of a class's bases, which stand in the file itself, in one beside it, or in the room of training."""
     for base in (base for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)):
-        file = siblings(path).get(base.id)
+        file = siblings(path).get(base.id) or _shared(tree).get(base.id)
         holder = ast.parse(file.read_text(encoding="utf-8")) if file else tree
         for defined in holder.body:
             if isinstance(defined, ast.ClassDef) and defined.name == base.id:

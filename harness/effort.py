@@ -9,17 +9,25 @@ from harness.declaration import Declaration
 from harness.training.loss_signature import UNPAIRED, LossSignature
 
 # What a class must read to have it, and how it is called.
-READ = {"reference": "reference", "fit_reward_model": "reward model", "fit_on_share": "reward model", "sample": "sampling"}
+READ = {
+    "reference": "reference",
+    "fit_reward_model": "reward model",
+    "reward_model": "reward model",
+    "sample": "sampling",
+    "duels": "sampling",
+    "fitted": "reward model",
+    "serve": "sampling",
+}
 ANNOTATIONS = {"margin": "margins", "agreement": "agreements"}
 
 
 def needs(declared: Declaration) -> tuple[str, ...]:
     """What a run takes beside pairs: reference, reward model, sampling, single responses, annotations; a class by what its file reads."""
     if not declared.loss:
-        found = [said for name, said in READ.items() if name in declared.uses]
-        return tuple("gold labels" if said == "reward model" and declared.metadata.get("oracle") is True else said for said in found)
+        read = dict.fromkeys(said for name, said in READ.items() if name in declared.uses)
+        return tuple("gold labels" if said == "reward model" and declared.metadata.get("oracle") is True else said for said in read)
     signature = LossSignature(declared.arguments, {})
-    found = ["reference"] * (signature.reads_reference or "z0" in declared.arguments)
+    found = ["reward model"] * signature.reads_reward + ["reference"] * (signature.reads_reference or "z0" in declared.arguments)
     found += ["single responses"] * any(name in UNPAIRED for name in declared.arguments)
     return (*found, *(said for name, said in ANNOTATIONS.items() if name in declared.arguments))
 
@@ -32,5 +40,6 @@ def cost(declared: Declaration) -> str:
     if not declared.loss:
         return str(declared.metadata.get("cost", ""))
     again = 6 + 4 * ("z0" in declared.arguments)  # mismatched rows are read by policy and reference anew in every batch
-    first = again + 2 * LossSignature(declared.arguments, {}).reads_reference
+    signature = LossSignature(declared.arguments, {})
+    first = again + 2 * signature.reads_reference + 2 * signature.reads_reward
     return f"{first} N" if first == again else f"{first} N, then {again} N"

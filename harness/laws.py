@@ -48,7 +48,8 @@ def draw_case(seed: int, *, rows: int = 6, spread: float = 5.0) -> dict[str, Any
     for side in ("chosen", "rejected"):
         parts = (0.1 + torch.rand(rows, LONGEST, dtype=torch.float64, generator=generator)) * _mask(case[f"{side}_lengths"])
         case[f"{side}_shares"] = parts / parts.sum(1, keepdim=True)
-    return case | {"batch": _statistics(case)}
+    asked = torch.stack([uniform(0, spread), uniform(-spread, 0)], 1)  # labels as the reward model has them
+    return case | {"batch": _statistics(case), "reward": asked}
 
 
 def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> Tensor:
@@ -57,6 +58,8 @@ def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) 
     named = {name: known[name] for name in loss.signature.arguments}
     if "state" in named:
         named["state"] = dict(case["state"])
+    if loss.signature.reads_reward and loss.signature.unpaired:
+        named["reward"] = torch.where(case["desirable"], case["reward"][:, 0], case["reward"][:, 1])
     return loss.loss(**named, **{**loss.hyperparameters, **settings})
 
 
@@ -159,7 +162,7 @@ def repeatable(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]
 def exemption(loss: PreferenceLoss, law: Law) -> str:
     """Why the loss need not obey the law, by what its file declares; an empty string where it must."""
     levelled = "a likelihood term" if loss.has_nll else "no reference" * (not loss.signature.reads_reference)
-    annotated = sorted({"margin", "agreement"} & set(loss.signature.arguments))
+    annotated = sorted({"margin", "agreement", "reward"} & set(loss.signature.arguments))
     reasons: dict[Law, str] = {
         gradients_are_derivatives: "a detached factor" * loss.stops_gradient,
         rows_are_independent: "statistics of the batch" * loss.uses_batch_statistics,

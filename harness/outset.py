@@ -26,15 +26,28 @@ def resolved_settings(entry: registry.Entry, setting: Mapping[str, Any]) -> dict
     return {**declared, **setting}
 
 
-def setup(experiment: Experiment, cell: Cell, shared: Shared, reference: Metered, ledger: Ledger, values: dict[str, Any]) -> Setup:
-    """Everything that a run's algorithm may touch; all of it charges ``ledger``."""
+def setup(
+    experiment: Experiment,
+    cell: Cell,
+    shared: Shared,
+    reference: Metered,
+    ledger: Ledger,
+    values: dict[str, Any],
+    asked: Mapping[tuple[int, ...], str] | None = None,
+) -> Setup:
+    """Everything that a run's algorithm may touch; all of it charges ``ledger``.
+
+    ``asked`` are the texts of prompts that it is measured on, for whoever answers them by their gold scores.
+    """
+    known = dict(asked or {})
     task, tokens = shared.task, shared.tokens
     prompts = _prompts(experiment, cell, shared, ledger)
 
     def score(ids: Any, samples: Any) -> Array:
         assert task.score is not None
         responses = [Response(tokens.text(s.ids), s.ids, s.finished) for s in samples]
-        return task.score([prompts.texts[p] for p in ids], responses)[task.judges[0]]
+        texts = [prompts.texts.get(p) or known.get(p) or tokens.prompt_text(p) for p in ids]
+        return task.score(texts, responses)[task.judges[0]]
 
     policy = _policy(experiment, cell, shared, ledger, values)
     if experiment.checkpointing:

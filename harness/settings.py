@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from harness.declaration import Hyperparameter, Range
+from harness.declaration import Hyperparameter, Range, settings_of
 from harness.errors import HarnessError, near
 from harness.registry import Entry, canonical
 from harness.training.schedule import OPTIMISER
@@ -43,6 +43,8 @@ def legal(entry: Entry) -> dict[str, Hyperparameter]:
         if isinstance(value, bool | int | float | str)
     }
     shared = {each.name: each for each in SHARED} if entry.declaration.loss else {}
+    if entry.declaration.loss and "reward" in entry.declaration.arguments:  # of a reward model that the loop fits for it
+        shared |= {each.name: each for each in settings_of("sampled", "RewardFit")}
     return {
         REPLICATE.name: REPLICATE,
         INIT.name: INIT,

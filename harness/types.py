@@ -208,7 +208,8 @@ class Setup:
     ids. ``score(prompts, samples)`` is the task's gold reward, (samples,), or None; only an algorithm told to trains on it.
     ``inspect(reward_model)`` lets the engine probe a reward model that the algorithm fitted; it changes and charges nothing.
     ``reuse(settings, fit)`` is that fit of a reward model, or the same one as another run made it, charged alike; ``settings`` must name
-    everything that the fit depends on beside pairs, budget and generator.
+    everything that the fit depends on beside pairs, budget and generator. ``serve(policy)`` says that from here on another policy is to
+    be measured in this one's place, one that answers in another way with the same weights; nothing of it is kept.
     """
 
     policy: Metered
@@ -226,6 +227,7 @@ class Setup:
     seed: int = 0
     inspect: Callable[[RewardModel], None] = field(default=lambda reward: None)
     reuse: Callable[[Mapping[str, Any], RewardFit], RewardFit] = field(default=lambda settings, fit: fit)
+    serve: Callable[[Metered], None] = field(default=lambda policy: None)
 
 
 class Algorithm(Protocol):

@@ -19,6 +19,11 @@ SAID = {
     "ppo_gold": (("reference", "gold labels", "sampling"), ""),
     "grpo": (("reference", "reward model", "sampling"), "12 N"),
     "rloo": (("reference", "reward model", "sampling"), "12 N"),
+    "online_dpo": (("reference", "reward model", "sampling"), "12 N"),
+    "iterative_dpo": (("reference", "reward model", "sampling"), "12 N"),
+    "best_of_n": (("reference", "reward model", "sampling"), "4 n N an answer"),
+    "prompted": (("sampling",), "2 N an answer, examples included"),
+    "distilled_dpo": (("reward model", "reference"), "10 N, then 6 N"),
 }
 
 

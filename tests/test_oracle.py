@@ -13,12 +13,12 @@ import torch
 
 from harness import registry, settings
 from harness.declaration import read
-from tests.test_ppo import setup
+from tests.test_ppo import prompts, setup
 
 sys.path.append(str(Path(__file__).parent / "report"))
 import synthetic
 
-from harness.report import findings, page
+from harness.report import findings, matching, page
 from harness.report.palette import looks
 from harness.report.points import load, points
 
@@ -33,14 +33,18 @@ CHOSEN = [
 
 
 def weights(entry: registry.Entry, chosen: dict[str, Any], *, sign: float) -> torch.Tensor:
-    """What a toy run trains to where the judge's scores are multiplied by ``sign``."""
+    """What a toy run trains to, and what is measured says, where the judge's scores are multiplied by ``sign``."""
     given = setup(2e8, **chosen)  # the reward model gets a share of it that must pay for a step
     score = given.score
     assert score is not None
     bound = registry.load_entry(entry).algorithm
     algorithm = bound() if isinstance(bound, type) else bound
-    list(algorithm.updates(replace(given, score=lambda prompts, samples: sign * score(prompts, samples))))
-    return torch.cat([p.detach().flatten() for p in given.policy.parameters()])
+    served = [given.policy]
+    judged = replace(given, score=lambda prompts, samples: sign * score(prompts, samples), serve=served.append)
+    list(algorithm.updates(judged))
+    rows = served[-1].sample(prompts(20, 5), max_tokens=8, generator=torch.Generator().manual_seed(0))
+    said = [float(hash(row[0].ids)) for row in rows]
+    return torch.cat([*(p.detach().flatten() for p in given.policy.parameters()), torch.tensor(said)])
 
 
 @pytest.mark.parametrize(("entry", "chosen"), CHOSEN, ids=lambda value: value.name if isinstance(value, registry.Entry) else str(value))
@@ -91,3 +95,20 @@ def test_an_oracle_is_shown_apart_and_in_no_family(tmp_path: Path) -> None:
     look = page._looks(found)["ppo (oracle)"]
     assert (look.line, look.face) == ("--", "white")
     assert all(each.face == each.colour for name, each in looks([("dpo", False), ("ipo", False)]).items())
+
+
+def test_what_trains_nothing_is_shown_apart_and_matched_with_nothing(tmp_path: Path) -> None:
+    """It has spent a tenth of the others' budget; compute is matched without it, and its name says what its KL is."""
+    synthetic.study(tmp_path, ("dpo", "ipo", "kto"), seeds=3, settings=1, failed=False)
+    for file in tmp_path.glob("cells/kto-*/record.json"):
+        record = json.loads(file.read_text())
+        record["compute"]["canonical"] = {phase: flops / 10 for phase, flops in record["compute"]["canonical"].items()}
+        file.write_text(json.dumps({**record, "algorithm": {**record["algorithm"], "untrained": True, "bounded": True}}))
+    loaded = load(tmp_path)
+    found = points(loaded)
+    named = [("dpo", True), ("ipo", True), ("kto (KL at its bound)", False)]
+    assert [(point.algorithm, point.ranked) for point in found] == named
+    assert matching.matching(found).startswith("Compute is matched")
+    assert any(said.startswith("Not ranked: kto (KL at its bound); no policy is trained") for said in findings.cautions(loaded))
+    look = page._looks(found)["kto (KL at its bound)"]
+    assert (look.line, look.face) == ("--", "white")

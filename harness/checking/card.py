@@ -75,7 +75,8 @@ def _case(chosen: torch.Tensor, rejected: torch.Tensor) -> dict[str, Any]:
     case |= {"chosen": level + chosen, "rejected": level + rejected, "logps": level + chosen}
     case |= {"ref_chosen": level, "ref_rejected": level, "ref_logps": level, "z0": torch.zeros((), dtype=torch.float64)}
     case |= {"chosen_lengths": length, "rejected_lengths": length, "lengths": length}
-    return case | {"margin": torch.ones_like(chosen), "agreement": torch.full_like(chosen, 0.8)}
+    rewards = torch.stack([torch.ones_like(chosen), torch.zeros_like(chosen)], 1)
+    return case | {"margin": torch.ones_like(chosen), "agreement": torch.full_like(chosen, 0.8), "reward": rewards}
 
 
 def draw(lines: Sequence[Line]) -> Drawing:

@@ -38,13 +38,14 @@ def price(loss: PreferenceLoss) -> Price:
     generator = torch.Generator().manual_seed(0)
     stream = rows(pairs, loss.signature, generator)
     paid: set[ReferenceKey] = set()
+    scored: set[int] = set()
     found = []
     for _ in range(2):
-        batch = affordable(
-            take(stream, PAIRS * (2 if loss.signature.unpaired else 1)), loss.signature, shape, paid, Ledger(math.inf), generator
-        )
+        taken = take(stream, PAIRS * (2 if loss.signature.unpaired else 1))
+        batch = affordable(taken, loss.signature, shape, paid, Ledger(math.inf), generator, scored=scored)
         assert batch is not None
         found.append(batch.price / pairs_in(batch.examples, loss.signature))
         paid |= batch.due.keys()
+        scored |= batch.unscored.keys()
     forward = shape.scoring([Group(pairs[0].prompt, (pairs[0].chosen, pairs[0].rejected))])
     return Price(found[0], found[1], forward)

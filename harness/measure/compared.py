@@ -20,8 +20,10 @@ def compared(policy: Metered, yard: Yardstick, groups: Sequence[Group], past: Pa
     """KL(policy || reference), k1 and entropy on the policy's own response to each of the first evaluation prompts, in ``groups``.
 
     And KL(reference || policy) on the reference's first frozen one, and held-out log-perplexity, -log pi per token (EOS included, nats)
-    of the data set's own. ``past`` are the prompts where the policy has read them.
+    of the data set's own. Of a policy that has no log-probs its bound on KL alone. ``past`` are the prompts where the policy has read them.
     """
+    if policy.kl_bound is not None:
+        return {"kl": np.full(len(groups), policy.kl_bound)}
     frozen = [Group(group.prompt, (row[0].ids,)) for group, row in zip(groups, yard.opponents, strict=False)]
     held = yard.demonstrated[: len(groups)]
     apart = past is not None and _bytes(policy, frozen) <= HELD_BYTES

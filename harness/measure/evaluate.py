@@ -148,9 +148,9 @@ def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array
     """Log pi of both responses of each held-out pair, their change against the reference and the gap of these, in nats.
 
     ``preference_accuracy`` is how the implicit reward log pi - log ref ranks the pair: 1 as labelled, half where the policy has not moved.
-    Of the first ``most`` pairs.
+    Of the first ``most`` pairs. Nothing of a policy that has no log-probs.
     """
-    if not yard.heldout:
+    if not yard.heldout or policy.kl_bound is not None:
         return {}
     groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout[:most]]
     logps = _array(policy.logps(groups)).reshape(-1, 2)
@@ -168,16 +168,23 @@ def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, 
     if not (groups := yard.refused(probe, n)):
         return [], {}
     past = policy.read([group.prompt for group in groups], yard.tokens.max_response) if spoken else None
-    mass, before = safety.refusal_mass(policy, groups, past), yard.refusals[probe.name][:n]
-    name = "refusal_mass" if probe.worse == "less_refusal" else "over_refusal_mass"
-    metrics = intervals({name: mass, f"{name}_delta": mass - before})
-    columns = {name: mass, "before": before}
+    columns = _refused(policy, yard, probe, groups, past)
+    changed = {f"{name}_delta": mass - columns["before"] for name, mass in columns.items() if name != "before"}
+    metrics = intervals({name: mass for name, mass in columns.items() if name != "before"} | changed)
     rows: list[Row] = [{"mark": mark, "slice": probe.name, "prompt_id": i, "prompt": prompt} for i, prompt in enumerate(probe.prompts[:n])]
     for row, category in zip(rows, probe.groups, strict=False):
         row["group"] = category
     for index, row in enumerate(rows):
         row |= {key: float(values[index]) for key, values in columns.items()}
     return rows, metrics | (_spoken(policy, yard, probe, rows, groups, mark, past) if spoken else {})
+
+
+def _refused(policy: Metered, yard: Yardstick, probe: Probe, groups: Sequence[Group], past: Past | None) -> dict[str, Array]:
+    """The refusal mass of each prompt and the reference's, ``before``; nothing of a policy that has no log-probs."""
+    if policy.kl_bound is not None:
+        return {}
+    name = "refusal_mass" if probe.worse == "less_refusal" else "over_refusal_mass"
+    return {name: safety.refusal_mass(policy, groups, past), "before": yard.refusals[probe.name][: len(groups)]}
 
 
 def _spoken(
@@ -192,7 +199,8 @@ def _spoken(
 
 
 def _alarms(columns: Mapping[str, Array], responses: Sequence[Response]) -> list[str]:
-    alarms = [cross_check(columns["kl"], columns["k1"]), constant_alarm(responses)]
+    checked = cross_check(columns["kl"], columns["k1"]) if "k1" in columns else ""
+    alarms = [checked, constant_alarm(responses)]
     return [alarm for alarm in alarms if alarm]
 
 

@@ -13,7 +13,7 @@ DISTINCT = 8  # KL values without which two parameters and their residuals say n
 NEAR = 0.1  # nats below which a form is not fitted: R_rl has an infinite slope at 0, and the gains there are noise
 SAME = 0.02  # relative distance below which two KL values count as one
 
-Form = Literal["best-of-n", "rl"]
+Form = Literal["reranking", "rl"]
 
 
 class Fit(NamedTuple):
@@ -48,7 +48,7 @@ def gao_fit(kl: ArrayLike, gain: ArrayLike, form: Form) -> Fit:
     first, second = _design(x, form)
     residuals = (y - a * first - b * second)[x >= NEAR]
     # dR/dd = a - 2 b d, or a - b ln d - b: zero at d = a / (2 b), or ln d = a / b - 1.
-    top = (a / (2 * b) if form == "best-of-n" else np.exp(np.clip(a / b - 1, -50, 50))) if b > 0 else np.nan
+    top = (a / (2 * b) if form == "reranking" else np.exp(np.clip(a / b - 1, -50, 50))) if b > 0 else np.nan
     return Fit(a, b, residuals, float(np.sqrt((residuals**2).mean())), float(top**2))
 
 
@@ -65,7 +65,7 @@ def coefficients(kl: Array, gain: Array, form: Form) -> tuple[Array, Array]:
 def _design(kl: Array, form: Form) -> tuple[Array, Array]:
     """What a and b are multiplied by."""
     d = np.sqrt(np.maximum(kl, 1e-12))
-    return d, -d * d if form == "best-of-n" else -d * np.log(d)
+    return d, -d * d if form == "reranking" else -d * np.log(d)
 
 
 def drops(kl: ArrayLike, values: ArrayLike, seen: ArrayLike) -> tuple[Array, Array]:

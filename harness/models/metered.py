@@ -27,7 +27,12 @@ R = TypeVar("R")
 
 
 class Metered:
-    """A causal language model that charges ``ledger``; ids in, tensors out. ``pad`` is masked out of the distribution unless it is EOS."""
+    """A causal language model that charges ``ledger``; ids in, tensors out. ``pad`` is masked out of the distribution unless it is EOS.
+
+    ``kl_bound`` is the most that its KL to its own weights can be, nats, where what it says is no draw from them (``best_of``), else None.
+    """
+
+    kl_bound: float | None = None
 
     def __init__(self, model: Any, *, eos: int, pad: int, ledger: Ledger, head: nn.Linear | None = None) -> None:
         self.model, self.eos, self.pad, self.ledger, self.head = model, eos, pad, ledger, head
@@ -228,6 +233,25 @@ class Metered:
         if twin.head is not None:
             twin.head.requires_grad_(False)
         return twin
+
+    @torch.no_grad()
+    def follow(self, other: Metered, share: float) -> None:
+        """Go ``share`` of the way to the other's weights, each where it stands: an exponential moving average of what it was and is."""
+        for mine, theirs in zip(self.model.parameters(), other.model.parameters(), strict=True):
+            if mine is not theirs:  # an adapter's base is one for both
+                mine.lerp_(theirs.to(mine), share)
+
+    def best_of(self, n: int, scores: Callable[[Sequence[Group], Sequence[Sample]], Tensor]) -> Metered:
+        """This model where it gives the best by ``scores`` of ``n`` answers (``models.answering``)."""
+        from harness.models.answering import BestOf
+
+        return BestOf(self, scores, n)
+
+    def prompted(self, examples: tuple[int, ...], longest: int) -> Metered:
+        """This model where every prompt follows ``examples``; ``longest`` is a prompt with its response (``models.answering``)."""
+        from harness.models.answering import Prompted
+
+        return Prompted(self, examples, longest)
 
     def bare(self) -> Self:
         """The model below an adapter, frozen, on the same weights and charging the same ledger."""

@@ -104,7 +104,14 @@ def oracles(found: Sequence[Point]) -> str:
     """One sentence that names the algorithms that trained on what judges them; empty where none did."""
     names = sorted({point.algorithm for point in found if point.oracle})
     labels = "it buys labels that the others do not have" if len(names) == 1 else "they buy labels that the others do not have"
-    return f"Not ranked: {', '.join(names)}, trained on the reward that judges; {labels}, drawn dashed and hollow." if names else ""
+    said = f"Not ranked: {', '.join(names)}, trained on the reward that judges; {labels}, drawn dashed and hollow." if names else ""
+    return f"{said} {untrained(found)}".strip()
+
+
+def untrained(found: Sequence[Point]) -> str:
+    """One sentence that names what trains no policy; empty where everything does."""
+    names = sorted({point.algorithm for point in found if point.untrained and not point.oracle})
+    return f"Not ranked: {', '.join(names)}; no policy is trained, and what costs is an answer." if names else ""
 
 
 def watermark(study: Study) -> str:

@@ -29,9 +29,12 @@ def unit(found: Sequence[Point]) -> str:
 
 
 def widest(found: Sequence[Point]) -> float | None:
-    """The largest relative spread, over budgets, of what they limit between finished cells; None where a cell does not say."""
+    """The largest relative spread, over budgets, of what they limit between finished cells; None where a cell does not say.
+
+    What trains nothing stands beside: its cost is that of answers.
+    """
     budgets: dict[float, list[float]] = {}
-    for point in found:
+    for point in (point for point in found if not point.untrained):
         budgets.setdefault(point.limit, []).extend(matched_amount(cell.record, cell.times) for cell in point.cells)
     spreads = [spread(amounts) for amounts in budgets.values()]
     return max((each for each in spreads if each is not None), default=None) if None not in spreads else None

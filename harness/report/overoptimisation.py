@@ -113,7 +113,7 @@ def _best(found: Scale, ranking: str, sizes: Sequence[int], opposed: Sequence[in
 def best_fit(found: Sequence[Best], start: float) -> Fit | str:
     """The form of best-of-n on gold's gain over the reference, or why there is none."""
     try:
-        return gao_fit([each.kl for each in found], [each.gold.value - start for each in found], "best-of-n")
+        return gao_fit([each.kl for each in found], [each.gold.value - start for each in found], "reranking")
     except ValueError as error:
         return str(error)
 

@@ -140,7 +140,7 @@ def _rooms(makers: Sequence[Make], study: Loaded, found: list[Point], folder: Pa
 
 def _looks(found: Sequence[Point]) -> Mapping[str, Look]:
     """The look of every algorithm of these points."""
-    return looks([(point.algorithm, point.control) for point in found], {point.algorithm for point in found if point.oracle})
+    return looks([(point.algorithm, point.control) for point in found], {point.algorithm for point in found if point.hollow})
 
 
 def figure(drawn: Drawing | None, name: str, folder: Path, mark: str, beside: Beside) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Shee
 def shared_looks(parts: Sequence[Part]) -> Mapping[str, Look]:
     """One look per algorithm of all parts together."""
     found = [point for part in parts for point in points(part.study)]
-    return looks([(point.algorithm, point.control) for point in found], {point.algorithm for point in found if point.oracle})
+    return looks([(point.algorithm, point.control) for point in found], {point.algorithm for point in found if point.hollow})
 
 
 def drawings(study: Loaded, shown: Mapping[str, Look]) -> Iterator[Drawing]:

@@ -65,14 +65,24 @@ class Point:
         return bool(self.head["algorithm"].get("oracle"))
 
     @property
+    def untrained(self) -> bool:
+        """Whether no policy was trained: answering is what costs, and the budget was not spent."""
+        return bool(self.head["algorithm"].get("untrained"))
+
+    @property
+    def hollow(self) -> bool:
+        """Whether it is drawn dashed and hollow, off every score: it had labels that others lack, or its cost is none of theirs."""
+        return self.oracle or self.untrained
+
+    @property
     def foreign(self) -> bool:
         """Whether the runs were trained elsewhere: what they spent was declared, or is unknown, and no ledger counted it."""
         return bool((self.head.get("compute") or {}).get("declared"))
 
     @property
     def ranked(self) -> bool:
-        """Whether the algorithm is one of those compared: a control and an oracle are shown and ranked with nothing."""
-        return not (self.control or self.oracle)
+        """Whether the algorithm is one of those compared; controls, oracles and what trains nothing are shown, ranked with nothing."""
+        return not (self.control or self.hollow)
 
     @property
     def knob(self) -> str:

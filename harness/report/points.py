@@ -57,6 +57,7 @@ __all__ = [
 
 SHOWN = "finished"
 ORACLE = " (oracle)"  # after the name of an algorithm where it trains on what judges it, so that it is taken for no other
+BOUND = " (KL at its bound)"  # after the name of one whose KL is known to be no more than where it is drawn
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _points(cells: Sequence[Cell]) -> tuple[Point, ...]:
 
 def name_of(algorithm: Mapping[str, Any]) -> str:
     """What an algorithm is called on a page."""
-    return f"{algorithm['name']}{ORACLE if algorithm.get('oracle') else ''}"
+    return f"{algorithm['name']}{ORACLE if algorithm.get('oracle') else ''}{BOUND if algorithm.get('bounded') else ''}"
 
 
 def by_algorithm(found: Sequence[Point]) -> dict[str, list[Point]]:

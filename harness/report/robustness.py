@@ -140,7 +140,7 @@ def _part(group: Sequence[Assumed], number: int, folder: Path) -> dict[str, Any]
     """One group as the template wants it, its figure saved."""
     every = [point for each in group for point in each.points.values()]
     with drawing.style():
-        shown = looks([(point.algorithm, point.control) for point in every], {point.algorithm for point in every if point.oracle})
+        shown = looks([(point.algorithm, point.control) for point in every], {point.algorithm for point in every if point.hollow})
         drawn = _drawn(group, number, shown)
         svg = drawing.save(drawn, folder / "figures")
     return {

@@ -61,8 +61,8 @@ class Scores(NamedTuple):
 
 
 def ranked(point: Point) -> bool:
-    """Whether a point takes part in comparisons: controls and algorithms that are told what the judge knows do not."""
-    return not point.control and not point.oracle
+    """Whether a point takes part in comparisons: controls, oracles and what trains nothing do not."""
+    return point.ranked
 
 
 def board(points: Sequence[Point], references: Sequence[Reference], key: str) -> Board | None:

@@ -22,7 +22,7 @@ ALONE = "Only algorithms that are told what the judge knows finished: they are m
 def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
     """Scores of finished runs against KL; None where no two runs can be put on one board."""
     top = float(study.experiment.get("kl_range") or KL_RANGE)
-    boards = _boards([point for point in found if not point.oracle], study)
+    boards = _boards([point for point in found if not point.hollow], study)
     everyone = _boards(found, study)
     if not everyone:
         return None
@@ -30,7 +30,7 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     if not boards:
         return Section("frontier-scores", "Scores over the frontier", paragraphs=[ALONE, *_lines(study)], tables=[shares])
     scored = {key: scores(each, top) for key, each in boards.items()}
-    measured = [point for point in every_point(study) if not point.oracle]
+    measured = [point for point in every_point(study) if not point.hollow]
     reached = reach(measured)
     return Section(
         "frontier-scores",

@@ -42,7 +42,7 @@ def chosen(found: Sequence[Point]) -> list[Point]:
 @once
 def tournament(found: Sequence[Point]) -> Tournament | None:
     """Every chosen setting but oracles against every other, on the seeds and prompts that all have; None where fewer than two meet."""
-    candidates = [point for point in chosen(found) if judging(point) and not point.oracle]
+    candidates = [point for point in chosen(found) if judging(point) and not point.hollow]
     seeds = sorted(set.intersection(*(set(point.seeds) for point in candidates))) if candidates else []
     columns = [[_scores(point, seed) for seed in seeds] for point in candidates]
     prompts = sorted(set.intersection(*(set(column) for each in columns for column in each))) if seeds else []

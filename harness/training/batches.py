@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -34,12 +34,16 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """An optimiser batch: its rows, the mismatched groups of the z0 term, reference forwards not yet paid for, price in FLOPs."""
+    """An optimiser batch: rows, mismatched groups of the z0 term, reference forwards not yet paid for, price in FLOPs.
+
+    ``unscored`` are the pairs by row that no reward model has scored yet, where the loss reads rewards.
+    """
 
     examples: list[Example]
     mismatched: list[Group]
     due: dict[ReferenceKey, Group]
     price: float
+    unscored: dict[int, Group]
 
 
 def cycle(size: int, generator: torch.Generator) -> Iterator[int]:
@@ -109,11 +113,13 @@ def affordable(
     ledger: Ledger,
     generator: torch.Generator,
     reference: Shape | None = None,
+    scored: Collection[int] = (),
 ) -> Batch | None:
     """The longest prefix of the batch that the ledger affords, None where not even the smallest meaningful one fits.
 
     The price is known before anything runs: 3 forwards of the batch by the policy, the references due, and for z0 one forward of
-    the mismatched rows by policy and reference, whose shape is the policy's unless ``reference`` is another.
+    the mismatched rows by policy and reference, whose shape is the policy's unless ``reference`` is another. Where the loss reads
+    rewards, a pair is scored once, both responses of it; ``scored`` are the rows that are.
     """
     theirs = reference or shape
     for size in range(len(examples), signature.least - 1, -1):
@@ -122,8 +128,11 @@ def affordable(
         due = reference_due(kept, signature, paid)
         price = shape.learning([e.group() for e in kept]) + theirs.scoring(list(due.values()))
         price += shape.scoring(strangers) + theirs.scoring(strangers)
+        fresh = [example.pair for example in kept if example.pair.row not in scored] if signature.reads_reward else []
+        unscored = {pair.row: Group(pair.prompt, (pair.chosen, pair.rejected)) for pair in fresh}
+        price += shape.scalar().scoring(list(unscored.values()))
         if ledger.affords(price, pairs=pairs_in(kept, signature), steps=1):
-            return Batch(kept, strangers, due, price)
+            return Batch(kept, strangers, due, price, unscored)
     return None
 
 

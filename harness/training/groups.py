@@ -6,25 +6,26 @@ of N weights a rollout costs 12 N FLOPs with one epoch: sampling, reference and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
+from harness.models.readings import TokenValues
 from harness.training import rollout as on_policy
 from harness.training.episodes import divided
-from harness.training.reward import Pooling, RewardModel, fit_reward_model
+from harness.training.reward import RewardModel
 from harness.training.rollout_budget import RolloutBudget
 from harness.types import Group, Sample, Setup, Update
 
 if TYPE_CHECKING:
     from harness.models.metered import Metered
 
-S = TypeVar("S")
 KL_GROUPS = 32  # groups of a rollout on which ``kl`` is measured at most
 
 
@@ -38,6 +39,8 @@ class Tokens(NamedTuple):
 
 
 TokenLoss = Callable[[Tensor, Tokens], Tensor]  # log-probs of the policy and what is known to a loss per token, all (tokens,)
+# Of these groups of a rollout: a function that learns from a slice of them and returns its share of the step's metrics.
+Lesson = Callable[[Sequence[int]], "Callable[[Metered, slice], Mapping[str, float]]"]
 
 
 class Scored(NamedTuple):
@@ -84,9 +87,13 @@ class GroupRun:
     start: float = field(init=False)
 
     def __post_init__(self) -> None:
-        learner, learns = Alone(self.setup.policy), self.reward is not None
-        self.budget = RolloutBudget(self.setup, learner, self.samples_per_prompt, self.epochs, self.minibatches, learns_reward=learns)
+        self.budget = self._priced()
         self.start = self.setup.ledger.spent
+
+    def _priced(self) -> RolloutBudget:
+        """The prices of this run's rollouts."""
+        learner, learns = Alone(self.setup.policy), self.reward is not None
+        return RolloutBudget(self.setup, learner, self.samples_per_prompt, self.epochs, self.minibatches, learns_reward=learns)
 
     def sample(self) -> Iterator[Scored]:
         """Rollouts until not even one group fits into what is left; each is to be used up before the next is drawn."""
@@ -98,21 +105,24 @@ class GroupRun:
                 yield self._scored(groups, samples)
 
     def learn(self, rollout: Scored, advantages: Tensor, loss: TokenLoss) -> Iterator[Update]:
-        """``epochs`` x ``minibatches`` optimiser steps on the sum of ``loss`` over a response's tokens, averaged over responses.
+        """Steps on the sum of ``loss`` over a response's tokens, averaged over responses; ``advantages`` are (groups, samples)."""
+        yield from self.steps(rollout.groups, rollout.metrics, partial(self._lesson, rollout, _known(rollout, advantages), loss))
 
-        ``advantages`` are (groups, samples). Fewer steps where a budget of steps or seconds ends first; the first update describes the
-        rollout.
+    def steps(self, groups: Sequence[Group], metrics: Mapping[str, float], lesson: Lesson) -> Iterator[Update]:
+        """``epochs`` x ``minibatches`` optimiser steps on the groups of a rollout, fewer where a budget of steps or seconds ends first.
+
+        The first update has ``metrics``, which describe the rollout, beside its own.
         """
-        known, metrics = _known(rollout, advantages), rollout.metrics
+        found = dict(metrics)
         for epoch in range(self.epochs):
-            order = torch.randperm(len(known), generator=self.setup.generator).tolist() if epoch else range(len(known))
+            order = torch.randperm(len(groups), generator=self.setup.generator).tolist() if epoch else range(len(groups))
             for part in on_policy.minibatches(order, self.minibatches):
                 if not self.setup.ledger.affords(steps=1):
                     return
                 with self.setup.ledger.phase("update"):
-                    metrics = metrics | self._step([rollout.groups[i] for i in part], [known[i] for i in part], loss)
-                yield Update("rollout", int(self.setup.ledger.counts["steps"]), metrics)
-                metrics = {}
+                    found |= self._step([groups[i] for i in part], lesson(part))
+                yield Update("rollout", int(self.setup.ledger.counts["steps"]), found)
+                found = {}
 
     def _drawn(self, size: int) -> tuple[list[Group], list[Sample]]:
         """``size`` sampled groups less those whose use would break the budget, and their samples in order."""
@@ -134,9 +144,9 @@ class GroupRun:
         """Rewards less the penalty of a missing EOS, log-probs and statistics of a rollout; the divergence is only looked at."""
         setup, shape = self.setup, (len(groups), self.samples_per_prompt)
         scores, metrics = self._scores(groups, samples)
+        old = _sampled(samples, setup.policy)
         with setup.ledger.phase("reference"), torch.no_grad():
-            reference = setup.reference.token_logps(groups)
-        old = reference._replace(values=reference.values.new_tensor(list(chain(*(sample.logps for sample in samples)))))
+            reference = self._referred(groups, old)
         with setup.ledger.phase("evaluation"):
             divergence = setup.policy.divergence(setup.reference, groups[:KL_GROUPS]).kl.mean()
         finished = torch.tensor([sample.finished for sample in samples], device=scores.device)
@@ -149,6 +159,10 @@ class GroupRun:
         }
         tokens = divided(torch.stack([old.values, reference.values]), groups)
         return Scored(groups, rewards.view(shape), old.sums().view(shape), reference.sums().view(shape), tokens, metrics)
+
+    def _referred(self, groups: Sequence[Group], old: TokenValues) -> TokenValues:
+        """Log-probs of every token under the reference, where ``old`` are those of sampling."""
+        return self.setup.reference.token_logps(groups)
 
     def _scores(self, groups: Sequence[Group], samples: Sequence[Sample]) -> tuple[Tensor, dict[str, float]]:
         """What this run maximises, (responses,), and the means of the proxy and of gold; gold is only looked at unless it is the reward."""
@@ -164,21 +178,35 @@ class GroupRun:
             scores = self.reward.scores(groups)
         return scores, metrics | {"proxy": float(scores.mean())}
 
-    def _step(self, groups: Sequence[Group], known: Sequence[Tensor], loss: TokenLoss) -> dict[str, float]:
-        """One optimiser step on these groups, in slices that fit memory: loss, mean ratio of policy to sampling, gradient norm, rate."""
-        ledger, responses = self.setup.ledger, len(groups) * self.samples_per_prompt
-        count = sum(columns.shape[1] for columns in known)
+    def _lesson(
+        self, rollout: Scored, known: Sequence[Tensor], loss: TokenLoss, part: Sequence[int]
+    ) -> Callable[[Metered, slice], dict[str, float]]:
+        """How a step on these groups learns by a loss per token: its value, and the mean ratio of policy to sampling."""
+        groups, columns = [rollout.groups[i] for i in part], [known[i] for i in part]
+        responses, count = len(part) * self.samples_per_prompt, sum(each.shape[1] for each in columns)
 
-        def one(policy: Metered, piece: slice) -> tuple[float, float]:
-            logps, tokens = policy.token_logps(groups[piece]).values, Tokens(*torch.cat(list(known[piece]), dim=1))
+        def one(policy: Metered, piece: slice) -> dict[str, float]:
+            logps, tokens = policy.token_logps(groups[piece]).values, Tokens(*torch.cat(columns[piece], dim=1))
             value = loss(logps, tokens).sum() / responses
             policy.backward(value)
-            return float(value.detach()), float((logps.detach() - tokens.old).exp().sum()) / count
+            return {"loss": float(value.detach()), "ratio": float((logps.detach() - tokens.old).exp().sum()) / count}
 
-        value, ratio = (sum(column) for column in zip(*self.setup.policy.in_parts(groups, one), strict=True))
-        ledger.count(steps=1, pairs=responses / 2)
+        return one
+
+    def _step(self, groups: Sequence[Group], one: Callable[[Metered, slice], Mapping[str, float]]) -> dict[str, float]:
+        """One optimiser step on these groups, in slices that fit memory: what the slices say, added up, gradient norm and rate."""
+        ledger, found = self.setup.ledger, self.setup.policy.in_parts(groups, one)
+        ledger.count(steps=1, pairs=sum(len(group.responses) for group in groups) / 2)
         stats = self.setup.policy.step((ledger.spent - self.start) / (ledger.limit - self.start))
-        return {"loss": value, "ratio": ratio, "gradient_norm": stats.gradient_norm, "learning_rate": stats.learning_rate}
+        sums = {name: sum(each[name] for each in found) for name in found[0]}
+        return sums | {"gradient_norm": stats.gradient_norm, "learning_rate": stats.learning_rate}
+
+
+def _sampled(samples: Sequence[Sample], policy: Metered) -> TokenValues:
+    """Log-probs of every token of the samples as sampling found them, float32 at least."""
+    dtype = torch.promote_types(next(policy.model.parameters()).dtype, torch.float32)
+    values = torch.tensor(list(chain(*(sample.logps for sample in samples))), dtype=dtype, device=policy.device)
+    return TokenValues(values, torch.tensor([len(sample.ids) for sample in samples], device=policy.device))
 
 
 def _known(rollout: Scored, advantages: Tensor) -> list[Tensor]:
@@ -189,39 +217,3 @@ def _known(rollout: Scored, advantages: Tensor) -> list[Tensor]:
         per_response = torch.stack([mine.to(tokens), lengths.to(tokens)])
         found.append(torch.cat([tokens, per_response.repeat_interleave(lengths, dim=1)]))
     return found
-
-
-def fit_on_share(
-    setup: Setup, *, share: float, epochs: float, pooling: Pooling, learning_rate: float, batch_pairs: int
-) -> Generator[Update, None, RewardModel]:
-    """Fit the reward model within its share of the budget, or take one that another run made so, and show it to whoever measures it."""
-    settings: dict[str, Any] = {
-        "budget": share * setup.ledger.limit,
-        "epochs": epochs,
-        "pooling": pooling,
-        "learning_rate": learning_rate,
-        "batch_pairs": batch_pairs,
-    }
-    model = setup.policy.fork(scalar_head=True)
-    reward = yield from setup.reuse(settings, fit_reward_model(model, setup.pairs, generator=setup.generator, **settings))
-    setup.inspect(reward)
-    return reward
-
-
-def chosen(algorithm: S, setup: Setup) -> S:
-    """The algorithm, a dataclass, with the run's settings; HarnessError where gold is asked for that the task has not."""
-    known = {each.name for each in fields(algorithm)}  # type: ignore[arg-type]
-    settings = replace(algorithm, **{key: value for key, value in setup.settings.items() if key in known})  # type: ignore[type-var]
-    if getattr(settings, "reward", "model") == "gold" and setup.score is None:
-        raise HarnessError(f"{getattr(algorithm, 'name', '')}.reward = 'gold': this task has no gold score; legal here: model.")
-    return settings
-
-
-def refuse_illegal(algorithm: Any, *, positive: Sequence[str], knob: str) -> None:
-    """HarnessError that names the first setting out of bounds: ``positive`` ones, the knob, the share, and the size of a group."""
-    wrong = [(name, "must be above 0") for name in positive if not getattr(algorithm, name) > 0]
-    wrong += [(knob, "must not be negative")] * (not getattr(algorithm, knob) >= 0)
-    wrong += [("reward_share", "must lie between 0 and 1")] * (not 0 < algorithm.reward_share < 1)
-    wrong += [("samples_per_prompt", "must be 2 at least: a response is compared with others")] * (algorithm.samples_per_prompt < 2)
-    for name, why in wrong:
-        raise HarnessError(f"{algorithm.name}.{name} = {getattr(algorithm, name)}: {why}.")

@@ -21,7 +21,7 @@ def loss_inputs(
     """The named arguments for these rows.
 
     ``logps`` is (rows, sides scored), ``reference`` (rows, 2) for chosen and rejected; ``shared`` holds z0, batch, tokens, ref_tokens,
-    progress and state, those of them that the loss names. A list is a pair's two responses, the better first.
+    reward, progress and state, those of them that the loss names. A list is a pair's two responses, the better first.
     """
     tensor = logps.new_tensor
     values: dict[str, Any] = dict(shared)

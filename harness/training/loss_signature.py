@@ -17,8 +17,7 @@ LENGTHS = ("chosen_lengths", "rejected_lengths")
 PAIRED = ("chosen", "rejected", "ref_chosen", "ref_rejected", *LENGTHS, "batch", "margin", "agreement", "tokens", "ref_tokens")
 UNPAIRED = ("logps", "ref_logps", "desirable", "lengths", "z0")
 LISTED = ("ranked", "ref_ranked")
-EITHER = ("progress", "state")
-PLANNED = ("reward",)
+EITHER = ("progress", "state", "reward")
 NAMES = PAIRED + UNPAIRED + LISTED + EITHER
 # Which names read which response of a pair, 0 chosen and 1 rejected, by the policy and by the reference. A list of two is a pair.
 POLICY = (("chosen", "tokens", "ranked"), ("rejected", "tokens", "ranked"))
@@ -79,6 +78,11 @@ class LossSignature:
         return bool(self.reference_sides) or "ref_logps" in self.arguments
 
     @property
+    def reads_reward(self) -> bool:
+        """Whether the loss names the scores of a reward model."""
+        return "reward" in self.arguments
+
+    @property
     def least(self) -> int:
         """Smallest batch that means anything: 2 where a statistic over the batch is asked for, else 1."""
         return 2 if self.unpaired or "batch" in self.arguments else 1
@@ -99,8 +103,6 @@ def read_signature(loss: Callable[..., Any], name: str) -> LossSignature:
 
 
 def _check_argument(argument: str, name: str) -> None:
-    if argument in PLANNED:
-        raise HarnessError(f"loss '{name}': '{argument}' is not computed in this version. Available: {', '.join(NAMES)}.")
     if argument not in NAMES:
         raise HarnessError(f"loss '{name}': unknown argument '{argument}'.{near(argument, NAMES)} Available: {', '.join(NAMES)}.")
 

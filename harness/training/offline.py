@@ -12,9 +12,11 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.training.batches import Batch, Example, ReferenceKey, affordable, pairs_in, rows, take
-from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics, paired_tokens
+from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics, paired_tokens, same_sides
 from harness.training.loss_signature import BatchStatistics, TokenLogps
 from harness.training.returned import checked
+from harness.training.reward import RewardModel
+from harness.training.sampled import RewardFit
 from harness.types import Group, Setting, Setup, Update
 
 if TYPE_CHECKING:
@@ -28,13 +30,14 @@ def offline_updates(algorithm: PreferenceLoss, setup: Setup) -> Iterator[Update]
     gradient failed) and does not touch the weights. Raises HarnessError for data or batch sizes that the loss cannot use.
     """
     hyperparameters, optimiser = algorithm.resolve(setup.settings)
+    reward = (yield from RewardFit().told(setup).fitted(setup)) if algorithm.signature.reads_reward else None
     setup.policy.optimise(betas=(0.9, 0.99), **optimiser)
-    run = _Run(algorithm, setup, hyperparameters)
+    run = _Run(algorithm, setup, hyperparameters, reward, setup.ledger.spent)
     stream = rows(setup.pairs, algorithm.signature, setup.generator)
     size, ledger = run.batch_size(), setup.ledger
     while True:
-        shapes = (setup.policy.shape, setup.reference.shape)
-        batch = affordable(take(stream, size), algorithm.signature, shapes[0], run.paid, ledger, setup.generator, shapes[1])
+        shapes, taken = (setup.policy.shape, setup.reference.shape), take(stream, size)
+        batch = affordable(taken, algorithm.signature, shapes[0], run.paid, ledger, setup.generator, shapes[1], run.scores)
         if batch is None and run.step == 0:
             raise ledger.too_small(f"algorithm '{algorithm.name}'")
         if batch is None:
@@ -47,11 +50,17 @@ def offline_updates(algorithm: PreferenceLoss, setup: Setup) -> Iterator[Update]
 
 @dataclass
 class _Run:
-    """What the loop carries from step to step: references paid for, the loss's own state, counts."""
+    """What the loop carries from step to step: references paid for, rewards by row, (2,), the loss's own state, counts.
+
+    ``start`` is what was spent before the loop began, on a reward model.
+    """
 
     algorithm: PreferenceLoss
     setup: Setup
     hyperparameters: Mapping[str, Setting]
+    reward: RewardModel | None
+    start: float
+    scores: dict[int, Tensor] = field(default_factory=dict)
     paid: set[ReferenceKey] = field(default_factory=set)
     state: dict[str, Tensor] = field(default_factory=dict)
     reference_tokens: dict[int, Sequence[Tensor]] = field(default_factory=dict)
@@ -74,12 +83,14 @@ class _Run:
         shared = {"z0": self._mismatched_ratio(batch.mismatched)} if batch.mismatched else {}
         with ledger.phase("reference"):
             self._refer(batch.due)
+        with ledger.phase("reward"):
+            self._score(batch.unscored)
         with ledger.phase("update"):
             loss, logps = self._backward(batch.examples, shared)
             found = {"loss": loss, **metrics(batch.examples[: len(logps)], logps, self._reference(batch.examples[: len(logps)], logps))}
             found |= self._count(batch.examples)
             if math.isfinite(loss):
-                stats = policy.step(ledger.share)
+                stats = policy.step((ledger.spent - self.start) / (ledger.limit - self.start))
                 found |= {"gradient_norm": stats.gradient_norm, "clipped": float(stats.clipped), "learning_rate": stats.learning_rate}
                 found["loss"] = loss if math.isfinite(stats.gradient_norm) else math.nan
         return found
@@ -95,6 +106,16 @@ class _Run:
         else:
             self.setup.ledger.charge(self.setup.reference.shape.scoring(groups))
         self.paid |= due.keys()
+
+    def _score(self, unscored: Mapping[int, Group]) -> None:
+        """Score these pairs by the run's reward model, once."""
+        if self.reward is not None and unscored:
+            self.scores |= zip(unscored, self.reward.scores(list(unscored.values())).view(-1, 2), strict=True)
+
+    def _rewards(self, examples: Sequence[Example], like: Tensor) -> Tensor:
+        """Scores of both responses of each pair, (rows, 2); of the one that an unpaired row has, (rows,)."""
+        both = torch.stack([self.scores[example.pair.row] for example in examples]).to(like)
+        return same_sides(examples, both)[:, 0] if self.algorithm.signature.unpaired else both
 
     def _mismatched_ratio(self, groups: Sequence[Group]) -> Tensor:
         """Mean log pi - log ref over prompts with somebody else's response: z0 before the clamp, which is the loss's own line."""
@@ -145,6 +166,8 @@ class _Run:
         """The loss's value per row, (rows,); raises HarnessError where it returns anything else."""
         reference = self._reference(examples, logps)
         signature = self.algorithm.signature
+        if signature.reads_reward:
+            shared["reward"] = self._rewards(examples, logps)
         if "batch" in signature.arguments and "batch" not in shared:
             shared["batch"] = batch_statistics(examples, logps, reference, signature)
         values = self.algorithm.loss(**loss_inputs(examples, logps, reference, signature, shared), **self.hyperparameters)

@@ -8,6 +8,7 @@ from itertools import accumulate
 from math import inf
 from typing import Protocol
 
+from harness.training.ledger import Shape
 from harness.types import Group, Setup
 
 
@@ -26,8 +27,9 @@ class RolloutBudget:
     """Prices of the rollouts of one run. ``learns_reward`` says that a reward model scores them; gold costs no FLOPs.
 
     A group's price is that of ``samples_per_prompt`` responses to a prompt: sampled, scored by reference and reward model, read by
-    policy and value function, and learnt from ``epochs`` times. ``expected`` is the price of a group of the last rollout, FLOPs; before
-    the first it is guessed from the lengths of the pairs.
+    policy and value function, and learnt from ``epochs`` times. ``reference`` is the shape of what scores them unless it is the run's
+    reference; ``learnt`` is how many responses of a group are learnt from, 0 for all. ``expected`` is the price of a group of the last
+    rollout, FLOPs; before the first it is guessed from the lengths of the pairs.
     """
 
     setup: Setup
@@ -36,6 +38,8 @@ class RolloutBudget:
     epochs: int
     minibatches: int
     learns_reward: bool
+    reference: Shape | None = None
+    learnt: int = 0
     expected: float = 0.0
 
     def __post_init__(self) -> None:
@@ -71,7 +75,7 @@ class RolloutBudget:
 
     def pairs(self, groups: int) -> float:
         """Pairs that learning from so many groups counts as: two responses in one step are one."""
-        return groups * self.samples_per_prompt * self.epochs / 2
+        return groups * (self.learnt or self.samples_per_prompt) * self.epochs / 2
 
     def price(self, groups: Sequence[Group]) -> float:
         """FLOPs to sample and use up the groups."""
@@ -81,6 +85,6 @@ class RolloutBudget:
 
     def _use_price(self, group: Group) -> float:
         """FLOPs of a sampled group until it is used up: reference, reward unless it is gold, policy and values, ``epochs`` updates."""
-        shape, reference = self.setup.policy.shape, self.setup.reference.shape
+        shape, reference = self.setup.policy.shape, self.reference or self.setup.reference.shape
         scoring = reference.scoring([group]) + (shape.scalar().scoring([group]) if self.learns_reward else 0)
         return scoring + self.critic.price(group) + self.epochs * self.critic.learning(group)

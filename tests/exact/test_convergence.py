@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,32 @@ def test_grpo_with_the_exact_reward_gains_and_stays_below_the_frontier() -> None
     place = truth.place(SMALL, training.converge(algorithm("grpo"), given, SMALL))
     assert place.reward > truth.expected(SMALL.reference, SMALL.reward) + 0.1
     assert place.below_reward > 1e-4
+
+
+@pytest.mark.parametrize("name", ["online_dpo", "iterative_dpo"])
+def test_duels_by_the_exact_reward_gain_and_stay_below_the_frontier(name: str) -> None:
+    """Labels are the sign of a difference, which no finite reward explains, so the optimum is not the tilted reference."""
+    settings = {"reward": "gold", "beta": 1.0, "learning_rate": 0.05, "iterations": 4 if name == "iterative_dpo" else 80}
+    given = training.setup(SMALL, settings, steps=80, batch=64)
+    place = truth.place(SMALL, training.converge(algorithm(name), given, SMALL))
+    assert place.reward > truth.expected(SMALL.reference, SMALL.reward) + 0.1
+    assert place.below_reward > 1e-4
+
+
+@pytest.mark.parametrize("beta", [0.5, 2.0])
+def test_distilled_dpo_converges_to_the_optimum_of_the_reward_that_it_fits(beta: float) -> None:
+    """The reference tilted by the fitted reward; that is near the true one, but for the decay of its weights."""
+    # A head that starts at zero, as that of sums does, would meet a table of zeros: neither has a gradient.
+    fit = {"reward_pooling": "last", "reward_share": 0.5, "reward_epochs": 1000, "reward_learning_rate": 0.1, "reward_batch": 1000}
+    models: list[Any] = []
+    given = replace(training.setup(SMALL, {"beta": beta, **fit}, steps=600, exact=False), inspect=models.append)
+    policy = training.converge(algorithm("distilled_dpo"), given, SMALL)
+    groups = [Group(prompt, tuple(SMALL.responses)) for prompt in SMALL.prompts]
+    fitted = models[0].scores(groups).view(2, 3).double().numpy()
+    optimum = truth.tilted(SMALL, fitted, beta)
+    assert truth.divergence(optimum, SMALL.reference) > 1e-2  # else starting there would do
+    assert truth.divergence(optimum, policy) < 1e-5
+    assert truth.divergence(truth.tilted(SMALL, SMALL.reward, beta), policy) < 0.02
 
 
 @pytest.mark.parametrize(("name", "settings"), [("kto", {"beta": 1.0}), ("dpop", {"beta": 1.0})])

@@ -178,3 +178,14 @@ def test_plackett_luce_of_pairs_is_dpo() -> None:
     for seed in range(3):
         case = draw_case(seed, spread=30.0)
         torch.testing.assert_close(evaluate(load("plackett_luce"), case, {"beta": 0.3}), evaluate(load("dpo"), case, {"beta": 0.3}))
+
+
+def test_distilled_dpo() -> None:
+    """Rewards 2 and 0.5 ask for 1.5, beta h = 1.2: (0.3)^2 = 0.09, slopes -+2 beta 0.3 = -+0.24. The other order asks for -1.5."""
+    loss, policy = load("distilled_dpo").loss, (column(-10.0), column(-11.0))
+    named = dict(zip(("chosen", "rejected", "ref_chosen", "ref_rejected"), (*policy, column(-12.0), column(-10.0)), strict=True))
+    rewards = torch.tensor([[2.0, 0.5]], dtype=torch.float64)
+    value = loss(**named, reward=rewards, beta=0.4)
+    assert value.item() == pytest.approx(0.09, abs=1e-12)
+    assert [each.item() for each in torch.autograd.grad(value.sum(), policy)] == pytest.approx([-0.24, 0.24], abs=1e-12)
+    assert loss(**named, reward=rewards.flip(1), beta=0.4).item() == pytest.approx(2.7**2, abs=1e-12)

@@ -8,10 +8,10 @@ from scipy.optimize import curve_fit, minimize_scalar
 
 from harness.measure.overoptimisation import distinct, drops, gao_fit, interpolated
 
-FORMS = {"best-of-n": lambda d, a, b: d * (a - b * d), "rl": lambda d, a, b: d * (a - b * np.log(d))}
+FORMS = {"reranking": lambda d, a, b: d * (a - b * d), "rl": lambda d, a, b: d * (a - b * np.log(d))}
 
 
-@pytest.mark.parametrize("form", ["best-of-n", "rl"])
+@pytest.mark.parametrize("form", ["reranking", "rl"])
 def test_planted_parameters_are_recovered_as_scipy_does(form: str) -> None:
     kl = np.linspace(0.15, 20, 14)
     planted = FORMS[form](np.sqrt(kl), 1.4, 0.3)
@@ -30,7 +30,7 @@ def test_too_few_or_too_near_points_are_not_fitted() -> None:
         gao_fit([0.01, 0.02, *range(1, 8)], np.ones(9), "rl")
     assert distinct([1, 1.001, 2, 2.01, 0.05]) == 2
     assert distinct([]) == 0
-    assert np.isnan(gao_fit(np.arange(1.0, 10), np.arange(1.0, 10), "best-of-n").peak)  # rises without end
+    assert np.isnan(gao_fit(np.arange(1.0, 10), np.arange(1.0, 10), "reranking").peak)  # rises without end
 
 
 def test_a_drop_is_read_where_its_peak_was_not_chosen() -> None:

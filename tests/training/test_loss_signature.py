@@ -46,10 +46,6 @@ def unknown(chosen: Tensor, rejcted: Tensor) -> Tensor:
     return chosen - rejcted
 
 
-def planned(chosen: Tensor, reward: Tensor) -> Tensor:
-    return chosen * reward
-
-
 def two_kinds(chosen: Tensor, ranked: Tensor) -> Tensor:
     return chosen * ranked[:, 0]
 
@@ -78,7 +74,6 @@ def no_default(chosen: Tensor, *, beta: float) -> Tensor:
     ("loss", "message"),
     [
         (unknown, "loss 'mine': unknown argument 'rejcted'. Did you mean 'rejected'? Available: chosen, rejected, ref_chosen"),
-        (planned, "loss 'mine': 'reward' is not computed in this version. Available: chosen, rejected"),
         (two_kinds, "loss 'mine': 'chosen' is per pair and 'ranked' per list; a loss takes one or the other."),
         (mixed, "loss 'mine': 'chosen' is per pair and 'logps' per response; a loss takes one or the other."),
         (half_unpaired, "loss 'mine': an unpaired loss names 'logps' and 'desirable'."),
