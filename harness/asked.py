@@ -30,8 +30,11 @@ def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]
     world: Task = registry.load_entry(entry).task(source, **options)
     named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
     facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
-    facts["available_pairs"] = None if world.pairs is None else len(world.pairs)
-    return experiment.resolve(named, file, world.defaults, **facts), world
+    facts["available_pairs"] = world.brought_pairs
+    resolved = experiment.resolve(named, file, world.defaults, **facts)
+    if world.choices is not None and world.choices.whole and resolved.pairs != world.choices.most:
+        raise HarnessError(f"pairs {resolved.pairs}: this task weighs all {world.choices.most} pairs that there are; leave pairs out.")
+    return resolved, world
 
 
 def _located(flags: Mapping[str, Any], data: str | None, file: Path | None) -> tuple[dict[str, Any], str | None]:
