@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import experiment, footing, pinning, preview, registry, settings, vary
+from harness import choosing, experiment, footing, pinning, preview, registry, settings, vary
 from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.experiment import Experiment
@@ -32,8 +32,7 @@ def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]
     facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
     facts["available_pairs"] = world.brought_pairs
     resolved = experiment.resolve(named, file, world.defaults, **facts)
-    if world.choices is not None and world.choices.whole and resolved.pairs != world.choices.most:
-        raise HarnessError(f"pairs {resolved.pairs}: this task weighs all {world.choices.most} pairs that there are; leave pairs out.")
+    choosing.refuse(resolved, world)
     return resolved, world
 
 

@@ -111,6 +111,7 @@ class Defaults:
     opponent_samples: int = 4
     frontier_samples: int = 32
     kl_range: float = 3.0
+    seeds: int = 1
     settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
 
 

@@ -18,16 +18,16 @@ from tasks.worlds import language
 DESCRIPTION = "a bandit whose responses can be enumerated and whose reward is known: exact optima, frontiers and policies; embedded"
 ALGORITHMS = ("dpo", "ipo", "kto", "dpop", "ppo")
 PAIRS = 2000  # of finite data
-ON_POLICY = {"value_learning_rate": 0.15, "iterations": 60, "minibatches": 1, "reward_learning_rate": 0.05, "reward_epochs": 40.0}
+ON_POLICY = {"value_learning_rate": 0.15, "iterations": 60, "minibatches": 1, "reward_learning_rate": 0.1, "reward_epochs": 20.0}
 # A table bears rates far above those of language models, and a response is one token, so that none ends in EOS.
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "*": {"learning_rate": 0.05, "missing_eos_penalty": 0.0},
-    "dpo": {"beta": (0.3, 1.0, 3.0)},
-    "ipo": {"target_gap": (10.0, 3.0, 1.0)},
-    "kto": {"beta": (0.3, 1.0, 3.0)},
+    "*": {"learning_rate": 0.1, "missing_eos_penalty": 0.0},
+    "dpo": {"beta": (0.5, 1.0, 3.0)},
+    "ipo": {"target_gap": (5.0, 2.0, 0.5)},
+    "kto": {"beta": (0.5, 1.0, 3.0)},
     "dpop": {"beta": 1.0, "penalty": (0.1, 1.0, 10.0)},
-    "ppo": {"kl_coef": (0.3, 1.0, 3.0), **ON_POLICY},
-    "ppo_gold": {"kl_coef": (0.3, 1.0, 3.0), **ON_POLICY},
+    "ppo": {"kl_coef": (0.5, 1.0, 3.0), **ON_POLICY},
+    "ppo_gold": {"kl_coef": (0.5, 1.0, 3.0), **ON_POLICY},
 }
 
 
@@ -84,7 +84,7 @@ def _defaults(known: arms.Bandit, data: arms.Data, *, whole: bool) -> Defaults:
     return Defaults(
         algorithms=ALGORITHMS,
         model="table",
-        budget="100epochs" if whole else "4epochs",
+        budget="80epochs" if whole else "4epochs",
         pairs=size if whole else PAIRS,
         sft_steps=150,
         sft_batch=64,
@@ -95,6 +95,7 @@ def _defaults(known: arms.Bandit, data: arms.Data, *, whole: bool) -> Defaults:
         tuning_prompts=n,
         probe_prompts=0,
         frontier_samples=0,
+        seeds=3,
         settings=SETTINGS,
     )
 

@@ -30,7 +30,7 @@ def likelihoods(model: Metered, choices: Choices, tokens: Tokens) -> Array:
     """Log pi(y | x) of every response to every prompt, (prompts, responses), nats; charges one forward."""
     responses = [Response(text, finished=False) for text in choices.responses]
     groups = tokens.groups(choices.prompts, [responses] * len(choices.prompts))
-    found = model.logps(groups).double().cpu().numpy().reshape(len(groups), -1)
+    found = model.logps(groups).detach().double().cpu().numpy().reshape(len(groups), -1)
     return np.maximum(found, LEAST)
 
 
@@ -117,7 +117,13 @@ def rows(yard: Yardstick) -> list[dict[str, Any]]:
     places = [yard.choices.prompts.index(each.prompt) for each in yard.evaluation]
     judged = [{name: table[place].tolist() for name, table in scores.items()} for place in places]
     return [
-        {"mark": 0.0, "slice": SLICE, "prompt_id": index, "win": won[place].tolist(), "probability": np.exp(world.reference[place]).tolist()}
+        {
+            "mark": 0.0,
+            "slice": SLICE,
+            "prompt_id": index,
+            "win": won[place].tolist(),
+            "probability": np.exp(world.reference[place]).tolist(),
+        }
         | judged[index]
         for index, place in enumerate(places)
     ]

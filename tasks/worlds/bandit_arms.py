@@ -135,8 +135,6 @@ def ordered(known: Bandit) -> list[Pair]:
     return found
 
 
-def _pair(
-    known: Bandit, row: int, better: int, worse: int, *, agreement: float | None, margin: float | None, weight: float
-) -> Pair:
+def _pair(known: Bandit, row: int, better: int, worse: int, *, agreement: float | None, margin: float | None, weight: float) -> Pair:
     said = (Response(known.responses[column], finished=False) for column in (better, worse))
     return Pair(known.prompts[row], *said, agreement=None if agreement is None else float(agreement), margin=margin, weight=weight)
