@@ -88,7 +88,7 @@ def sampled(experiment: Experiment, task: Task, tokens: Tokens, models: Models, 
 
 
 def enumerated(task: Task, tokens: Tokens, reference: Metered, pairs: int, seed: int) -> tuple[list[TokenPair], list[TokenPair]]:
-    """Training pairs of a task whose responses can be enumerated, given what the reference says of all of them; the task's held-out ones."""
+    """Training pairs of a task whose responses can be enumerated, given what the reference says of all; the task's held-out ones."""
     assert task.choices is not None
     with reference.ledger.phase("pairs"), torch.no_grad():
         known = likelihoods(reference, task.choices, tokens)

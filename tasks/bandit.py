@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.data.lazy import Lazy
 from harness.errors import HarnessError
-from harness.types import Array, Choices, Defaults, Demonstration, Response, Setting, Task
+from harness.types import Array, Choices, Defaults, Demonstration, Response, Task
 from tasks.worlds import bandit_arms as arms
 from tasks.worlds import language
 

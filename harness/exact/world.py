@@ -67,7 +67,7 @@ def covered(world: World, coverage: float) -> Array:
     """Whether a response is ever compared, (prompts, responses): the reference's likeliest, that share of each prompt's, two at least."""
     kept = max(COVERED, round(coverage * world.reference.shape[1]))
     ranks = np.argsort(np.argsort(-world.reference, axis=1, kind="stable"), axis=1, kind="stable")
-    return np.asarray(ranks < kept)
+    return np.asarray(ranks < kept, dtype=np.float64)
 
 
 def population(world: World, preferences: Array | None = None) -> list[TokenPair]:
@@ -97,7 +97,7 @@ def sampled(
     found = []
     for row in range(pairs):
         x = int(generator.integers(len(world.reference)))
-        among = np.argsort(-world.reference[x], kind="stable")[: seen[x].sum()]
+        among = np.argsort(-world.reference[x], kind="stable")[: int(seen[x].sum())]
         weights = np.exp(world.reference[x, among])
         y, z = (int(each) for each in generator.choice(among, 2, replace=False, p=weights / weights.sum()))
         if not label(float(p[x, y, z]), generator, flipped):

@@ -13,7 +13,7 @@ from harness.exact.world import World
 from harness.measure.statistics.strengths import outcomes
 from harness.measure.yardstick import Yardstick
 from harness.models.metered import Metered
-from harness.types import Array, Choices, Group, Response
+from harness.types import Array, Choices, Response
 
 LEAST = -60.0  # nats: of a response that a policy has all but forgotten, so that sums stay numbers
 SLICE = "responses"  # of a reference's rows: every response there is
@@ -31,7 +31,7 @@ def likelihoods(model: Metered, choices: Choices, tokens: Tokens) -> Array:
     responses = [Response(text, finished=False) for text in choices.responses]
     groups = tokens.groups(choices.prompts, [responses] * len(choices.prompts))
     found = model.logps(groups).detach().double().cpu().numpy().reshape(len(groups), -1)
-    return np.maximum(found, LEAST)
+    return np.asarray(np.maximum(found, LEAST), dtype=np.float64)
 
 
 def known(yard: Yardstick) -> Known:
@@ -81,7 +81,8 @@ def _apart(policy: Array, reference: Array) -> dict[str, Array]:
 
 def _tilts(world: World, policy: Array) -> dict[str, Array]:
     """``preferred``, and the nearest tilts with each prompt's distance from them; a temperature is the same for all prompts."""
-    preferred, found = truth.wins(world), {}
+    preferred = truth.wins(world)
+    found: dict[str, Array] = {}
     for name, scores in (("reward_tilt", world.reward), ("win_tilt", preferred)):
         temperature = truth.nearest(world, policy, scores).temperature
         tilted = truth.tilted(world, scores, temperature)

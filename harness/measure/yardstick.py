@@ -36,8 +36,8 @@ class Yardstick:
     ``opponents`` are texts of frozen SFT samples, (prompts)(samples); ``standings`` hold what each column of the judge scored them and
     the data set's own responses. ``refusals`` are the reference's masses by probe,
     ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs. ``tuner`` scores what is measured on tuning prompts. ``questions``
-    are the safety suites that are asked at the end. ``verified`` names the score that says whether a response passes a check, if any. Where there
-    are ``choices`` policies are measured by enumeration (harness/measure/enumerated.py).
+    are the safety suites that are asked at the end. ``verified`` names the score that says whether a response passes a check, if any.
+    Where there are ``choices`` policies are measured by enumeration (harness/measure/enumerated.py).
     ``known`` is what a process keeps from run to run of one yardstick, ``read`` what it does not.
     """
 

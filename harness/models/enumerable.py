@@ -19,7 +19,7 @@ from harness.models.head import MASKED_LOGIT
 from harness.models.packing import Packed
 
 
-class EnumerableConfig(PretrainedConfig):
+class EnumerableConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     """Ids below ``first`` are special, then come ``prompts``, then ``responses``; ``hidden`` units of a network, or 0 for a table."""
 
     model_type = "enumerable"
@@ -31,7 +31,7 @@ class EnumerableConfig(PretrainedConfig):
         super().__init__(**{**others, "tie_word_embeddings": False})
 
 
-class Enumerable(PreTrainedModel):
+class Enumerable(PreTrainedModel):  # type: ignore[no-untyped-call]
     """Logits that it starts with, plus what is learnt, of every state; a state is a prompt, or a prompt with its response.
 
     The latter predict nothing: a reward model reads them. So they start as features of their own, drawn from ``seed``, for a head that
@@ -53,13 +53,14 @@ class Enumerable(PreTrainedModel):
         self.register_buffer("start", torch.cat([torch.zeros(self.prompts, size), features]))
         self.learnt = _network(states, size, config.hidden, generator) if config.hidden else _table(states, size)
         self.head = _Responses(size, self.responses)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     @classmethod
     def beginning(cls, reference: Tensor, *, first: int, hidden: int = 0, seed: int = 0) -> Enumerable:
         """A model that begins as logits of a ``reference``, (prompts, responses), in their dtype."""
         prompts, responses = reference.shape
-        model = cls(EnumerableConfig(first=first, prompts=prompts, responses=responses, hidden=hidden, seed=seed)).to(reference.dtype)
+        model = cls(EnumerableConfig(first=first, prompts=prompts, responses=responses, hidden=hidden, seed=seed))
+        nn.Module.to(model, reference.dtype)
         model.start[:prompts, -responses:] = reference
         return model
 

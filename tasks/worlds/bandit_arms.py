@@ -113,8 +113,8 @@ def pairs(known: Bandit, data: Data, generator: np.random.Generator, reference: 
     exact = world.World(reference, known.reward)
     if data.labels == "population":
         seen = world.covered(exact, data.coverage)
-        both = seen[:, :, None] & seen[:, None, :]
-        rows = world.population(exact, np.where(both, world.preferred(exact), 0.0))
+        both = seen[:, :, None] * seen[:, None, :]
+        rows = world.population(exact, world.preferred(exact) * both)
     else:
         rows = world.sampled(exact, n, generator, labels=data.labels, coverage=data.coverage, flipped=data.flipped)
     mean = sum(row.weight for row in rows) / len(rows)
@@ -136,5 +136,6 @@ def ordered(known: Bandit) -> list[Pair]:
 
 
 def _pair(known: Bandit, row: int, better: int, worse: int, *, agreement: float | None, margin: float | None, weight: float) -> Pair:
-    said = (Response(known.responses[column], finished=False) for column in (better, worse))
-    return Pair(known.prompts[row], *said, agreement=None if agreement is None else float(agreement), margin=margin, weight=weight)
+    better_one, worse_one = (Response(known.responses[column], finished=False) for column in (better, worse))
+    said = None if agreement is None else float(agreement)
+    return Pair(known.prompts[row], better_one, worse_one, agreement=said, margin=margin, weight=weight)
