@@ -64,7 +64,7 @@ def test_frontiers_of_a_record_are_the_exact_ones(tmp_path: Path) -> None:
         assert len(found[key].spots) == 61
         for spot in found[key].spots[1::12]:
             assert spot.value.value == pytest.approx(truth.best(given, scores, spot.kl.value), abs=1e-6)
-    assert found[WIN].spots[0].value.value == pytest.approx(0.5, abs=1e-9)
+    assert found[WIN].spots[0].value.value == pytest.approx(0.5, abs=1e-7)  # a tilt of 1e9 standard deviations
 
 
 def test_weights_that_are_the_reference_s_own_make_the_frontier_exact() -> None:
