@@ -181,6 +181,20 @@ def test_ppo_with_the_exact_reward_ends_near_the_optimum(tmp_path: Path) -> None
     assert truth.divergence(found.policy, truth.tilted(found.world, found.world.reward, 1.0)) < 1e-2
 
 
+def test_the_page_s_commands_run(tmp_path: Path, command: Callable[..., Any]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bandit.md").read_text(encoding="utf-8")
+    lines = page.partition("```bash\n")[2].partition("```")[0].splitlines()
+    assert len(lines) == 3
+    printed = []
+    for line in lines:
+        done = command(*line.split()[1:], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert "45 cells at 80epochs" in printed[0]
+    assert 'model = "network"' in printed[1]
+    assert "pairs = 500" in printed[2]
+
+
 @pytest.mark.slow
 def test_the_whole_command_draws_exact_frontiers(tmp_path: Path, command: Callable[..., Any]) -> None:
     size = ["--set", "bandit.prompts=4", "--set", "bandit.responses=3", "--budget", "20epochs", "--seeds", "2"]
@@ -188,5 +202,6 @@ def test_the_whole_command_draws_exact_frontiers(tmp_path: Path, command: Callab
     assert done.returncode == 0, done.stdout + done.stderr
     (study,) = tmp_path.glob("results/bandit-*")
     page = (study / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Against the exact optima" in page
     assert "is exact: all 3 responses to a prompt are known" in page
     assert json.loads(next(study.glob("frontiers/*/record.json")).read_text())["skipped"].startswith("every response of this task is known")
