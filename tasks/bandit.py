@@ -95,7 +95,7 @@ def _defaults(known: arms.Bandit, data: arms.Data, *, whole: bool) -> Defaults:
         tuning_prompts=n,
         probe_prompts=0,
         frontier_samples=0,
-        seeds=3,
+        seeds=2,
         settings=SETTINGS,
     )
 

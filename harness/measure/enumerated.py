@@ -83,7 +83,7 @@ def _tilts(world: World, policy: Array) -> dict[str, Array]:
     """``preferred``, and the nearest tilts with each prompt's distance from them; a temperature is the same for all prompts."""
     preferred = truth.wins(world)
     found: dict[str, Array] = {}
-    for name, scores in (("reward_tilt", world.reward), ("win_tilt", preferred)):
+    for name, scores in (("reward_tilt", world.reward), ("preference_tilt", preferred)):
         temperature = truth.nearest(world, policy, scores).temperature
         tilted = truth.tilted(world, scores, temperature)
         found |= {name: np.full(len(policy), temperature), f"{name}_kl": (np.exp(tilted) * (tilted - policy)).sum(1)}

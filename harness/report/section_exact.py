@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from harness.report.points import Loaded, Point, metrics
 from harness.report.section import Grid, Looks, Section
 
-COLUMNS = ("reward_tilt", "reward_tilt_kl", "win_tilt", "win_tilt_kl", "preferred", "elsewhere")
+COLUMNS = ("reward_tilt", "reward_tilt_kl", "preference_tilt", "preference_tilt_kl", "preferred", "elsewhere")
 HEADS = ("nearest beta", "KL to it, nats", "nearest tau", "KL to it, nats", "preferred", "elsewhere")
 MEANING = (
     "Every response of this task is known, so win rate, gold, KL and the frontiers are sums and no estimates: an interval says how prompts "

@@ -172,8 +172,8 @@ def test_ipo_ends_at_its_closed_form(tmp_path: Path) -> None:
     found = Ended(tmp_path, "ipo", "ipo.target_gap=1", "ipo.learning_rate=0.05", budget="250epochs")
     optimum = truth.tilted(found.world, truth.wins(found.world), 0.5)
     assert truth.divergence(found.policy, optimum) < 1e-5
-    assert found.metrics["win_tilt"] == pytest.approx(0.5, abs=1e-2)
-    assert found.metrics["win_tilt_kl"] < 1e-5 < found.metrics["reward_tilt_kl"]
+    assert found.metrics["preference_tilt"] == pytest.approx(0.5, abs=1e-2)
+    assert found.metrics["preference_tilt_kl"] < 1e-5 < found.metrics["reward_tilt_kl"]
 
 
 def test_ppo_with_the_exact_reward_ends_near_the_optimum(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_the_page_s_commands_run(tmp_path: Path, command: Callable[..., Any]) ->
         done = command(*line.split()[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)
-    assert "45 cells at 80epochs" in printed[0]
+    assert "30 cells at 80epochs" in printed[0]
     assert 'model = "network"' in printed[1]
     assert "pairs = 500" in printed[2]
 
