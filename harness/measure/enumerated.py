@@ -16,6 +16,7 @@ from harness.models.metered import Metered
 from harness.types import Array, Choices, Response
 
 LEAST = -60.0  # nats: of a response that a policy has all but forgotten, so that sums stay numbers
+LOST = 1e-6  # of a probability of 1, what a float32 sum may lose
 SLICE = "responses"  # of a reference's rows: every response there is
 
 
@@ -63,8 +64,8 @@ def columns(policy: Metered, yard: Yardstick, prompts: int) -> dict[str, Array]:
     if yard.choices is None:
         return {}
     logps, (world, scores) = likelihoods(policy, yard.choices, yard.tokens), known(yard)
-    missing, policy_logps = np.clip(1 - np.exp(logps).sum(1), 0.0, 1.0), np.asarray(log_softmax(logps, axis=1))
-    found = {"elsewhere": missing, **_apart(policy_logps, world.reference), **_tilts(world, policy_logps)}
+    rest, policy_logps = 1 - np.exp(logps).sum(1), np.asarray(log_softmax(logps, axis=1))
+    found = {"elsewhere": np.where(rest > LOST, rest, 0.0), **_apart(policy_logps, world.reference), **_tilts(world, policy_logps)}
     for name in yard.judge.names:
         found |= {name: (np.exp(policy_logps) * scores[name]).sum(1), **_outcomes(yard, name, scores[name], policy_logps, world)}
     places = [yard.choices.prompts.index(each.prompt) for each in yard.evaluation[:prompts]]
