@@ -18,10 +18,10 @@ from tasks.worlds import language
 DESCRIPTION = "a bandit whose responses can be enumerated and whose reward is known: exact optima, frontiers and policies; embedded"
 ALGORITHMS = ("dpo", "ipo", "kto", "dpop", "ppo")
 PAIRS = 2000  # of finite data
-ON_POLICY = {"value_learning_rate": 0.15, "iterations": 60, "minibatches": 1, "reward_learning_rate": 0.1, "reward_epochs": 20.0}
+ON_POLICY = {"value_learning_rate": 0.15, "iterations": 60, "minibatches": 1}
 # A table bears rates far above those of language models, and a response is one token, so that none ends in EOS.
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "*": {"learning_rate": 0.1, "missing_eos_penalty": 0.0},
+    "*": {"learning_rate": 0.1, "missing_eos_penalty": 0.0, "reward_learning_rate": 0.1, "reward_epochs": 20.0},
     "dpo": {"beta": (0.5, 1.0, 3.0)},
     "ipo": {"target_gap": (5.0, 2.0, 0.5)},
     "kto": {"beta": (0.5, 1.0, 3.0)},
