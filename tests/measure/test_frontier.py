@@ -73,8 +73,8 @@ def test_each_axis_has_its_own_optimum() -> None:
             policy = probability * np.exp((score - score.max()) / tilt)
             policy /= policy.sum()
             found.append((exact(probability, score, tilt)[0], policy @ chances, policy @ reward))
-    reward_tilt, preference_tilt = (np.array(each).T for each in (by_reward, by_win))
-    at_half = [[np.interp(0.5, each[0], each[axis]) for axis in (1, 2)] for each in (reward_tilt, preference_tilt)]
+    reward_tilt, win_tilt = (np.array(each).T for each in (by_reward, by_win))
+    at_half = [[np.interp(0.5, each[0], each[axis]) for axis in (1, 2)] for each in (reward_tilt, win_tilt)]
     assert at_half[1][0] > at_half[0][0] + 0.05  # win rate: the win tilt
     assert at_half[0][1] > at_half[1][1] + 1.0  # reward: the reward tilt
 
