@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import experiment, footing, pinning, preview, registry, settings, vary
+from harness import choosing, experiment, footing, pinning, preview, registry, settings, vary
 from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.experiment import Experiment
@@ -30,8 +30,10 @@ def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]
     world: Task = registry.load_entry(entry).task(source, **options)
     named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
     facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
-    facts["available_pairs"] = None if world.pairs is None else len(world.pairs)
-    return experiment.resolve(named, file, world.defaults, **facts), world
+    facts["available_pairs"] = world.brought_pairs
+    resolved = experiment.resolve(named, file, world.defaults, **facts)
+    choosing.refuse(resolved, world)
+    return resolved, world
 
 
 def _located(flags: Mapping[str, Any], data: str | None, file: Path | None) -> tuple[dict[str, Any], str | None]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveIn
 from harness import assumptions, footing, suites
 from harness.assumptions import Assumptions
 from harness.budget import absolute_budget, budget_flops, budget_specs, matched_on
+from harness.data.shapes import PRESETS
 from harness.errors import HarnessError
 from harness.footing import Footing
 from harness.origins import refuse_judge_as_reward
@@ -229,9 +230,12 @@ def _plain(defaults: Defaults) -> dict[str, Any]:
 
 
 def _quick(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The presets; a task that proposes no model (its vocabulary is the pretrained model's) is given none."""
+    """The presets; a task that proposes no model (its vocabulary is the pretrained model's) is given none, and none is enlarged."""
     smaller = {key: min(values[key], bound) if isinstance(bound, int) else bound for key, bound in QUICK.items()}
-    return smaller if values["model"] else {**smaller, "model": ""}
+    own = values["model"]
+    if not own or (own in PRESETS and PRESETS[own].shape(1).blocks <= PRESETS[QUICK["model"]].shape(1).blocks):
+        smaller["model"] = own
+    return smaller
 
 
 def _validated(values: Mapping[str, Any], flags: Mapping[str, Any], file: Path | None) -> Experiment:

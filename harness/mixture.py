@@ -36,6 +36,8 @@ POLICIES = 3  # with 4 samples each, measured: 39 s of one core for 384 prompts 
 SAMPLES = 4  # per prompt and policy
 NO_POLICY = "no finished run kept its policy (keep_policies): the line is estimated from the reference's samples alone"
 
+EXACT = "every response of this task is known, so the frontiers are exact"
+
 
 class Proposal(NamedTuple):
     """A finished run whose policy proposes: its folder, its record, and where it came out."""
@@ -87,7 +89,7 @@ def _measured(
     both = shared(experiment, seed, report)
     yard = yardstick(experiment, both, ledger, report)
     if not sampled(experiment, yard):
-        return {"skipped": "this task has no gold reward, or no samples of the reference are asked for"}, []
+        return {"skipped": EXACT if yard.choices else "this task has no gold reward, or no samples of the reference are asked for"}, []
     if not chosen:
         return {"skipped": NO_POLICY}, []
     own = reference_samples(experiment, both, yard)  # known, or drawn as the job that measures the reference would

@@ -14,6 +14,7 @@ from harness.data.pairs import Draw, different, drawn, labelled, ordered
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.experiment import Experiment
+from harness.measure.enumerated import likelihoods
 from harness.models.metered import Metered
 from harness.types import Pair, Response, Task, TokenPair
 
@@ -84,6 +85,15 @@ def sampled(experiment: Experiment, task: Task, tokens: Tokens, models: Models, 
     found = labels.evidence(task, fresh)
     heldout = ordered(fresh, found.gaps, label(found, *assumed))[:HELDOUT]
     return tokens.pairs(_mixed(pairs, own, experiment.labels, seed)), tokens.pairs(heldout)
+
+
+def enumerated(task: Task, tokens: Tokens, reference: Metered, pairs: int, seed: int) -> tuple[list[TokenPair], list[TokenPair]]:
+    """Training pairs of a task whose responses can be enumerated, given what the reference says of all; the task's held-out ones."""
+    assert task.choices is not None
+    with reference.ledger.phase("pairs"), torch.no_grad():
+        known = likelihoods(reference, task.choices, tokens)
+    train = task.choices.pairs(np.random.default_rng((seed, 2)), known, pairs)
+    return tokens.pairs(train), tokens.pairs(task.heldout_pairs)
 
 
 def _mixed(pairs: list[Pair], own: list[Pair], assumed: str, seed: int) -> list[Pair]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from harness.experiment import Experiment
+from harness.measure import enumerated
 from harness.measure.chance import generator_for
 from harness.measure.yardstick import Yardstick
 from harness.models.metered import Metered
@@ -43,15 +44,17 @@ def frontier_key(experiment: Experiment, both: Shared) -> dict[str, Any]:
 
 
 def sampled(experiment: Experiment, yard: Yardstick) -> bool:
-    """Whether frontiers are estimated at all: for a task with a gold reward, of as many samples as are asked for."""
-    return yard.gold and experiment.frontier_samples > 0
+    """Whether frontiers are estimated at all: for a task with a gold reward, of as many samples as are asked for, unless they are exact."""
+    return yard.gold and experiment.frontier_samples > 0 and yard.choices is None
 
 
 def reference_rows(experiment: Experiment, both: Shared, yard: Yardstick) -> list[dict[str, Any]]:
     """What the optimal frontier needs of the reference, a row per prompt with lists over its samples: judging scores, proxy, length.
 
-    Empty where the task has no gold reward or no samples are asked for.
+    Empty where the task has no gold reward or no samples are asked for; of every response where they can be enumerated.
     """
+    if yard.choices is not None:
+        return enumerated.rows(yard)
     if not sampled(experiment, yard):
         return []
     responses = reference_samples(experiment, both, yard).responses

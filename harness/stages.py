@@ -23,7 +23,7 @@ from harness.footing import FITTED, START
 from harness.models import adapters, storage
 from harness.models.metered import Metered
 from harness.models.resting import Resting
-from harness.pairing import HELDOUT, Models, sampled
+from harness.pairing import HELDOUT, Models, enumerated, sampled
 from harness.store.cache import key_of, stage
 from harness.supervised import Report, dtype_of
 from harness.training.ledger import Ledger
@@ -159,7 +159,10 @@ def _make_pairs(
 ) -> None:
     report("pairs", 0.0, None)
     start = storage.load_model(sft, Ledger(float("inf")))[0]
-    if task.pairs is None:
+    reference = start if other is None else storage.load_model(other, start.ledger)[0]
+    if task.choices is not None:
+        train, heldout = enumerated(task, tokens, reference, experiment.pairs, seed)
+    elif task.pairs is None:
         train, heldout = sampled(experiment, task, tokens, pair_models(experiment, task, start, seed, report), seed)
     else:
         train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)[: 2 * (experiment.limit or HELDOUT)]
@@ -168,7 +171,6 @@ def _make_pairs(
     write_pairs(folder / "pairs.jsonl", train)
     write_pairs(folder / "heldout.jsonl", heldout)
     report("reference log-probs", 0.5, None)
-    reference = start if other is None else storage.load_model(other, start.ledger)[0]
     with torch.no_grad():
         logps = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in train])
     if other is not None:

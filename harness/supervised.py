@@ -162,7 +162,8 @@ def _loaded(experiment: Experiment, task: Task, seed: int) -> tuple[Any, Any]:
     place = places.place(experiment.model)
     own = place if place is not None and places.is_adapter(place) and experiment.reference_mode in FITTED else None
     name = experiment.model if own is None else str(places.base_of(own))
-    model, tokenizer = load_model(name, dtype=dtype_of(experiment), vocabulary=task.vocabulary, seed=seed)
+    spoken = len(task.choices.responses) if task.choices else 0
+    model, tokenizer = load_model(name, dtype=dtype_of(experiment), vocabulary=task.vocabulary, seed=seed, responses=spoken)
     if own is not None:
         adapters.load(model, own)
         tokenizer = storage.load_tokenizer(own)

@@ -118,7 +118,7 @@ def _fit(folder: Path, experiment: Experiment, shared: Shared, report: Report) -
 def _pairs(experiment: Experiment, shared: Shared, report: Report) -> list[TokenPair]:
     """Pairs that no algorithm sees: a draw of their own, less prompts that the training pairs hold, or the file's part for tuning."""
     n, task = experiment.tuning_pairs, shared.task
-    if task.pairs is None:
+    if task.brought_pairs is None:
         own = experiment.model_copy(update={"pairs": n})
         models = pair_models(experiment, task, shared.reference(Ledger(float("inf"))), shared.seed, report)
         drawn, _ = sampled(own, task, shared.tokens, models, shared.seed + STREAM)

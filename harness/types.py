@@ -111,7 +111,23 @@ class Defaults:
     opponent_samples: int = 4
     frontier_samples: int = 32
     kl_range: float = 3.0
+    seeds: int = 1
     settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Every prompt and every response of a task that has no others, one word each, the responses last in its vocabulary.
+
+    ``pairs(generator, reference, n)`` are the training pairs, given log ref of every response, (prompts, responses), nats: n of them, or
+    where ``whole`` says so all that there are, weighted, ``most`` in number.
+    """
+
+    prompts: tuple[str, ...]
+    responses: tuple[str, ...]
+    pairs: Callable[[np.random.Generator, Array, int], list[Pair]]
+    most: int
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,8 @@ class Task:
     What a world may bring beyond that: ``annotators`` weigh the columns of ``score`` each in their own way; ``write(generator, prompts)``
     returns a fresh response of the data's own writer to each; ``own_pairs(generator, n)`` returns those of n pairs that are the task's own
     and not drawn and labelled, the better response first. ``reward_probes`` are twins that a good reward model is not fooled by.
-    ``typical_tokens`` prices a pair before any pair exists: (prompt, response) tokens.
+    ``typical_tokens`` prices a pair before any pair exists: (prompt, response) tokens. Where there are ``choices`` policies are measured
+    by enumeration: nothing is estimated from samples.
     """
 
     name: str
@@ -156,6 +173,14 @@ class Task:
     notes: tuple[str, ...] = ()
     verified: str = ""  # the column of ``score`` that is 1 where a response passes a check and 0 where not: pass@k is measured by it
     chat: bool = False  # whether prompts are dialogues, which a model's chat template is for
+    choices: Choices | None = None
+
+    @property
+    def brought_pairs(self) -> int | None:
+        """How many labelled pairs the task brings, None where they are sampled from a reference and labelled."""
+        if self.choices is not None:
+            return self.choices.most
+        return None if self.pairs is None else len(self.pairs)
 
     @property
     def judge_names(self) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         seed=shared.seed,
         questions=_questions(experiment, shared),
         verified=shared.task.verified,
+        choices=shared.task.choices,
         known=_kept(folder, shared),
     )
 

@@ -47,7 +47,28 @@ class Preset:
                 yield f"model.layers.{layer}.mlp.{part}_proj.weight", (self.feed_forward, self.hidden)
 
 
-PRESETS: Mapping[str, Preset] = {"tiny-128": Preset(hidden=128, layers=2, heads=4), "tiny-64": Preset(hidden=64, layers=2, heads=4)}
+@dataclass(frozen=True)
+class Table:
+    """A policy that is a table of the vocabulary's size, or a network of as many units as are ``hidden`` (models/enumerable.py)."""
+
+    hidden: int
+
+    def shape(self, vocabulary_size: int) -> Shape:
+        """What is looked up is no matmul; the network's two layers, and the head, which is as wide as the vocabulary."""
+        network = self.hidden * (self.hidden + vocabulary_size)
+        return Shape(blocks=network, head=vocabulary_size**2, layers=1, width=1)
+
+    def matrices(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """None that an adapter could be over."""
+        return iter(())
+
+
+PRESETS: Mapping[str, Preset | Table] = {
+    "tiny-128": Preset(hidden=128, layers=2, heads=4),
+    "tiny-64": Preset(hidden=64, layers=2, heads=4),
+    "table": Table(hidden=0),
+    "network": Table(hidden=16),
+}
 
 
 def shape(model: str, vocabulary_size: int, adapter: Mapping[str, Any] | None = None) -> Shape:
@@ -102,6 +123,8 @@ def check_folder(model: str) -> Path:
 def folder_shape(folder: Path) -> Shape:
     """Matmul weights of the blocks and of the head from the safetensors headers, layers and attention width from config.json."""
     config = _config(folder)
+    if config.get("model_type") == "enumerable":
+        return Table(int(config["hidden"])).shape(int(config["vocab_size"]))
     sizes = {name: rows * columns for name, (rows, columns) in _matrices(folder)}
     embeddings = _named(sizes, TOKEN_EMBEDDINGS)
     heads = {name: size for name, size in sizes.items() if name.endswith(HEADS)}

@@ -59,10 +59,13 @@ class Tokens:
         return self._rendered(prompt) + response.strip() if self.templated else _join(prompt, response)
 
     def _response(self, prompt: tuple[int, ...], joint: Sequence[int], finished: bool) -> tuple[int, ...]:
-        """The joint ids after the prompt's; where the boundary merged, from the first id that differs. EOS exactly once."""
+        """The joint ids after the prompt's; where the boundary merged, from the first id that differs. EOS exactly once.
+
+        A response that is one token has no room for it.
+        """
         body = self._without_eos(joint)
         start = next((i for i, (a, b) in enumerate(zip(prompt, body, strict=False)) if a != b), min(len(prompt), len(body)))
-        return (*body[start:], self.eos) if finished else tuple(body[start:])
+        return (*body[start:], self.eos) if finished and self.max_response > 1 else tuple(body[start:])
 
     def _without_eos(self, ids: Sequence[int]) -> list[int]:
         ids, eos = list(ids), self.eos

@@ -6,6 +6,9 @@ One prompt, three responses, a uniform reference, and data that are no sample of
 beats c and a beats c; ``undecided`` says both that a beats b and that b beats a, and nothing of c. Learning curves of the probabilities,
 means over seeds with 95 % intervals of the t distribution; a seed draws which comparisons a batch holds. The paper takes batches of 9,
 18,000 steps of Adam at a rate of .01 and 10 seeds, and does not print its taus.
+
+Seeds are trained together, as prompts of one world, by a loss whose rows know nothing of one another: a table's prompts share no weight and
+Adam goes by single weights, so each seed's path is that of a run of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +30,7 @@ from harness.report import drawing, palette
 from harness.report.drawing import Drawing
 from harness.settings import choices, parse_flag
 from harness.store.records import write_bytes
+from harness.training.preference import PreferenceLoss
 from harness.types import Array, Setting, TokenPair, Update
 
 if TYPE_CHECKING:
@@ -33,9 +38,9 @@ if TYPE_CHECKING:
 
 ARMS = ("a", "b", "c")
 DATA: Mapping[str, tuple[tuple[int, int], ...]] = {"ordered": ((0, 1), (1, 2), (0, 2)), "undecided": ((0, 1), (1, 0))}
-WORLD = World(np.full((1, 3), -math.log(3)), np.zeros((1, 3)))
-BATCH, DRAWN = 9, 900  # comparisons of a batch, and of the data that a seed draws from one of ``DATA``
+BATCH = 9  # comparisons of one seed in every optimiser step
 POINTS = 40  # of a learning curve
+APART = {"z0", "batch", "state"}  # what a loss names whose rows know of one another: a batch is of one seed then
 
 
 class Curves(NamedTuple):
@@ -47,33 +52,51 @@ class Curves(NamedTuple):
     probabilities: Array
 
 
-def comparisons(data: str, seed: int) -> list[TokenPair]:
-    """``DRAWN`` comparisons drawn with replacement from a data set."""
-    rows, (prompt,), responses = DATA[data], WORLD.prompts, WORLD.responses
-    drawn = [rows[k] for k in np.random.default_rng(seed).integers(len(rows), size=DRAWN)]
-    return [TokenPair(i, prompt, responses[better], responses[worse], 1.0, 1.0) for i, (better, worse) in enumerate(drawn)]
+class Drawn(Sequence[TokenPair]):
+    """``BATCH`` places for each seed, a prompt of its own; what is read from a place is drawn anew, with replacement, by the seed."""
+
+    def __init__(self, world: World, data: str, seeds: Sequence[int]) -> None:
+        said = world.responses
+        each = [(prompt, said[better], said[worse]) for prompt in world.prompts for better, worse in DATA[data]]
+        self.rows = [TokenPair(row, *ids, agreement=1.0, margin=1.0) for row, ids in enumerate(each)]
+        self.generators = [np.random.default_rng(seed) for seed in seeds]
+
+    def __len__(self) -> int:
+        return BATCH * len(self.generators)
+
+    def __getitem__(self, place: Any) -> Any:
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        seed, size = place // BATCH, len(self.rows) // len(self.generators)
+        return self.rows[seed * size + int(self.generators[seed].integers(size))]
 
 
-def learnt(algorithm: Any, setting: Mapping[str, Setting], data: str, *, steps: int, rate: float, seed: int) -> tuple[Array, Array]:
-    """Steps of the points of a learning curve, and the arms' probabilities there, (points, arms)."""
-    given = training.setup(WORLD, {**setting, "learning_rate": rate}, pairs=comparisons(data, seed), steps=steps, batch=BATCH, seed=seed)
+def learnt(
+    algorithm: Any, setting: Mapping[str, Setting], data: str, *, steps: int, rate: float, seeds: Sequence[int]
+) -> tuple[Array, Array]:
+    """Steps of the points of the learning curves, and the arms' probabilities there, (seeds, points, arms)."""
+    world = World(np.full((len(seeds), 3), -math.log(3)), np.zeros((len(seeds), 3)))
+    pairs, values = Drawn(world, data, seeds), {**setting, "learning_rate": rate}
+    given = training.setup(world, values, pairs=pairs.rows, steps=steps, batch=len(pairs), seed=seeds[0])
     found: list[Array] = []
     every = max(1, steps // POINTS)
 
     def heard(update: Update) -> None:
         if update.step % every == 0:
-            found.append(np.exp(log_probs(given.policy.model, 1).numpy()[0]))
+            found.append(np.exp(log_probs(given.policy.model, len(seeds)).numpy()))
 
-    training.converge(algorithm, given, WORLD, heard=heard)
-    return every * np.arange(1, len(found) + 1, dtype=np.float64), np.array(found)
+    training.converge(algorithm, replace(given, pairs=pairs), world, heard=heard)
+    return every * np.arange(1, len(found) + 1, dtype=np.float64), np.stack(found, axis=1)
 
 
 def curves(name: str, setting: Mapping[str, Setting], data: str, *, steps: int, rate: float, seeds: int) -> Curves:
     """The learning curves of an algorithm at a setting over the seeds."""
     algorithm = registry.load("algorithms", name).algorithm
-    runs = [learnt(algorithm, setting, data, steps=steps, rate=rate, seed=seed) for seed in range(seeds)]
+    together = isinstance(algorithm, PreferenceLoss) and not APART.intersection(algorithm.signature.arguments)
+    parts = [range(seeds)] if together else [[seed] for seed in range(seeds)]
+    runs = [learnt(algorithm, setting, data, steps=steps, rate=rate, seeds=part) for part in parts]
     label = " ".join([name, *(f"{key} = {value}" for key, value in setting.items())])
-    return Curves(label, data, runs[0][0], np.array([found for _, found in runs]))
+    return Curves(label, data, runs[0][0], np.concatenate([found for _, found in runs]))
 
 
 def draw(found: Sequence[Curves], caption: str) -> Drawing:

@@ -27,7 +27,7 @@ class Diverged(ArithmeticError):
 def policy(world: World, ledger: Ledger, *, hidden: int = 0, seed: int = 0, exact: bool = True) -> Metered:
     """The reference as a trainable policy, float64 where ``exact``: a table, or a network of ``hidden`` units."""
     logits = torch.tensor(world.reference, dtype=torch.float64 if exact else torch.float32)
-    model = Enumerable(logits, first=FIRST, hidden=hidden, seed=seed)
+    model = Enumerable.beginning(logits, first=FIRST, hidden=hidden, seed=seed)
     return Metered(model, eos=EOS, pad=PAD, ledger=ledger)
 
 

@@ -63,6 +63,13 @@ def preferred(world: World) -> Array:
     return np.asarray(expit(world.reward[:, :, None] - world.reward[:, None, :]))
 
 
+def covered(world: World, coverage: float) -> Array:
+    """Whether a response is ever compared, (prompts, responses): the reference's likeliest, that share of each prompt's, two at least."""
+    kept = max(COVERED, round(coverage * world.reference.shape[1]))
+    ranks = np.argsort(np.argsort(-world.reference, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.asarray(ranks < kept, dtype=np.float64)
+
+
 def population(world: World, preferences: Array | None = None) -> list[TokenPair]:
     """Every ordered pair of different responses, weighted by ref(y) ref(y') p(y beats y'): a mean over it is the loss's expectation.
 
@@ -86,11 +93,11 @@ def sampled(
     least and the reference's likeliest, is ever compared; a loss learns of the others by nothing but normalisation.
     """
     p, label = preferred(world), LABELS[labels]
-    kept = max(COVERED, round(coverage * world.reference.shape[1]))
+    seen = covered(world, coverage)
     found = []
     for row in range(pairs):
         x = int(generator.integers(len(world.reference)))
-        among = np.argsort(-world.reference[x], kind="stable")[:kept]
+        among = np.argsort(-world.reference[x], kind="stable")[: int(seen[x].sum())]
         weights = np.exp(world.reference[x, among])
         y, z = (int(each) for each in generator.choice(among, 2, replace=False, p=weights / weights.sum()))
         if not label(float(p[x, y, z]), generator, flipped):

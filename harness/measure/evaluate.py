@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.measure import safety, text
+from harness.measure import enumerated, safety, text
 from harness.measure.answers import answered
 from harness.measure.chance import generator_for, intervals, resampler
 from harness.measure.compared import compared
@@ -49,11 +49,12 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         columns = {**compared(policy, yard, groups, past), **judged(yard, demonstrations, groups, responses)}
         columns |= {**texts(responses, samples), **_descriptive(yard, demonstrations, responses)}
         columns |= passes(policy, yard, prompts, past) if final else {}
-        met = _opponents(yard, columns[yard.judge.primary])
+        columns |= enumerated.columns(policy, yard, prompts)
+        met = _opponents(yard, columns)
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
         metrics = intervals(columns)
         metrics["distinct_2"] = _distinct(responses, mark)
-        preferred = _preferences(policy, yard, prompts if final else prompts // 2)
+        preferred = _preferences(policy, yard, len(yard.heldout) if yard.choices else prompts if final else prompts // 2)
         rows += [
             {"mark": mark, "slice": "heldout", "prompt_id": i, **{k: float(v[i]) for k, v in preferred.items()}}
             for i in range(len(next(iter(preferred.values()), ())))
@@ -103,8 +104,14 @@ def _outcomes(ours: Array, theirs: Standing, suffix: str) -> dict[str, Array]:
     return {f"{name}{suffix}": values for name, values in found.items()}
 
 
-def _opponents(yard: Yardstick, ours: Array) -> list[Row]:
-    """For each prompt what happened against every single frozen opponent, and its length in tokens without EOS: lists of a row."""
+def _opponents(yard: Yardstick, columns: Mapping[str, Array]) -> list[Row]:
+    """For each prompt what happened against every single frozen opponent, and its length in tokens without EOS: lists of a row.
+
+    Where responses are enumerated the one opponent is the reference itself.
+    """
+    if yard.choices is not None:
+        return [{"wins_each": [float(win)], "opponent_lengths": [1]} for win in columns["win_sft"]]
+    ours = columns[yard.judge.primary]
     each = outcomes(ours[:, None], yard.opponent_scores[: len(ours)]).tolist()
     lengths = [[len(r.ids) - r.finished for r in row] for row in yard.opponents[: len(ours)]]
     return [{"wins_each": row, "opponent_lengths": long} for row, long in zip(each, lengths, strict=True)]

@@ -16,7 +16,7 @@ from harness.models.metered import Metered
 from harness.models.packing import Past
 from harness.models.resting import Resting
 from harness.training.reward import RewardModel
-from harness.types import Array, Demonstration, Group, Probe, Response, TokenPair, Twin
+from harness.types import Array, Choices, Demonstration, Group, Probe, Response, TokenPair, Twin
 
 R = TypeVar("R")
 KEPT_BYTES = 1 << 28  # of what a model has read and a process keeps from run to run; more is read again by every run
@@ -37,6 +37,7 @@ class Yardstick:
     the data set's own responses. ``refusals`` are the reference's masses by probe,
     ``heldout_logps`` (pairs, 2) its log-probs of the held-out pairs. ``tuner`` scores what is measured on tuning prompts. ``questions``
     are the safety suites that are asked at the end. ``verified`` names the score that says whether a response passes a check, if any.
+    Where there are ``choices`` policies are measured by enumeration (harness/measure/enumerated.py).
     ``known`` is what a process keeps from run to run of one yardstick, ``read`` what it does not.
     """
 
@@ -57,6 +58,7 @@ class Yardstick:
     tuner: RewardModel | None = None
     questions: Questions = field(default_factory=Questions)
     verified: str = ""
+    choices: Choices | None = None
     known: dict[str, Any] = field(default_factory=dict)
     read: dict[str, Past] = field(default_factory=dict)
 

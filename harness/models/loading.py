@@ -11,19 +11,23 @@ import torch
 from harness import places
 from harness.errors import HarnessError
 from harness.models import adapters, precision
+from harness.models.enumerable import Enumerable
 from harness.models.metered import Metered
 from harness.models.packing import ATTENTION, register_attention
-from harness.models.tiny import PRESETS, tiny_model, tiny_tokenizer
+from harness.models.tiny import ENUMERABLE, PRESETS, enumerable_model, tiny_model, tiny_tokenizer
 from harness.training.ledger import Ledger
 from harness.types import Group
 
 
-def load_model(name: str, *, dtype: str, vocabulary: Sequence[str], seed: int) -> tuple[Any, Any]:
+def load_model(name: str, *, dtype: str, vocabulary: Sequence[str], seed: int, responses: int = 0) -> tuple[Any, Any]:
     """The model and tokenizer of a preset (initialised from ``seed``), of a local transformers folder or of a hub id in the cache.
 
-    Safetensors only; an adapter is merged into its base.
+    Safetensors only; an adapter is merged into its base. ``responses`` are how many words of the vocabulary, the last, may be said at all,
+    where they can be enumerated.
     """
-    if name in PRESETS:
+    if name in ENUMERABLE:
+        model, tokenizer = enumerable_model(name, vocabulary, responses, seed), tiny_tokenizer(vocabulary)
+    elif name in PRESETS:
         model, tokenizer = tiny_model(name, vocabulary, seed), tiny_tokenizer(vocabulary)
     else:
         model, tokenizer = load_folder(places.place(name) or Path(name))
@@ -63,8 +67,11 @@ def load_tokenizer(folder: Path) -> Any:
 def prepare(model: Any) -> Any:
     """The model with the layout attention, checked once against its own attention on two short responses.
 
-    Both in what the weights are stored in: products in half precision differ by more than a layout that is wrong may.
+    Both in what the weights are stored in: products in half precision differ by more than a layout that is wrong may. A model of ours
+    without attention has no layout to check.
     """
+    if isinstance(model, Enumerable):
+        return model
     register_attention()
     ids = (torch.arange(5, 12).unsqueeze(0) % model.config.vocab_size).to(model.device)
     with torch.no_grad():

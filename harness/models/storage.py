@@ -28,7 +28,8 @@ def save_model(folder: Path, model: Any, tokenizer: Any, base: Path | None = Non
 
     A model whose base lies nowhere else brings it along.
     """
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    if model.can_generate():
+        model.generation_config.eos_token_id = tokenizer.eos_token_id
     if not adapters.has(model):
         model.save_pretrained(folder, safe_serialization=True)
     else:

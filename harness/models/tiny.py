@@ -1,4 +1,4 @@
-"""The embedded models: small Llamas over a word-level vocabulary, trained from scratch in the process."""
+"""The embedded models, trained from scratch in the process: small Llamas over a word-level vocabulary, and tables of single words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 import torch
 
-PRESETS = {"tiny-128": 128, "tiny-64": 64}
+from harness.errors import HarnessError
+
+PRESETS = {"tiny-128": 128, "tiny-64": 64, "table": 0, "network": 16}
+ENUMERABLE = ("table", "network")  # of what may be said one by one: a task's responses are single words, the last of its vocabulary
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<sep>")
 
 
@@ -23,6 +26,17 @@ def tiny_tokenizer(vocabulary: Sequence[str]) -> Any:
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
     )
+
+
+def enumerable_model(preset: str, vocabulary: Sequence[str], responses: int, seed: int) -> Any:
+    """An ``Enumerable``, uniform over the last ``responses`` words: a table, or a network of 16 hidden units initialised from ``seed``."""
+    from harness.models.enumerable import Enumerable, EnumerableConfig
+
+    if not responses:
+        raise HarnessError(f"model {preset!r}: is of tasks whose responses are single words of a list, which this one is not.")
+    first, words = len(SPECIAL), len(vocabulary)
+    size = {"first": first, "prompts": words - first - responses, "responses": responses, "hidden": PRESETS[preset]}
+    return Enumerable(EnumerableConfig(**size, seed=seed, pad_token_id=0, bos_token_id=1, eos_token_id=2))
 
 
 def tiny_model(preset: str, vocabulary: Sequence[str], seed: int) -> Any:

@@ -225,6 +225,9 @@ def _caption(points: Sequence[Point], shown: Sequence[str], lines: Mapping[str, 
 def _frontier_ends(line: Optimum) -> str:
     """What an optimal frontier is estimated from, where its line stops, and why."""
     last = line.spots[-1]
+    if line.exact:
+        made = f" is exact: all {line.samples} responses to a prompt are known"
+        return f"{made}; it is drawn to KL {last.kl.value:.2f}, the sharpest tilt tried."
     others = f" and {line.others} of {line.policies} policies" if line.others else ""
     made = f" is estimated from {line.samples} samples of the reference{others} per prompt and drawn to KL {last.kl.value:.2f}"
     if not line.ended:

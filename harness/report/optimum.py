@@ -42,6 +42,7 @@ class Optimum(NamedTuple):
     policies: int = 0
     seeds: tuple[int, ...] = ()
     prompts: tuple[int, ...] = ()
+    exact: bool = False  # of every response there is, each with its probability: ``samples`` of them
 
 
 class _Seed(NamedTuple):
@@ -52,6 +53,7 @@ class _Seed(NamedTuple):
     rows: Sequence[Row]
     counts: Sequence[int]
     others: Sequence[Row]
+    exact: bool = False
 
 
 def optima(references: Sequence[Reference], mixtures: Sequence[Cell] = ()) -> Mapping[str, Optimum]:
@@ -64,13 +66,23 @@ def _optima(references: tuple[Reference, ...], mixtures: tuple[Cell, ...]) -> Ma
     seeds = [_seed(reference, mixtures) for reference in references]
     if not seeds or any(not each.rows or _prompts(each.rows) != _prompts(seeds[0].rows) for each in seeds):
         return _recorded(references)
+    if all(each.exact for each in seeds):
+        return {WIN: _exact(seeds, "win"), GOLD: _exact(seeds, GOLD)}
     wins = [frontier(win_scores(table(each.rows, each.judge), _others(each, each.judge)), _ratios(each)) for each in seeds]
     return {WIN: _joined(wins, seeds), GOLD: _joined([frontier(_pooled(each, GOLD), _ratios(each)) for each in seeds], seeds)}
+
+
+def _exact(seeds: Sequence[_Seed], key: str) -> Optimum:
+    """The frontier of a score of every response: tilts of the reference's own probabilities, as sharp as any that is tried."""
+    lines = [frontier(table(each.rows, key), table(each.rows, "probability"), smallest_ess=0.0) for each in seeds]
+    return _joined(lines, seeds)._replace(exact=True)
 
 
 def _seed(reference: Reference, mixtures: Sequence[Cell]) -> _Seed:
     """The samples of a seed; a mixture that failed, was skipped or saw other prompts adds nothing."""
     rows, seed = frontier_rows(reference.samples()), int(reference.record.get("seed", 0))
+    if every := frontier_rows(reference.samples(), "responses"):
+        return _Seed(seed, GOLD, every, (), (), exact=True)
     judge = str((reference.record.get("judge") or {}).get("primary", GOLD))
     for mixture in mixtures:
         record = mixture.record

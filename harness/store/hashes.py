@@ -10,7 +10,7 @@ from harness.places import base_of, is_adapter, place
 
 # The rooms whose code decides a number in a record. Reports, the command line and the executors do not.
 ENGINE = (
-    *("training", "models", "measure", "judges", "data", "types.py"),
+    *("training", "models", "measure", "judges", "data", "exact", "types.py"),
     *("stages.py", "supervised.py", "pairing.py", "yardstick.py", "tuner.py", "cell.py", "fits.py", "baseline.py"),
     *("temperatures.py", "proposals.py", "mixture.py", "suites.py"),
 )

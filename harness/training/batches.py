@@ -122,6 +122,9 @@ def affordable(
     rewards, a pair is scored once, both responses of it; ``scored`` are the rows that are.
     """
     theirs = reference or shape
+    smallest = examples[: signature.least]
+    if not ledger.affords(shape.learning([e.group() for e in smallest]), pairs=pairs_in(smallest, signature), steps=1):
+        return None  # before each size is priced: at the end of a budget of large batches that took as long as the steps
     for size in range(len(examples), signature.least - 1, -1):
         kept = examples[:size]
         strangers = mismatched(kept, generator) if "z0" in signature.arguments else []

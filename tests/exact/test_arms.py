@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import registry
 from harness.errors import HarnessError
 from harness.exact import arms
 
@@ -29,6 +30,24 @@ def test_nothing_is_learnt_of_an_arm_that_is_never_seen() -> None:
 def test_dpo_forgets_its_reference_where_the_order_is_total_and_ipo_does_not() -> None:
     dpo = arms.curves("dpo", {"beta": 1.0}, "ordered", steps=300, rate=0.05, seeds=1)
     assert dpo.probabilities[0, -1, 0] > 0.95
+
+
+@pytest.mark.parametrize(("name", "setting"), [("dpo", {"beta": 1.0}), ("ipo", {"target_gap": 0.5})])
+def test_seeds_that_are_trained_together_go_their_own_ways(name: str, setting: dict[str, float]) -> None:
+    """Each seed's path is that of a run of its own, of 9 comparisons a step that its own generator draws."""
+    size = {"steps": 40, "rate": 0.05}
+    together = arms.curves(name, setting, "undecided", seeds=3, **size).probabilities
+    loss = registry.load("algorithms", name).algorithm
+    alone = np.concatenate([arms.learnt(loss, setting, "undecided", seeds=[seed], **size)[1] for seed in range(3)])
+    assert together == pytest.approx(alone, abs=1e-6)
+    assert abs(alone[0, -1] - alone[1, -1]).max() > 1e-3
+
+
+def test_a_loss_whose_rows_know_of_one_another_is_trained_seed_by_seed() -> None:
+    size = {"steps": 20, "rate": 0.05}
+    found = arms.curves("kto", {"beta": 1.0}, "ordered", seeds=2, **size).probabilities
+    loss = registry.load("algorithms", "kto").algorithm
+    assert found[1] == pytest.approx(arms.learnt(loss, {"beta": 1.0}, "ordered", seeds=[1], **size)[1][0], abs=1e-12)
 
 
 def test_the_command_draws_and_tabulates(tmp_path: Path) -> None:
