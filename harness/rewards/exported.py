@@ -32,10 +32,10 @@ def classifier_of(reward: RewardModel, tokenizer: Any) -> Any:
     config.num_labels, config.pad_token_id = 1, padded(tokenizer)
     config._attn_implementation = None  # the packed layout is ours
     try:
-        model = AutoModelForSequenceClassification.from_config(config, dtype=trunk.dtype)
+        model = AutoModelForSequenceClassification.from_config(config, dtype=trunk.dtype)  # type: ignore[no-untyped-call]
     except ValueError as error:
         raise HarnessError(f"models of type {config.model_type} have no sequence classifier; take pooling 'mean'.") from error
-    score = getattr(model, "score", None)
+    score: Any = getattr(model, "score", None)
     if not isinstance(score, nn.Linear) or score.bias is not None:
         raise HarnessError(f"the classifier of models of type {config.model_type} has no linear head named score; take pooling 'mean'.")
     model.base_model.load_state_dict(trunk.base_model.state_dict())
