@@ -83,7 +83,7 @@ def _updates(
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(setup, signature, steps, row, dict(settings), folder, (learning_rate, clip, weight_decay))
         seen = 0
-        running = stepped(lambda tell: _run(trainer, tell))
+        running = stepped(lambda tell: run(trainer, tell))
         for number, step in enumerate(steps, 1):
             with setup.ledger.phase("update"):
                 told = next(running)
@@ -139,14 +139,27 @@ def _trainer(
     )
     rates = [step.rate for step in steps]
     plan = torch.optim.lr_scheduler.LambdaLR(adam, lambda done: rates[min(done, len(rates) - 1)])
-    on_cpu = setup.policy.device.type == "cpu"
-    options: dict[str, Any] = {
+    largest = max(len(step.batch.examples) for step in steps)
+    options = {"max_steps": len(steps), "per_device_train_batch_size": largest, "max_length": None, **settings}
+    reference = twin(setup.reference).requires_grad_(False)
+    made = _given(base)(
+        model=model,
+        ref_model=reference,
+        args=config(**common(setup, folder, clip), **options),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=words(setup.policy),
+        optimizers=(adam, plan),
+    )
+    made.batches = _places(steps)
+    return made
+
+
+def common(setup: Setup, folder: str, clip: float) -> dict[str, Any]:
+    """What every trainer is told: float32 on the run's device, a log of every step, nothing kept and nothing sent."""
+    return {
         "output_dir": folder,
-        "max_steps": len(steps),
-        "per_device_train_batch_size": max(len(step.batch.examples) for step in steps),
-        "max_length": None,
         "max_grad_norm": clip,
-        "use_cpu": on_cpu,
+        "use_cpu": setup.policy.device.type == "cpu",
         "bf16": False,
         "gradient_checkpointing": False,
         "logging_steps": 1,
@@ -155,19 +168,7 @@ def _trainer(
         "report_to": "none",
         "save_strategy": "no",
         "seed": setup.seed,
-        **settings,
     }
-    reference = twin(setup.reference).requires_grad_(False)
-    made = _given(base)(
-        model=model,
-        ref_model=reference,
-        args=config(**options),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=_words(model.config.vocab_size, setup.policy.pad, setup.policy.eos),
-        optimizers=(adam, plan),
-    )
-    made.batches = _places(steps)
-    return made
 
 
 def _places(steps: Sequence[Step]) -> list[list[int]]:
@@ -219,20 +220,25 @@ def twin(policy: Metered) -> Any:
     return made
 
 
-def _words(size: int, pad: int, eos: int) -> Any:
+def words(policy: Metered) -> Any:
     """A tokenizer that knows the special ids and is asked for nothing else, for rows are ids."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer(models.WordLevel({f"<{place}>": place for place in range(size)}, unk_token=f"<{pad}>"))
-    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=f"<{pad}>", eos_token=f"<{eos}>")  # type: ignore[no-untyped-call]
+    pad, eos = f"<{policy.pad}>", f"<{policy.eos}>"
+    core = Tokenizer(models.WordLevel({f"<{place}>": place for place in range(policy.model.config.vocab_size)}, unk_token=pad))
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=pad, eos_token=eos)  # type: ignore[no-untyped-call]
 
 
-def _run(trainer: Any, tell: Callable[[Told], None]) -> None:
+def run(trainer: Any, tell: Callable[[Told], None], before: Callable[[Any], None] = lambda optimiser: None) -> None:
+    """Train, telling what is logged of every step once its weights have moved; ``before`` sees the optimiser just before each."""
     from transformers import PrinterCallback, TrainerCallback
 
     class Telling(TrainerCallback):
-        """Tells what is logged of every step, once its weights have moved."""
+        """Stands between the trainer and whoever waits for its steps."""
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **named: Any) -> None:
+            before(optimizer)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Told | None = None, **named: Any) -> None:
             if logs is not None and "loss" in logs:

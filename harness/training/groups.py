@@ -19,6 +19,7 @@ from harness.training import rollout as on_policy
 from harness.training.episodes import divided
 from harness.training.reward import Pooling, RewardModel, fit_reward_model
 from harness.training.rollout_budget import RolloutBudget
+from harness.training.schedule import schedule
 from harness.types import Group, Sample, Setup, Update
 
 if TYPE_CHECKING:
@@ -103,16 +104,26 @@ class GroupRun:
         ``advantages`` are (groups, samples). Fewer steps where a budget of steps or seconds ends first; the first update describes the
         rollout.
         """
+        for groups, known, metrics in self.parts(rollout, advantages):
+            with self.setup.ledger.phase("update"):
+                found = metrics | self._step(groups, known, loss)
+            yield Update("rollout", int(self.setup.ledger.counts["steps"]), found)
+
+    def parts(self, rollout: Scored, advantages: Tensor) -> Iterator[tuple[list[Group], list[Tensor], dict[str, float]]]:
+        """What each optimiser step learns from: groups, the columns of ``Tokens`` of each, (4, tokens), and with the first the metrics."""
         known, metrics = _known(rollout, advantages), rollout.metrics
         for epoch in range(self.epochs):
             order = torch.randperm(len(known), generator=self.setup.generator).tolist() if epoch else range(len(known))
             for part in on_policy.minibatches(order, self.minibatches):
                 if not self.setup.ledger.affords(steps=1):
                     return
-                with self.setup.ledger.phase("update"):
-                    metrics = metrics | self._step([rollout.groups[i] for i in part], [known[i] for i in part], loss)
-                yield Update("rollout", int(self.setup.ledger.counts["steps"]), metrics)
+                yield [rollout.groups[i] for i in part], [known[i] for i in part], metrics
                 metrics = {}
+
+    def rate(self) -> float:
+        """The factor on the peak rate of the step whose price was charged last."""
+        ledger = self.setup.ledger
+        return schedule((ledger.spent - self.start) / (ledger.limit - self.start))
 
     def _drawn(self, size: int) -> tuple[list[Group], list[Sample]]:
         """``size`` sampled groups less those whose use would break the budget, and their samples in order."""

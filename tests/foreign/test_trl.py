@@ -8,6 +8,7 @@ import torch
 from harness import registry
 from harness.errors import HarnessError
 from harness.types import Setup
+from tests.test_ppo import setup as sampling
 from tests.training.toy import toy_pairs, toy_setup
 
 pytest.importorskip("trl")
@@ -36,6 +37,22 @@ def test_after_many_steps_the_weights_and_the_ledger_are_the_same(ours: str, the
     moved, apart = (weights(setups[0]) - start).norm(), (weights(setups[0]) - weights(setups[1])).norm()
     assert apart < 1e-3 * moved
     for key in ("loss", "gradient_norm", "learning_rate", "progress", "tokens", "epoch"):
+        assert [row[key] for row in other] == pytest.approx([row[key] for row in one], rel=2e-3, abs=2e-4), key
+    for page in ("canonical", "counts"):
+        assert dict(getattr(setups[1].ledger, page)) == pytest.approx(dict(getattr(setups[0].ledger, page)))
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_on_the_same_rollouts_the_weights_and_the_ledger_are_the_same(epochs: int) -> None:
+    """A reward model, rollouts of two minibatches each and, with a second pass, ratios that are clipped; samples hang on the weights."""
+    settings = {"iterations": 3, "minibatches": 2, "epochs": epochs, "beta": 0.2, "ratio_clip": 0.01}
+    setups = [sampling(6e8, **settings) for _ in range(2)]
+    start = weights(setups[0])
+    one, other = run("grpo", setups[0]), run("trl_grpo", setups[1])
+    assert len(one) == len(other) > 6
+    moved, apart = (weights(setups[0]) - start).norm(), (weights(setups[0]) - weights(setups[1])).norm()
+    assert apart < 1e-3 * moved
+    for key in ("loss", "gradient_norm", "learning_rate"):
         assert [row[key] for row in other] == pytest.approx([row[key] for row in one], rel=2e-3, abs=2e-4), key
     for page in ("canonical", "counts"):
         assert dict(getattr(setups[1].ledger, page)) == pytest.approx(dict(getattr(setups[0].ledger, page)))
