@@ -12,7 +12,9 @@ import copy
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -107,12 +109,21 @@ def refuse(setup: Setup, name: str) -> None:
         raise HarnessError(f"algorithm '{name}': trains whole models in float32, and the policy is {held}; say --dtype float32.")
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """No word of what TRL does that transformers will do otherwise one day: nobody here can change it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
 @cache
 def package() -> Any:
     """TRL, or HarnessError that says how to get it; it sends no telemetry."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        import trl
+        with undisturbed():
+            import trl
     except ImportError as error:
         raise HarnessError("TRL is not installed; pip install trl==1.16.0, or the extra 'trl' of this project.") from error
     return trl
@@ -142,14 +153,15 @@ def _trainer(
     largest = max(len(step.batch.examples) for step in steps)
     options = {"max_steps": len(steps), "per_device_train_batch_size": largest, "max_length": None, **settings}
     reference = twin(setup.reference).requires_grad_(False)
-    made = _given(base)(
-        model=model,
-        ref_model=reference,
-        args=config(**common(setup, folder, clip), **options),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=words(setup.policy),
-        optimizers=(adam, plan),
-    )
+    with undisturbed():
+        made = _given(base)(
+            model=model,
+            ref_model=reference,
+            args=config(**common(setup, folder, clip), **options),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=words(setup.policy),
+            optimizers=(adam, plan),
+        )
     made.batches = _places(steps)
     return made
 
@@ -161,7 +173,7 @@ def common(setup: Setup, folder: str, clip: float) -> dict[str, Any]:
         "max_grad_norm": clip,
         "use_cpu": setup.policy.device.type == "cpu",
         "bf16": False,
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,
@@ -208,7 +220,7 @@ def twin(policy: Metered) -> Any:
     model = policy.model
     config = copy.deepcopy(model.config)
     config._attn_implementation = None
-    made = AutoModelForCausalLM.from_config(config, dtype=model.dtype).to(model.device)
+    made = AutoModelForCausalLM.from_config(config, dtype=model.dtype).to(model.device)  # type: ignore[no-untyped-call]
     theirs = dict(model.named_parameters())
     for name, parameter in made.named_parameters():
         parameter.data = theirs[name].data
@@ -246,7 +258,8 @@ def run(trainer: Any, tell: Callable[[Told], None], before: Callable[[Any], None
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Telling())
-    trainer.train()
+    with undisturbed():
+        trainer.train()
 
 
 def _metrics(told: Told, beta: float) -> dict[str, float]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from harness.foreign.stepped import Left, stepped
-from harness.foreign.trl import BETAS, common, package, refuse, run, twin, words
+from harness.foreign.trl import BETAS, common, package, refuse, run, twin, undisturbed, words
 from harness.training.groups import GroupRun
 from harness.types import Group, Setup, Update
 
@@ -129,14 +129,15 @@ def _trainer(setup: Setup, feed: Feed, settings: dict[str, Any], folder: str, cl
         "per_device_train_batch_size": settings["num_generations"],
         "beta": 0.0,
     }
-    made = _given(trl.GRPOTrainer)(
-        model=model,
-        reward_funcs=_unasked,
-        args=trl.GRPOConfig(**options, max_steps=STEPS, gradient_accumulation_steps=1),
-        train_dataset=Dataset.from_list([{"prompt": ""}] * ROWS),
-        processing_class=words(setup.policy),
-        optimizers=(adam, plan),
-    )
+    with undisturbed():
+        made = _given(trl.GRPOTrainer)(
+            model=model,
+            reward_funcs=_unasked,
+            args=trl.GRPOConfig(**options, max_steps=STEPS, gradient_accumulation_steps=1),
+            train_dataset=Dataset.from_list([{"prompt": ""}] * ROWS),
+            processing_class=words(setup.policy),
+            optimizers=(adam, plan),
+        )
     made.feed = feed
     return made
 

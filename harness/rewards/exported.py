@@ -36,7 +36,7 @@ def classifier_of(reward: RewardModel, tokenizer: Any) -> Any:
     except ValueError as error:
         raise HarnessError(f"models of type {config.model_type} have no sequence classifier; take pooling 'mean'.") from error
     score: Any = getattr(model, "score", None)
-    if not isinstance(score, nn.Linear) or score.bias is not None:
+    if not isinstance(score, nn.Linear) or getattr(score, "bias", None) is not None:
         raise HarnessError(f"the classifier of models of type {config.model_type} has no linear head named score; take pooling 'mean'.")
     model.base_model.load_state_dict(trunk.base_model.state_dict())
     with torch.no_grad():

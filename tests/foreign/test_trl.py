@@ -12,7 +12,7 @@ from tests.test_ppo import setup as sampling
 from tests.training.toy import toy_pairs, toy_setup
 
 pytest.importorskip("trl")
-pytestmark = [pytest.mark.oracle, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.oracle, pytest.mark.slow]
 
 PARTNERS = [("dpo", "trl_dpo", {"beta": 0.5}), ("kto", "trl_kto", {"beta": 0.5, "undesirable_weight": 1.2})]
 
