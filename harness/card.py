@@ -29,17 +29,17 @@ def _front(record: Mapping[str, Any], experiment: Experiment, adapted: bool) -> 
 def _body(record: Mapping[str, Any], experiment: Experiment, adapted: bool) -> Iterator[str]:
     algorithm, task, seed = record["algorithm"], record["task"], record["seed"]
     setting = ", ".join(f"{name} = {value}" for name, value in record["setting"].items()) or "its declared defaults"
-    yield f"# {_plain(algorithm['name'])} on {_plain(task['name'])}, seed {seed}"
+    yield f"# {plain(algorithm['name'])} on {plain(task['name'])}, seed {seed}"
     yield ""
     kind = "A LoRA adapter" if adapted else "A whole model"
     yield f"{kind} trained by preference-harness {record['versions'].get('preference-harness', '')}. Every weight is a safetensors file."
     yield ""
     start = {"demonstrations": "fine-tuned on demonstrations", "chosen": "fine-tuned on chosen responses", "none": "as it is"}
     facts = {
-        "Start": f"{_plain(record['model']['name'])}, {start[experiment.sft]}",
-        "Reference": f"{_plain(experiment.reference)}, held as {experiment.reference_mode}",
-        "Algorithm": f"{_plain(algorithm['name'])} ({_plain(algorithm['source'])}), {_plain(setting)}",
-        "Data": f"{_plain(task['name'])}, version {task['version']}, from {_plain(task['source'])}",
+        "Start": f"{plain(record['model']['name'])}, {start[experiment.sft]}",
+        "Reference": f"{plain(experiment.reference)}, held as {experiment.reference_mode}",
+        "Algorithm": f"{plain(algorithm['name'])} ({plain(algorithm['source'])}), {plain(setting)}",
+        "Data": f"{plain(task['name'])}, version {task['version']}, from {plain(task['source'])}",
         "Budget": f"{record['budget']['spec']}: {record['budget']['limit']:.3g} {record['budget']['match']}",
         "Run": str(record["fingerprint"]),
     }
@@ -68,6 +68,6 @@ def _measured(record: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {name} | {found['value']:.4g} | {bounds} | {found['n']} |"
 
 
-def _plain(said: Any) -> str:
+def plain(said: Any) -> str:
     """Text of somebody else's on one line, without what Markdown or HTML would read."""
     return "".join(c for c in " ".join(str(said).split()) if c not in "|<>`[]*#")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness import cli_data, cli_kit, cli_report, commands
+from harness import cli_data, cli_kit, cli_report, cli_reward, commands
 from harness.cli_report import RESULTS, Margin, Results
 from harness.errors import HarnessError, near
 
@@ -165,6 +165,7 @@ def list_(
 commands.register(app)
 cli_data.register(app)
 cli_kit.register(app)
+cli_reward.register(app)
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ What a loss cannot obey it declares in its file, and the reason stands in the ta
 
 def page() -> str:
     """The page as Markdown: the laws in words, the table, and the algorithms that are no loss."""
-    entries = [entry for entry in registry.describe("algorithms") if not entry.problem and not entry.module.startswith("harness_")]
-    losses = [entry for entry in entries if entry.declaration.loss]
+    entries = [entry for entry in registry.describe("algorithms") if entry.declaration.bound and not entry.module.startswith("harness_")]
+    losses = [entry for entry in entries if entry.declaration.loss and not entry.problem]
     words = [f"- **{_title(law)}.** {(law.__doc__ or '').partition(' Exempt')[0].splitlines()[0].strip()}" for law in laws.LAWS]
     columns = ["algorithm", *map(_title, laws.LAWS)]
     table = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|", *map(_row, losses)]

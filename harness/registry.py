@@ -178,9 +178,18 @@ def _at_path(kind: str, path: Path) -> Entry:
 
 def _from_file(kind: str, name: str, module: str, path: Path, sha256: str) -> Entry:
     try:
-        return Entry(kind, name, module, path, sha256, declaration.read(path, BINDINGS[kind]))
+        found = declaration.read(path, BINDINGS[kind])
     except HarnessError as error:
         return Entry(kind, name, module, path, sha256, problem=str(error))
+    return Entry(kind, name, module, path, sha256, found, _lacks(found))
+
+
+def _lacks(found: Declaration) -> str:
+    """What is said of a file whose ``requires`` names a package that is not installed; empty where it is, or none is named."""
+    package = found.metadata.get("requires")
+    if package is None or importlib.util.find_spec(str(package)) is not None:
+        return ""
+    return f"needs the package {package}, which is not installed; pip install 'preference-harness[{package}]'"
 
 
 def _locate(module: str) -> Path | None:

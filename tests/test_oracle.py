@@ -22,7 +22,7 @@ from harness.report import findings, matching, page
 from harness.report.palette import looks
 from harness.report.points import load, points
 
-ENTRIES = registry.describe("algorithms")
+ENTRIES = [entry for entry in registry.describe("algorithms") if not entry.problem]
 CLASSES = [entry for entry in ENTRIES if not entry.declaration.loss]
 CHOSEN = [
     (entry, {each.name: choice})

@@ -204,3 +204,9 @@ def test_check_imports_every_built_in() -> None:
     assert {entry.name: registry.check(entry) for kind in registry.BINDINGS for entry in registry.describe(kind)} == {
         entry.name: "" for kind in registry.BINDINGS for entry in registry.describe(kind)
     }
+
+
+def test_a_file_whose_package_is_absent_is_listed_with_one_line_and_refused(tmp_path: Path) -> None:
+    (tmp_path / "lacking.py").write_text('requires = "no_such_package"\n\n\nclass Lacking:\n    pass\n\n\nalgorithm = Lacking\n')
+    with pytest.raises(HarnessError, match="needs the package no_such_package, which is not installed; pip install"):
+        registry.find("algorithms", str(tmp_path / "lacking.py"))

@@ -47,17 +47,8 @@ class Inputs(NamedTuple):
 
 def declared(folder: Path, label: str, word: str) -> Declared:
     """What a folder holds; HarnessError where it is no sequence classifier, or where ``label`` and its labels do not go together."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        architectures = [str(name) for name in config.get("architectures") or ()]
-        labels = _labels(config)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise HarnessError(f"judge {word!r}: {folder / 'config.json'} cannot be read; a transformers folder is wanted.") from error
-    if not any(name.endswith(HEAD) for name in architectures):
-        found = ", ".join(architectures) or "a model of no named architecture"
-        raise HarnessError(f"judge {word!r}: holds {found}, no sequence classifier (...{HEAD}).")
-    if not list(folder.glob("*.safetensors")):
-        raise HarnessError(f"judge {word!r}: no *.safetensors in it; weights in pickles are not read.")
+    config = classifying(folder, f"judge {word!r}")
+    labels = labels_of(config)
     if len(labels) == 1 and not label:
         return Declared(folder, "", 0)
     place = word.partition("#")[0]
@@ -73,7 +64,23 @@ def declared(folder: Path, label: str, word: str) -> Declared:
     return Declared(folder, label, labels.index(label), config.get("problem_type") == "multi_label_classification")
 
 
-def _labels(config: Mapping[str, Any]) -> list[str]:
+def classifying(folder: Path, what: str) -> Mapping[str, Any]:
+    """The configuration of a sequence classifier; HarnessError that ``what`` opens where the folder holds none."""
+    try:
+        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architectures = [str(name) for name in config.get("architectures") or ()]
+        labels_of(config)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise HarnessError(f"{what}: {folder / 'config.json'} cannot be read; a transformers folder is wanted.") from error
+    if not any(name.endswith(HEAD) for name in architectures):
+        found = ", ".join(architectures) or "a model of no named architecture"
+        raise HarnessError(f"{what}: holds {found}, no sequence classifier (...{HEAD}).")
+    if not list(folder.glob("*.safetensors")):
+        raise HarnessError(f"{what}: no *.safetensors in it; weights in pickles are not read.")
+    return config
+
+
+def labels_of(config: Mapping[str, Any]) -> list[str]:
     """The names of a model's outputs, in order; two without names where the configuration says nothing, as transformers has it."""
     names = config.get("id2label") or {}
     count = int(config.get("num_labels") or len(names) or 2)
@@ -111,7 +118,7 @@ class Classifier:
         if self._loaded is None:
             self._loaded = loaded(self.found.folder, "judge")
         model, tokenizer = self._loaded
-        inputs = [self._inputs(tokenizer, longest(model, tokenizer), *each) for each in texts]
+        inputs = [self._read(tokenizer, longest(model, tokenizer), *each) for each in texts]
         order = sorted(range(len(inputs)), key=lambda index: len(inputs[index].ids))
         scores = [0.0] * len(inputs)
         for start in range(0, len(order), BATCH):
@@ -120,20 +127,27 @@ class Classifier:
                 scores[index] = round(float(score), DECIMALS)
         return scores
 
-    def _inputs(self, tokenizer: Any, most: int, prompt: str, response: str) -> Inputs:
-        """One input, cut to ``most`` ids where it is longer."""
-        found = _encoded(tokenizer, prompt, response)
+    def _read(self, tokenizer: Any, most: int, prompt: str, response: str) -> Inputs:
+        """One input, cut to ``most`` ids where it is longer, and counted."""
+        found, cut = fitted(tokenizer, most, prompt, response)
         self.counts["read"] += 1
-        self.counts["cut"] += len(found.ids) > most
-        while len(found.ids) > most and prompt:
-            ids = tokenizer.encode(prompt, add_special_tokens=False, verbose=False)
-            kept = ids[len(found.ids) - most :]
-            prompt = tokenizer.decode(kept) if len(kept) < len(ids) else ""
-            found = _encoded(tokenizer, prompt, response)
-        return Inputs(found.ids[:most], found.segments[:most])
+        self.counts["cut"] += cut
+        return found
 
 
-def _encoded(tokenizer: Any, prompt: str, response: str) -> Inputs:
+def fitted(tokenizer: Any, most: int, prompt: str, response: str) -> tuple[Inputs, bool]:
+    """An input of at most ``most`` ids, and whether it had to be cut: the beginning of the prompt goes first, then the response's end."""
+    found = encoded(tokenizer, prompt, response)
+    cut = len(found.ids) > most
+    while len(found.ids) > most and prompt:
+        ids = tokenizer.encode(prompt, add_special_tokens=False, verbose=False)
+        kept = ids[len(found.ids) - most :]
+        prompt = tokenizer.decode(kept) if len(kept) < len(ids) else ""
+        found = encoded(tokenizer, prompt, response)
+    return Inputs(found.ids[:most], found.segments[:most]), cut
+
+
+def encoded(tokenizer: Any, prompt: str, response: str) -> Inputs:
     """A prompt and a response, or a response alone, as a model of this tokenizer is given them."""
     if prompt and tokenizer.chat_template:
         messages = [*turns(prompt), {"role": "assistant", "content": response}]

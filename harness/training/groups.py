@@ -21,6 +21,7 @@ from harness.training import rollout as on_policy
 from harness.training.episodes import divided
 from harness.training.reward import RewardModel
 from harness.training.rollout_budget import RolloutBudget
+from harness.training.schedule import schedule
 from harness.types import Group, Sample, Setup, Update
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class GroupRun:
 
     def learn(self, rollout: Scored, advantages: Tensor, loss: TokenLoss) -> Iterator[Update]:
         """Steps on the sum of ``loss`` over a response's tokens, averaged over responses; ``advantages`` are (groups, samples)."""
-        yield from self.steps(rollout.groups, rollout.metrics, partial(self._lesson, rollout, _known(rollout, advantages), loss))
+        yield from self.steps(rollout.groups, rollout.metrics, partial(self._lesson, rollout, columns(rollout, advantages), loss))
 
     def steps(self, groups: Sequence[Group], metrics: Mapping[str, float], lesson: Lesson) -> Iterator[Update]:
         """``epochs`` x ``minibatches`` optimiser steps on the groups of a rollout, fewer where a budget of steps or seconds ends first.
@@ -114,15 +115,25 @@ class GroupRun:
         The first update has ``metrics``, which describe the rollout, beside its own.
         """
         found = dict(metrics)
+        for part in self.parts(len(groups)):
+            with self.setup.ledger.phase("update"):
+                found |= self._step([groups[i] for i in part], lesson(part))
+            yield Update("rollout", int(self.setup.ledger.counts["steps"]), found)
+            found = {}
+
+    def parts(self, groups: int) -> Iterator[Sequence[int]]:
+        """Which of so many groups each optimiser step learns from, until a budget of steps or seconds ends."""
         for epoch in range(self.epochs):
-            order = torch.randperm(len(groups), generator=self.setup.generator).tolist() if epoch else range(len(groups))
+            order = torch.randperm(groups, generator=self.setup.generator).tolist() if epoch else range(groups)
             for part in on_policy.minibatches(order, self.minibatches):
                 if not self.setup.ledger.affords(steps=1):
                     return
-                with self.setup.ledger.phase("update"):
-                    found |= self._step([groups[i] for i in part], lesson(part))
-                yield Update("rollout", int(self.setup.ledger.counts["steps"]), found)
-                found = {}
+                yield part
+
+    def rate(self) -> float:
+        """The factor on the peak rate of the step whose price was charged last."""
+        ledger = self.setup.ledger
+        return schedule((ledger.spent - self.start) / (ledger.limit - self.start))
 
     def _drawn(self, size: int) -> tuple[list[Group], list[Sample]]:
         """``size`` sampled groups less those whose use would break the budget, and their samples in order."""
@@ -182,11 +193,11 @@ class GroupRun:
         self, rollout: Scored, known: Sequence[Tensor], loss: TokenLoss, part: Sequence[int]
     ) -> Callable[[Metered, slice], dict[str, float]]:
         """How a step on these groups learns by a loss per token: its value, and the mean ratio of policy to sampling."""
-        groups, columns = [rollout.groups[i] for i in part], [known[i] for i in part]
-        responses, count = len(part) * self.samples_per_prompt, sum(each.shape[1] for each in columns)
+        groups, mine = [rollout.groups[i] for i in part], [known[i] for i in part]
+        responses, count = len(part) * self.samples_per_prompt, sum(each.shape[1] for each in mine)
 
         def one(policy: Metered, piece: slice) -> dict[str, float]:
-            logps, tokens = policy.token_logps(groups[piece]).values, Tokens(*torch.cat(columns[piece], dim=1))
+            logps, tokens = policy.token_logps(groups[piece]).values, Tokens(*torch.cat(mine[piece], dim=1))
             value = loss(logps, tokens).sum() / responses
             policy.backward(value)
             return {"loss": float(value.detach()), "ratio": float((logps.detach() - tokens.old).exp().sum()) / count}
@@ -209,7 +220,7 @@ def _sampled(samples: Sequence[Sample], policy: Metered) -> TokenValues:
     return TokenValues(values, torch.tensor([len(sample.ids) for sample in samples], device=policy.device))
 
 
-def _known(rollout: Scored, advantages: Tensor) -> list[Tensor]:
+def columns(rollout: Scored, advantages: Tensor) -> list[Tensor]:
     """The columns of ``Tokens`` for each group, (4, tokens)."""
     found = []
     for group, tokens, mine in zip(rollout.groups, rollout.tokens, advantages, strict=True):

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from harness.models.readings import TokenValues
     from harness.training.ledger import Ledger, Shape
 
-Pooling = Literal["last", "sum"]
+Pooling = Literal["last", "sum", "mean"]
 CENTRING_PAIRS = 64  # 128 responses: the mean is known to about a tenth of the scores' standard deviation
 
 
 @dataclass(frozen=True)
 class RewardModel:
-    """A fitted reward model. ``pooling`` reads the score off the last token (EOS where there is one) or sums one score per token.
+    """A fitted reward model. ``pooling`` reads the score off the last token (EOS where there is one), or sums or averages one per token.
 
     Summing learns to bind facts in a model of two layers (held-out accuracy .748 against .672 in a prototype, results/LOG.md); pretrained
     models use ``last``. ``offset`` is the mean score of SFT responses, taken off every score.
@@ -53,6 +53,8 @@ def pooled(values: TokenValues, pooling: Pooling) -> Tensor:
     """One score per response, (responses,), from one scalar per token."""
     if pooling == "sum":
         return values.sums()
+    if pooling == "mean":
+        return values.sums() / values.lengths
     return values.values[values.lengths.cumsum(0) - 1]
 
 
@@ -78,12 +80,14 @@ def fit_reward_model(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.01,
     batch_pairs: int = 32,
+    margin: float = 0.0,
 ) -> Generator[Update, None, RewardModel]:
     """Yield an update per optimiser step and return the reward model fitted on ``pairs``; ``model`` has a fresh scalar head.
 
     Stops after ``epochs`` reshuffled passes or when ``budget``, in the unit that the ledger matches, is spent, whichever comes first,
     centring included; the last batch shrinks to what fits. Everything is charged to the phase ``reward``. The schedule runs over what
-    will be spent. Raises HarnessError where not one step fits.
+    will be spent. ``margin``, in nats per unit of what pairs bring as theirs, asks for so much of a gap: -log sigma(r_w - r_l - m)
+    (Touvron et al. 2023, arXiv 2307.09288, equation 2); 0 leaves margins out. Raises HarnessError where not one step fits.
     """
     sample = pairs[:CENTRING_PAIRS]
     room = _Room(model, budget, _training_cost(model.shape.scalar(), pairs) * epochs, [pair_group(pair) for pair in sample])
@@ -95,7 +99,7 @@ def fit_reward_model(
     for step, batch in enumerate(_batches(pairs, batch_pairs, room, generator), 1):
         with model.ledger.phase("reward"):
             _count(model.ledger, batch, len(pairs))
-            metrics = _step(model, batch, pooling, room.progress)
+            metrics = _step(model, batch, pooling, room.progress, margin)
         yield Update("reward", step, metrics)
     if not step:
         raise model.ledger.too_small(f"the reward model, for {epochs:g} passes", budget)
@@ -162,14 +166,17 @@ def _count(ledger: Ledger, batch: Sequence[TokenPair], per_epoch: int) -> None:
     ledger.count(steps=1, pairs=len(batch), labels=fresh, epochs=len(batch) / per_epoch)
 
 
-def _step(model: Metered, batch: Sequence[TokenPair], pooling: Pooling, progress: Callable[[], float]) -> dict[str, float]:
+def _step(
+    model: Metered, batch: Sequence[TokenPair], pooling: Pooling, progress: Callable[[], float], margin: float = 0.0
+) -> dict[str, float]:
     """One optimiser step on the mean loss of the batch, in slices that fit memory; loss in nats, accuracy a share."""
     groups = [pair_group(pair) for pair in batch]
     weights = torch.tensor([pair.weight for pair in batch])
+    wanted = torch.tensor([margin * (pair.margin or 0.0) for pair in batch])
 
     def one(model: Metered, part: slice) -> tuple[float, float]:
         gap = margins(pooled(model.scalars(groups[part], at="token"), pooling))
-        loss = -(logsigmoid(gap) * weights[part].to(gap)).sum() / len(batch)
+        loss = -(logsigmoid(gap - wanted[part].to(gap)) * weights[part].to(gap)).sum() / len(batch)
         model.backward(loss)
         return float(loss.detach()), float((gap.detach() > 0).sum())
 
