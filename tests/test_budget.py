@@ -17,9 +17,20 @@ from harness.training.ledger import CHARGED, Ledger
 from harness.types import Array, Group, Pair, Response, Sample, Setup, Task, Update
 
 ENTRIES = [entry for entry in registry.describe("algorithms") if not entry.problem]
-ALGORITHMS = [entry.name for entry in ENTRIES]
+
+
+def case(entry: registry.Entry) -> Any:
+    """Its name; what trains by another library is run where that library is asked for."""
+    return pytest.param(entry.name, marks=[pytest.mark.oracle] if foreign(entry) else [])
+
+
+def foreign(entry: registry.Entry) -> bool:
+    return "requires" in entry.declaration.metadata
+
+
+ALGORITHMS = [case(entry) for entry in ENTRIES]
 # What plans its steps before it trains refuses seconds (tests/foreign).
-TIMED = [each.name for each in ENTRIES if "requires" not in each.declaration.metadata or each.declaration.metadata["family"] == "online"]
+TIMED = [case(entry) for entry in ENTRIES if not foreign(entry) or entry.declaration.metadata["family"] == "online"]
 
 
 def prepared(preset: str, pairs: int, ledger: Ledger) -> Setup:
