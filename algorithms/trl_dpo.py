@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.foreign import trl
-from harness.training.groups import chosen
+from harness.training.sampled import told
 from harness.types import Setup, Update
 
 grid = {"beta": (5.0, 0.7, 0.2)}  # those of dpo
@@ -39,7 +39,7 @@ class TrlDPO:
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step of TRL's trainer."""
-        mine = chosen(self, setup)
+        mine = told(self, setup)
         optimiser = {"learning_rate": mine.learning_rate, "clip": mine.clip, "weight_decay": mine.weight_decay}
         return trl.dpo(setup, self.name, beta=mine.beta, **optimiser)
 

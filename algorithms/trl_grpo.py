@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from algorithms.grpo import GRPO, standardised
 from harness.foreign import trl_groups
-from harness.training.groups import GroupRun, chosen
+from harness.training.groups import GroupRun
 from harness.types import Setup, Update
 
 grid = {"beta": (1.0, 0.2, 0.04)}  # those of grpo
@@ -38,8 +38,8 @@ class TrlGRPO(GRPO):
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step: the reward model's (phase ``reward``), then TRL's (phase ``rollout``)."""
-        mine = chosen(self, setup)
-        reward = (yield from mine._fit(setup)) if mine.reward == "model" else None
+        mine = self.told(setup)
+        reward = yield from mine.reward_model(setup)
         run = GroupRun(setup, reward, mine.iterations, mine.samples_per_prompt, mine.missing_eos_penalty, mine.epochs, mine.minibatches)
         yield from trl_groups.grpo(
             setup,

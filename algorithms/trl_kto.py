@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.foreign import trl
-from harness.training.groups import chosen
+from harness.training.sampled import told
 from harness.types import Setup, Update
 
 grid = {"beta": (2.0, 0.5, 0.1)}  # those of kto
@@ -41,7 +41,7 @@ class TrlKTO:
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step of TRL's trainer."""
-        mine = chosen(self, setup)
+        mine = told(self, setup)
         weights = {"desirable_weight": mine.desirable_weight, "undesirable_weight": mine.undesirable_weight}
         optimiser = {"learning_rate": mine.learning_rate, "clip": mine.clip, "weight_decay": mine.weight_decay}
         return trl.kto(setup, self.name, beta=mine.beta, **weights, **optimiser)

@@ -25,7 +25,7 @@ from harness.training.reward import RewardModel
 from harness.types import Update
 
 if TYPE_CHECKING:
-    from harness.types import RewardFit
+    from harness.types import Fitting
 
 PHASE, FACTS, STATE, FOUND = "reward", "fit.json", "generator.safetensors", "found.json"
 BOOKS = ("canonical", "executed", "wall_seconds", "cpu_seconds")
@@ -33,13 +33,13 @@ BOOKS = ("canonical", "executed", "wall_seconds", "cpu_seconds")
 
 def reusing(
     shared: Shared, ledger: Ledger, generator: torch.Generator, *, checkpointing: bool = False
-) -> Callable[[Mapping[str, Any], RewardFit], RewardFit]:
+) -> Callable[[Mapping[str, Any], Fitting], Fitting]:
     """What a setup calls ``reuse``: a fit with these settings, made now or as an earlier run of the same seed, pairs and budget made it.
 
     A budget in seconds buys what it buys on the day, so there every run fits its own.
     """
 
-    def reuse(settings: Mapping[str, Any], fit: RewardFit) -> RewardFit:
+    def reuse(settings: Mapping[str, Any], fit: Fitting) -> Fitting:
         if ledger.match == "device-seconds":
             return fit
         state = generator.get_state()
@@ -54,7 +54,7 @@ def reusing(
     return reuse
 
 
-def _kept(folder: Path, fit: RewardFit, shared: Shared, ledger: Ledger, generator: torch.Generator) -> RewardFit:
+def _kept(folder: Path, fit: Fitting, shared: Shared, ledger: Ledger, generator: torch.Generator) -> Fitting:
     """The fit itself, written to ``folder`` once it is whole. Two runs that make it at the same time both do, and one is kept."""
     steps: list[dict[str, Any]] = []
     before = _books(ledger)
@@ -82,7 +82,7 @@ def _kept(folder: Path, fit: RewardFit, shared: Shared, ledger: Ledger, generato
     return reward
 
 
-def _again(folder: Path, shared: Shared, ledger: Ledger, generator: torch.Generator) -> RewardFit:
+def _again(folder: Path, shared: Shared, ledger: Ledger, generator: torch.Generator) -> Fitting:
     """The updates, charges and draws of a fit that was kept, and its reward model."""
     facts = json.loads((folder / FACTS).read_text())
     for step in facts["steps"]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.training.ledger import Ledger
     from harness.training.reward import RewardModel
 
-    RewardFit = Generator["Update", None, RewardModel]  # an update per optimiser step, and what was fitted
+    Fitting = Generator["Update", None, RewardModel]  # an update per optimiser step, and what was fitted
 
 Array = NDArray[np.float64]
 Setting = int | float | str | bool
@@ -251,7 +251,7 @@ class Setup:
     max_response_tokens: int
     seed: int = 0
     inspect: Callable[[RewardModel], None] = field(default=lambda reward: None)
-    reuse: Callable[[Mapping[str, Any], RewardFit], RewardFit] = field(default=lambda settings, fit: fit)
+    reuse: Callable[[Mapping[str, Any], Fitting], Fitting] = field(default=lambda settings, fit: fit)
     serve: Callable[[Metered], None] = field(default=lambda policy: None)
 
 

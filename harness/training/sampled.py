@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from harness.errors import HarnessError
 from harness.training.reward import RewardModel, fit_reward_model
 from harness.types import Setup, Update
 
+S = TypeVar("S")
 COUNTS = ("iterations", "samples_per_prompt", "reward_batch", "learning_rate")
+
+
+def told(algorithm: S, setup: Setup) -> S:
+    """The algorithm, a dataclass, with the run's settings; HarnessError for one that is out of bounds."""
+    known = {each.name for each in fields(algorithm)}  # type: ignore[arg-type]
+    return replace(algorithm, **{key: value for key, value in setup.settings.items() if key in known})  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -25,8 +32,7 @@ class RewardFit:
 
     def told(self, setup: Setup) -> Self:
         """The same with the run's settings; HarnessError for one that is out of bounds."""
-        known = {each.name for each in fields(self)}
-        return replace(self, **{key: value for key, value in setup.settings.items() if key in known})
+        return told(self, setup)
 
     def fitted(self, setup: Setup) -> Generator[Update, None, RewardModel]:
         """Fit it within its share of the budget, or take one that another run made so, and show it to whoever measures it."""
