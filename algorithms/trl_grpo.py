@@ -48,6 +48,7 @@ class TrlGRPO(GRPO):
             standardised,
             beta=mine.beta,
             ratio_clip=mine.ratio_clip,
+            loss="grpo",
             weighted_kl=mine.weighted_kl,
             learning_rate=mine.learning_rate,
             clip=mine.clip,

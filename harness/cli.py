@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness import cli_data, cli_kit, cli_report, cli_reward, commands
-from harness.cli_report import RESULTS, Margin, Results
+from harness.commands import data as cli_data
+from harness.commands import kit as cli_kit
+from harness.commands import reports as cli_report
+from harness.commands import results as commands
+from harness.commands import reward as cli_reward
+from harness.commands.reports import RESULTS, Margin, Results
 from harness.errors import HarnessError, near
 
 if TYPE_CHECKING:
-    from harness.experiment import Experiment
+    from harness.planning.experiment import Experiment
     from harness.types import Task
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's matrices here are small: its threads only take cores from what draws
@@ -97,7 +101,8 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Let the libraries below speak.")] = False,
 ) -> None:
     """Run algorithms on a task with the same compute each, and write a report."""
-    from harness import asked, trackers
+    from harness.commands import asked
+    from harness.watching import trackers
 
     trackers.check(told := _words(report_to) or [])
     wanted = asked.variations(_flags(context.params), vary or (), experiment)
@@ -126,9 +131,9 @@ def control(
     results: Results = RESULTS,
 ) -> None:
     """Run comparisons whose answer is known, and say how often intervals and tests give it."""
-    from harness import asked
     from harness import control as controls
-    from harness import experiment as experiments
+    from harness.commands import asked
+    from harness.planning import experiment as experiments
 
     written = experiments.read(experiment) if experiment else {}
     given = {"task": task, "algorithms": _words(algorithms), "seeds": seeds}
@@ -154,7 +159,7 @@ def list_(
     """Say what there is: algorithms, tasks and the runs below the results folder."""
     if kind is not None and kind not in KINDS:
         raise HarnessError(f"Cannot list {kind!r}.{near(kind, KINDS)} Legal: {', '.join(KINDS)}.")
-    from harness import listing
+    from harness.commands import listing
 
     for each in (kind,) if kind else KINDS:
         typer.echo(f"{each}:")

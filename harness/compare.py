@@ -9,24 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import footing, registry, room, superseding, trackers, work
-from harness.budget import Budget, budgets
 from harness.called import answers
+from harness.commands.progress import GridView
 from harness.data.shapes import shape
 from harness.execute.allocation import SMALL, keep
 from harness.execute.device import use
 from harness.execute.kernels import choose
 from harness.execute.local import Job, run_jobs
-from harness.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
-from harness.following import Closing, followed
 from harness.measure.tuning import Trial, trial
-from harness.progress import GridView
+from harness.planning import footing, room
+from harness.planning.budget import Budget, budgets
+from harness.planning.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
+from harness.plugins import registry
+from harness.running import superseding, work
+from harness.running.superseding import settled
 from harness.store import failing, records, temperatures
 from harness.store.standing import restate
-from harness.superseding import settled
-from harness.trials import caveat, trial_seed, tunes
-from harness.tuning import tuned
+from harness.tuning.search import tuned
+from harness.tuning.trials import caveat, trial_seed, tunes
 from harness.types import Task
+from harness.watching import trackers
+from harness.watching.following import Closing, followed
 
 answers(__name__)
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 import harness.compare as engine
-from harness import registry
 from harness.errors import HarnessError
-from harness.experiment import Experiment
 from harness.measure.statistics import Array, Interval, two_way_interval
 from harness.measure.statistics.controls import false_positives, planted
-from harness.plan import AlgorithmPlan
+from harness.planning.experiment import Experiment
+from harness.planning.plan import AlgorithmPlan
+from harness.plugins import registry
 from harness.report.comparing import outcome_table
 from harness.report.numbers import within
 from harness.report.points import Loaded, Point, load

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import asked, experiment
+from harness.commands import asked
 from harness.errors import HarnessError, near
+from harness.planning import experiment
 from harness.store import records
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def compare(
     legal, or a run failed.
     """
     import harness.compare as engine
-    from harness import trackers
+    from harness.watching import trackers
 
     trackers.check(report_to)
     for name in options:
@@ -120,7 +121,7 @@ def report(
     ``leave_out_newer``. Raises HarnessError where one of them has no
     report; the others have theirs all the same.
     """
-    from harness import reporting
+    from harness.commands import reporting
 
     wanted = reporting.wanted(format, style, columns)
     overrides = {} if safety_margin is None else {"safety_margin": safety_margin}

@@ -1,3 +1,3 @@
 """One file, one task, one word on the command line."""
 
-MARKER = "preference-harness"  # read by harness.registry: another wheel may bring a package of this name
+MARKER = "preference-harness"  # read by harness.plugins.registry: another wheel may bring a package of this name

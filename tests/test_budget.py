@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness import registry
 from harness.data.tokenise import Tokens
 from harness.models.loading import load_model, meter
-from harness.outset import resolved_settings
+from harness.plugins import registry
+from harness.running.outset import resolved_settings
 from harness.training.ledger import CHARGED, Ledger
 from harness.types import Array, Group, Pair, Response, Sample, Setup, Task, Update
 

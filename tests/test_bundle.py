@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from harness import bundle, traces, withheld
 from harness.errors import HarnessError
+from harness.sharing import bundle, traces, withheld
 from harness.store import archives
 from harness.store.records import write_json
 from tests.conftest import Command
@@ -38,7 +38,7 @@ def study(tmp_path: Path) -> Path:
     written = json.loads((made / "experiment.json").read_text())
     write_json(made / "experiment.json", written | {"source": PLACES[0], "notes": [f"from {each}, see arXiv" for each in PLACES]})
     cell = next(made.glob("cells/*/"))
-    (cell / "log.txt").write_text("Traceback: /home/jane.doe/harness/cell.py")
+    (cell / "log.txt").write_text("Traceback: /home/jane.doe/harness/running/cell.py")
     (cell / "policy").mkdir()
     (cell / "policy" / "model.safetensors").write_bytes(b"weights")
     return made

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from harness import registry
+from harness.plugins import registry
 from tests.conftest import Command
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from harness import compare, superseding
-from harness.budget import Budget
-from harness.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, resolve
+from harness import compare
+from harness.planning.budget import Budget
+from harness.planning.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, resolve
+from harness.running import superseding
 from harness.store import records
-from harness.trials import trials
+from harness.tuning.trials import trials
 from harness.types import Defaults
 
 BUDGET = Budget("2epochs", "flops", 1e12, 1e12)
@@ -140,7 +141,7 @@ def test_an_edit_that_is_undone_finds_its_old_record_again(tmp_path: Path, capsy
 
 
 def test_a_convention_that_names_a_setting_is_recorded_at_its_value(tmp_path: Path) -> None:
-    from harness.cell import Plan, _blank
+    from harness.running.cell import Plan, _blank
 
     flags = {"task": "toy", "algorithms": ["ipo"], "set": ["ipo.normalize=mean"]}
     given = resolve(flags, None, Defaults(algorithms=("dpo",), model="tiny-64"))

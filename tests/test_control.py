@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import control, registry, trials
+from harness import control
 from harness.errors import HarnessError
-from harness.experiment import Experiment, resolve, study_key
 from harness.measure.statistics import Interval
+from harness.planning.experiment import Experiment, resolve, study_key
+from harness.plugins import registry
 from harness.report.points import load
 from harness.store.records import write_json
+from harness.tuning import trials
 from harness.types import Defaults
 from tests.report import synthetic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import crossfit
+from harness.doctor import crossfit
 
 N, FEATURES = 2000, 6
 

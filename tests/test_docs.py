@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import laws, registry
-from harness.budget import budget_flops
 from harness.data.shapes import shape
-from harness.experiment import resolve
-from harness.price import pair_forward
-from harness.registry import Entry
+from harness.planning.budget import budget_flops
+from harness.planning.experiment import resolve
+from harness.planning.price import pair_forward
+from harness.plugins import laws, registry
+from harness.plugins.registry import Entry
 from harness.report import tables
 from harness.training.loss_signature import NAMES
 from tasks.tldr import task

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness import checks, doctor, suitability
 from harness.data.rows import Row
 from harness.data.tokenise import Tokens
+from harness.doctor import checks, doctor, suitability
 from harness.measure.statistics import Interval
 
 WORDS = ["<pad>", "<bos>", "<eos>", "<sep>", *["why", "so", "no", "that", "is", "how", "it", "was", "a", "b", "c"]]

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from harness import effort, listing, registry
+from harness.commands import listing
+from harness.plugins import effort, registry
 
 SAID = {
     "dpo": (("reference",), "8 N, then 6 N"),

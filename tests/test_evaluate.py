@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-from harness import elsewhere, registry
-from harness.budget import budgets
-from harness.cell import Plan, run_cell
 from harness.data.shapes import shape
-from harness.elsewhere import Declared
 from harness.errors import HarnessError
-from harness.experiment import Experiment, cells, fingerprint, study_key
+from harness.outside import elsewhere
+from harness.outside.elsewhere import Declared
+from harness.outside.visitor import measure_visitor
+from harness.planning.budget import budgets
+from harness.planning.experiment import Experiment, cells, fingerprint, study_key
+from harness.plugins import registry
 from harness.report import matching, page
 from harness.report.points import load
+from harness.running.cell import Plan, run_cell
 from harness.store import records
-from harness.visitor import measure_visitor
 from tests.test_kept import experiment, silent, world
 
 
@@ -36,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(root / "cache"))
-        patch.setattr("harness.stages.load_task", lambda _: world())
+        patch.setattr("harness.running.stages.load_task", lambda _: world())
         patch.setattr(elsewhere.engine, "execute", in_process)
         small = experiment(root)
         folder = root / "results" / f"tldr-{study_key(small)[:8]}"

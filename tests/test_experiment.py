@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import budget as spending
-from harness import registry, settings
-from harness.assumptions import departures
 from harness.errors import HarnessError
-from harness.experiment import QUICK, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, read, resolve, study_key
+from harness.planning import budget as spending
+from harness.planning import settings
+from harness.planning.assumptions import departures
+from harness.planning.experiment import QUICK, Experiment, budget_flops, cell_fingerprint, cells, fingerprint, read, resolve, study_key
+from harness.plugins import registry
 from harness.training.ledger import Shape
 from harness.types import Defaults
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from harness import baseline, compare, mixture, work
-from harness.budget import Budget
-from harness.experiment import Experiment, resolve
+from harness import compare
 from harness.models import threads
+from harness.planning.budget import Budget
+from harness.planning.experiment import Experiment, resolve
 from harness.report import tables
+from harness.running import baseline, mixture, work
 from harness.store import failing, records
 from harness.training.ledger import Ledger
 from harness.types import Defaults

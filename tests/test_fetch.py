@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import fetch
+from harness.data import fetch
 from harness.errors import HarnessError
 from tests.conftest import ROOT, Command
 from tests.hub_server import Hub, Repository, served

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from algorithms.ppo import PPO
-from harness.fits import once, reusing
 from harness.models.tiny import SPECIAL, tiny_tokenizer
+from harness.running.fits import once, reusing
 from harness.training import reward
 from harness.types import Setup, Update
 from tests.test_ppo import setup

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.following import Follower
 from harness.store import records
 from harness.store.records import CellWriter, Row
+from harness.watching.following import Follower
 
 
 class Heard:

@@ -14,17 +14,20 @@ import numpy as np
 import pytest
 import torch
 
-from harness import asked, card, footing, places, room, supervised
-from harness.budget import budget_flops
+from harness import checkpoints as places
+from harness.commands import asked
 from harness.data import refusals
 from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.execute.device import use
-from harness.experiment import Experiment
 from harness.models import adapters, storage, varlen
 from harness.models.loading import load_model
 from harness.models.tiny import tiny_model, tiny_tokenizer
-from harness.stages import DISTANCE, shared
+from harness.planning import footing, room
+from harness.planning.budget import budget_flops
+from harness.planning.experiment import Experiment
+from harness.running import card, supervised
+from harness.running.stages import DISTANCE, shared
 from harness.store.hashes import weights_hash
 from harness.training.ledger import Ledger, Shape
 from harness.types import Demonstration, Group, Task
@@ -105,8 +108,8 @@ def test_another_reference_is_measured_and_warned_of(tmp_path: Path) -> None:
     """The stage records both perplexities; a random model's lie near the vocabulary's size, and far from that is a line in words."""
     experiment, task = resolved(tmp_path, reference=str(model(tmp_path / "other", seed=5)), sft_steps=30)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.stages.load_task", lambda _: task)
-        patch.setattr("harness.stages.fit_reward", lambda folder, *_: None)  # the judge is no part of this
+        patch.setattr("harness.running.stages.load_task", lambda _: task)
+        patch.setattr("harness.running.stages.fit_reward", lambda folder, *_: None)  # the judge is no part of this
         both = shared(experiment, 0, silent)
     assert both.origin != both.sft
     found = json.loads((both.pair_folder / DISTANCE).read_text())

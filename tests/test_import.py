@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 import harness
-from harness import cli, imported, outcomes
+from harness import cli
 from harness.errors import HarnessError
 from harness.measure.statistics import paired_two_way, two_way_interval
+from harness.outside import imported, outcomes
 from harness.report import comparing, matching, page, safety
 from harness.report.numbers import resampler
 from harness.report.points import load

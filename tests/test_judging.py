@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness import cli, detecting, imported, judging, registry
+from harness import cli
 from harness.errors import HarnessError
+from harness.outside import imported
+from harness.plugins import registry
+from harness.rejudging import detecting, judging
 from harness.store import judgements, records
 from harness.store.judgements import Answer
 from harness.store.records import CellWriter, write_json

@@ -10,19 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from harness import compare, kept
-from harness.baseline import measure_reference
-from harness.budget import budgets
-from harness.cell import Plan, run_cell
+from harness import compare
 from harness.data.shapes import shape
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
-from harness.experiment import Experiment, cells, resolve, study_key
 from harness.measure.chance import generator_for
 from harness.models.storage import load_tokenizer
-from harness.registry import find, load_entry
+from harness.planning.budget import budgets
+from harness.planning.experiment import Experiment, cells, resolve, study_key
+from harness.plugins.registry import find, load_entry
+from harness.running import kept
+from harness.running.baseline import measure_reference
+from harness.running.cell import Plan, run_cell
+from harness.running.temperatures import measure_later
 from harness.store import records, temperatures
-from harness.temperatures import measure_later
 from harness.training.ledger import Ledger
 from harness.types import Task
 
@@ -74,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("kept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(root / "cache"))
-        patch.setattr("harness.stages.load_task", lambda _: world())  # read once: it is the same for every job
+        patch.setattr("harness.running.stages.load_task", lambda _: world())  # read once: it is the same for every job
         small = experiment(root)
         assert run_cell(plan(small, root / "cells" / "one"), silent) == "finished"
         assert measure_reference(small, 0, root / "references" / "seed0", silent) == "finished"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness import cli, labelled
+from harness import cli
 from harness.errors import HarnessError
+from harness.rejudging import labelled
 
 ROWS = [
     {"prompt": "a", "response": "I\u2019m sorry, no.", "refusal": 1},

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness import law_table, laws, registry
+from harness.plugins import law_table, laws, registry
 from harness.training.preference import PreferenceLoss
 
 PAGE = Path(__file__).parents[1] / "docs" / "laws.md"
@@ -16,7 +16,7 @@ def dpo() -> PreferenceLoss:
 
 
 def test_the_page_is_current_and_nothing_on_it_is_broken() -> None:
-    """Print it anew with ``python -m harness.law_table > docs/laws.md``."""
+    """Print it anew with ``python -m harness.plugins.law_table > docs/laws.md``."""
     assert PAGE.read_text(encoding="utf-8") == law_table.page()
     assert "**broken**" not in PAGE.read_text(encoding="utf-8")
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness import laws, preference_loss, registry
+from harness import preference_loss
+from harness.plugins import laws, registry
 from harness.training.preference import PreferenceLoss
 
 PLUGINS = Path(__file__).parent / "plugin"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import registry
+from harness.plugins import registry
 
 ROOT = Path(__file__).parents[1]
 OUTSIDE = {"os", "pathlib", "io", "shutil", "subprocess", "socket", "tempfile", "urllib", "http", "random", "pickle", "logging"}
@@ -91,14 +91,14 @@ RECORD_ROOMS = ("harness/report/*.py", "harness/store/*.py", *(f"harness/measure
 def test_records_and_reports_need_no_torch() -> None:
     third_party = ("numpy", "scipy", "matplotlib", "jinja2", "markupsafe", "pydantic_core")
     measures = tuple(f"harness.measure.{name.removesuffix('/*')}" for name in PURE_MEASURES)
-    pure = ("harness.errors", "harness.called", "harness.places", "harness.types", "harness.training.ledger", *measures)
+    pure = ("harness.errors", "harness.called", "harness.checkpoints", "harness.types", "harness.training.ledger", *measures)
     own = ("harness.report", "harness.store", *pure)
     wrong = [each for each in room(*RECORD_ROOMS) if not (within(each.module, *third_party, *own) or standard(each.module, but={"pickle"}))]
     assert wrong == []
 
 
 def test_models_know_no_task_algorithm_or_store() -> None:
-    forbidden = ("tasks", "algorithms", "harness.store", "harness.report", "harness.compare", "harness.registry")
+    forbidden = ("tasks", "algorithms", "harness.store", "harness.report", "harness.compare", "harness.plugins.registry")
     assert [each for each in room("harness/models/*.py") if within(each.module, *forbidden)] == []
 
 
@@ -109,31 +109,9 @@ def test_training_knows_no_model_file_or_place() -> None:
 
 def test_the_parent_process_needs_no_torch() -> None:
     """The command line, the registry and what resolves and prices an experiment, whenever they import."""
-    names = (
-        "asked",
-        "choosing",
-        "cli",
-        "cli_data",
-        "control",
-        "declaration",
-        "errors",
-        "experiment",
-        "fetch",
-        "footing",
-        "listing",
-        "pinning",
-        "places",
-        "plan",
-        "preview",
-        "price",
-        "budget",
-        "progress",
-        "registry",
-        "settings",
-        "types",
-        "written",
-    )
-    files = (*(f"harness/{name}.py" for name in names), "harness/data/shapes.py")
+    alone = ("cli", "control", "checkpoints", "errors", "types", "plugins/registry", "plugins/declaration", "plugins/effort")
+    files = ("harness/commands/*.py", "harness/planning/*.py", *(f"harness/{name}.py" for name in alone))
+    files += tuple(f"harness/data/{name}.py" for name in ("fetch", "pinning", "shapes"))
     assert [each for each in room(*files) if within(each.module, "torch", "transformers", "peft", "accelerate", "harness.models")] == []
 
 

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from harness import kept, mixture, registry
-from harness.experiment import Experiment, resolve
-from harness.mixture import NO_POLICY, measure_mixture, proposals
 from harness.models import threads
 from harness.models.metered import Metered
-from harness.proposals import reference_samples
-from harness.stages import shared
+from harness.planning.experiment import Experiment, resolve
+from harness.plugins import registry
+from harness.running import kept, mixture
+from harness.running.mixture import NO_POLICY, measure_mixture, proposals
+from harness.running.proposals import reference_samples
+from harness.running.stages import shared
+from harness.running.yardstick import yardstick
 from harness.store import records
 from harness.store.cache import cache_root
 from harness.training.ledger import Ledger
 from harness.types import Group
-from harness.yardstick import yardstick
 
 
 def quiet(*_: object) -> None:

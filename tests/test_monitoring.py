@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from harness.budget import budgets
-from harness.cell import Plan, run_cell
 from harness.data.shapes import shape
-from harness.experiment import cells, resolve
-from harness.following import Follower
-from harness.registry import find, load_entry
+from harness.planning.budget import budgets
+from harness.planning.experiment import cells, resolve
+from harness.plugins.registry import find, load_entry
 from harness.report import alarms
 from harness.report.alarm import Run
 from harness.report.numbers import by_mark, per_prompt
+from harness.running.cell import Plan, run_cell
 from harness.store import records
 from harness.store.records import Row
 from harness.types import Task
+from harness.watching.following import Follower
 
 EXPERIMENT = """
 task = "tldr"
@@ -76,7 +76,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     root = tmp_path_factory.mktemp("monitoring")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(root / "cache"))
-        patch.setattr("harness.stages.load_task", lambda _: world())
+        patch.setattr("harness.running.stages.load_task", lambda _: world())
         (root / "small.toml").write_text(EXPERIMENT)
         task, heard = world(), Heard()
         given = resolve({}, root / "small.toml", task.defaults, task_version=task.version, judges=task.judge_names)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import declaration
 from harness.errors import HarnessError
+from harness.plugins import declaration
 
 FILE = 'optimum = "{}"\n\ndef algorithm(chosen, rejected):\n    return rejected - chosen\n'
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from harness import registry, settings
-from harness.declaration import read
+from harness.planning import settings
+from harness.plugins import registry
+from harness.plugins.declaration import read
 from tests.test_ppo import prompts, setup
 
 sys.path.append(str(Path(__file__).parent / "report"))

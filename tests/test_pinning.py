@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import asked, pinning
-from harness.data import places
+from harness.commands import asked
+from harness.data import pinning, places
 from harness.errors import HarnessError
 
 COMMIT, OTHER = "a" * 40, "b" * 40

@@ -16,10 +16,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from algorithms.ppo import PPO, Run
 from harness import HarnessError
-from harness.cell import _Run
 from harness.models import memory
 from harness.models.loading import prepare
 from harness.models.metered import Metered
+from harness.running.cell import _Run
 from harness.training.episodes import read
 from harness.training.ledger import CHARGED, Ledger
 from harness.types import Array, Group, Sample, Setup, TokenPair, Update

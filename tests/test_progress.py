@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.progress import GridView
+from harness.commands.progress import GridView
 
 
 class Terminal(io.StringIO):

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import reporting, withheld
+from harness.commands import reporting
 from harness.errors import HarnessError
+from harness.sharing import withheld
 
 RESULTS = Path(__file__).parents[1] / "results"
 PUBLISHED, TRIAL = RESULTS / "published" / "tldr-embedded", RESULTS / "trials" / "smollm2-135m"

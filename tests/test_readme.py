@@ -107,7 +107,7 @@ def test_a_command_does_what_its_block_promises(block: Block, folder: Path) -> N
 
 
 def test_the_loss_of_the_readme_loads_and_keeps_the_laws(folder: Path) -> None:
-    from harness import laws, registry
+    from harness.plugins import laws, registry
 
     loss = registry.load("algorithms", str(folder / "mine.py")).algorithm
     assert loss.name == "mine"

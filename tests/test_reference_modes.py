@@ -11,22 +11,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import kept, places, registry
-from harness.budget import budgets
-from harness.cell import Plan, run_cell
+from harness import checkpoints as places
 from harness.data.shapes import shape
 from harness.errors import HarnessError
-from harness.experiment import OUTSIDE_STUDY, Experiment, cells, fingerprint, resolve, study_key
-from harness.footing import Footing, lora
 from harness.measure.yardstick import Yardstick
 from harness.models import adapters
 from harness.models.resting import Resting
-from harness.stages import Shared, shared
+from harness.planning.budget import budgets
+from harness.planning.experiment import OUTSIDE_STUDY, Experiment, cells, fingerprint, resolve, study_key
+from harness.planning.footing import Footing, lora
+from harness.plugins import registry
+from harness.running import kept
+from harness.running.cell import Plan, run_cell
+from harness.running.stages import Shared, shared
+from harness.running.yardstick import yardstick
 from harness.store import records
 from harness.store.hashes import engine_hash, weights_hash
 from harness.training.ledger import Ledger
 from harness.types import Group, Task
-from harness.yardstick import yardstick
 
 MODES = ("copy", "cached", "adapter-off", "merged", "frozen-adapter")
 SMALL = """
@@ -73,7 +75,7 @@ def seed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     root = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(tmp_path_factory.getbasetemp() / "modes"))
-        patch.setattr("harness.stages.load_task", lambda _: world())
+        patch.setattr("harness.running.stages.load_task", lambda _: world())
         small = experiment(root, request.param, keep_policies="all")
         both = shared(small, 0, silent)
         yield small, both, yardstick(small, both, Ledger(math.inf), silent), root
@@ -154,7 +156,7 @@ def test_algorithms_that_ask_a_live_reference_and_models_of_their_own_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """KTO reads the reference live; PPO samples beside it and fits a reward model and a critic over the same weights."""
-    monkeypatch.setattr("harness.stages.load_task", lambda _: world())
+    monkeypatch.setattr("harness.running.stages.load_task", lambda _: world())
     settings = ["ppo.iterations=1", "ppo.minibatches=2", "ppo.samples_per_prompt=2", "ppo.kl_coef=0.3,0.1", "kto.beta=0.1"]
     small = experiment(tmp_path, mode, algorithms=["kto", "ppo"], budget="1.2e10", set=settings)
     size = shape(small.model, len(world().vocabulary), lora(small))

@@ -12,10 +12,10 @@ import pytest
 
 from harness import cli
 from harness.errors import HarnessError
-from harness.experiment import resolve
 from harness.measure.frontier import frontier
 from harness.measure.pairwise import ask
 from harness.measure.statistics.significance import verdicts
+from harness.planning.experiment import resolve
 from harness.report import drawing, figure_compute, figure_frontier, findings, tables
 from harness.report.palette import looks
 from harness.report.points import load, points

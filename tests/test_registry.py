@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
-from harness.declaration import read
 from harness.errors import HarnessError, near
+from harness.plugins import registry
+from harness.plugins.declaration import read
 
 LOSS = '''"""A loss for tests.
 

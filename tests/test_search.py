@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry, settings
-from harness.declaration import Range
 from harness.errors import HarnessError
-from harness.experiment import Experiment, resolve
+from harness.planning import settings
+from harness.planning.experiment import Experiment, resolve
+from harness.plugins import registry
+from harness.plugins.declaration import Range
 from harness.types import Defaults
 
 LOSS = '''"""A loss."""

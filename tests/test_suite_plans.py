@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import footing, suites
 from harness.errors import HarnessError
-from harness.experiment import OUTSIDE_STUDY, Experiment, fingerprint, resolve, study_key
+from harness.planning import footing, suites
+from harness.planning.experiment import OUTSIDE_STUDY, Experiment, fingerprint, resolve, study_key
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults
 from tests.data.test_suites import PUBLISHED, written

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness import trackers
 from harness.errors import HarnessError
+from harness.watching import trackers
 
 ROW = {"step": 3, "phase": "update", "share": 0.1, "loss": 0.5, "chosen": -12.25, "gap": None}
 MARK = {

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from harness import stages, supervised
 from harness.data.pairs import write_pairs
-from harness.footing import Footing
 from harness.measure.statistics import Interval
+from harness.planning.footing import Footing
+from harness.running import stages, supervised
 from harness.training.ledger import CHARGED, Ledger
-from harness.tuner import Keeper, Tuner, tuner_facts, tuner_key
+from harness.tuning.tuner import Keeper, Tuner, tuner_facts, tuner_key
 from harness.types import TokenPair
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from harness import preview
+from harness.commands import preview
 from harness.data.shapes import shape
-from harness.experiment import Cell, Experiment, cell_fingerprint, cells, resolve
 from harness.measure.tuning import AIMED, Trial, label
-from harness.trials import caveat, has_tuner, trial_seed, trials, tunes
-from harness.tuning import tuned
+from harness.planning.experiment import Cell, Experiment, cell_fingerprint, cells, resolve
+from harness.tuning.search import tuned
+from harness.tuning.trials import caveat, has_tuner, trial_seed, trials, tunes
 from harness.types import Defaults
 
 LOSS = '''"""A loss."""

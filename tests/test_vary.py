@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, vary
+from harness import cli
 from harness.errors import HarnessError
+from harness.planning import vary
 
 
 def test_one_assumption_changes_at_a_time() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness import watched
-from harness.experiment import Experiment, resolve
+from harness.planning.experiment import Experiment, resolve
 from harness.report import alarms
 from harness.report.alarm import Run
 from harness.store import records
 from harness.store.records import CellWriter
 from harness.types import Defaults
+from harness.watching import watched
 
 
 def experiment(**given: object) -> Experiment:

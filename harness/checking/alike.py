@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
-from harness import laws, registry
-from harness.registry import Entry
+from harness.plugins import laws, registry
+from harness.plugins.registry import Entry
 from harness.training.preference import PreferenceLoss
 from harness.types import Array, Setting
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from harness import laws
+from harness.plugins import laws
 from harness.report import drawing, palette
 from harness.report.drawing import Drawing
 from harness.training.preference import PreferenceLoss

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import registry
 from harness.checking import alike, card, limits, obeyed, price
-from harness.registry import Entry
+from harness.planning.settings import middle
+from harness.plugins import registry
+from harness.plugins.registry import Entry
 from harness.report.escape import visible
-from harness.settings import middle
 from harness.training.preference import PreferenceLoss
 from harness.types import Setting
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.exact import training, truth, world
-from harness.registry import Entry
-from harness.settings import around_default
+from harness.planning.settings import around_default
+from harness.plugins.registry import Entry
 from harness.training.preference import PreferenceLoss
 from harness.types import Setting, Update
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from harness import laws
+from harness.plugins import laws
 from harness.training.preference import PreferenceLoss
 from harness.training.returned import checked, place
 from harness.types import Setting

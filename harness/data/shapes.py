@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import places
+from harness import checkpoints as places
 from harness.errors import HarnessError, near
 from harness.training.ledger import Shape
 

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from harness import registry
 from harness.exact import training
 from harness.exact.world import World
 from harness.models.enumerable import log_probs
+from harness.planning.settings import choices, parse_flag
+from harness.plugins import registry
 from harness.report import drawing, palette
 from harness.report.drawing import Drawing
-from harness.settings import choices, parse_flag
 from harness.store.records import write_bytes
 from harness.training.preference import PreferenceLoss
 from harness.types import Array, Setting, TokenPair, Update

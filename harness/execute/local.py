@@ -146,7 +146,7 @@ def _leave_with_parent(parent: int) -> None:
 
 def _warm() -> None:
     """Import what every job needs."""
-    import harness.cell  # noqa: F401
+    import harness.running.cell  # noqa: F401
 
 
 _messages: Any = None

@@ -33,17 +33,23 @@ def grpo(
     *,
     beta: float,
     ratio_clip: float,
+    loss: str,
     weighted_kl: bool,
     learning_rate: float,
     clip: float,
 ) -> Iterator[Update]:
-    """An update per optimiser step of ``GRPOTrainer`` with the loss ``grpo``, until no rollout fits any more.
+    """An update per optimiser step of ``GRPOTrainer`` with its loss of this name, until no rollout fits any more.
 
     ``beta`` weighs k3, which ``weighted_kl`` multiplies by the ratio of policy to sampling: TRL's own default, and not equation 4.
     """
     refuse(setup, name)
     feed = Feed(setup, rollouts, advantages, learning_rate)
-    settings = {"epsilon": ratio_clip, "use_bias_correction_kl": weighted_kl, "num_generations": rollouts.samples_per_prompt}
+    settings = {
+        "epsilon": ratio_clip,
+        "loss_type": loss,
+        "use_bias_correction_kl": weighted_kl,
+        "num_generations": rollouts.samples_per_prompt,
+    }
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(setup, feed, settings, folder, clip)
         trainer.beta = beta  # after it was made: with a beta it would load a reference, whose log-probs are given instead
@@ -128,7 +134,6 @@ def _trainer(setup: Setup, feed: Feed, settings: dict[str, Any], folder: str, cl
     options = {
         **common(setup, folder, clip),
         **settings,
-        "loss_type": "grpo",
         "per_device_train_batch_size": settings["num_generations"],
         "beta": 0.0,
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keyword
 from pathlib import Path
 
-from harness import registry
 from harness.errors import HarnessError, near
+from harness.plugins import registry
 
 PLURALS = {"algorithm": "algorithms", "task": "tasks"}
 FORMS = ("pair", "unpaired", "on-policy")  # of an algorithm: a loss per pair, a loss per response, a class that samples

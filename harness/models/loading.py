@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from harness import places
+from harness import checkpoints as places
 from harness.errors import HarnessError
 from harness.models import adapters, precision
 from harness.models.enumerable import Enumerable

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from harness import places
+from harness import checkpoints as places
 from harness.models import adapters, precision
 from harness.models.loading import device, load_folder, meter, prepare
 from harness.models.loading import load_tokenizer as load_tokenizer  # of a saved folder, beside what loads its weights

@@ -15,7 +15,7 @@ from harness.store.files import write_bytes
 NOTE = "made.json"
 REPORT = "report"
 DRAWN_BY = ("numpy", "scipy", "matplotlib", "jinja2", "markupsafe")
-CODE = ("report", "measure", "store", "training/ledger.py", "types.py", "reporting.py")
+CODE = ("report", "measure", "store", "training/ledger.py", "types.py", "commands/reporting.py")
 
 
 def summary(study: Path) -> str | None:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.card import plain
 from harness.rewards.measured import Measured
+from harness.running.card import plain
 
 USE = """```python
 import torch

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import pinning, registry
-from harness.data import sources, splits
+from harness.data import pinning, sources, splits
 from harness.data.places import parse, written
 from harness.data.shapes import PRESETS, check_folder
 from harness.errors import HarnessError
+from harness.plugins import registry
 from harness.types import Array, Pair, Response, TokenPair
 
 Say = Callable[[str], None]
@@ -89,8 +89,8 @@ def _folder(model: str) -> Path:
 
 
 def _of_task(asked: Asked, say: Say) -> Material:
-    from harness import asked as asking
-    from harness import stages
+    from harness.commands import asked as asking
+    from harness.running import stages
 
     entry = registry.find("tasks", asked.word)
     flags: dict[str, Any] = {"task": asked.word, "seeds": [asked.seed], "quick": asked.quick or None, "limit": asked.limit}

@@ -94,7 +94,7 @@ def _implicit(found: Sequence[Candidates], by: By) -> tuple[list[Array], Cost]:
     from harness.data import chat
     from harness.data.tokenise import Tokens
     from harness.models.loading import load_model, meter
-    from harness.supervised import refuse_vocabulary
+    from harness.running.supervised import refuse_vocabulary
     from harness.training.ledger import Ledger
 
     assert by.policy is not None and by.reference is not None

@@ -6,13 +6,12 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from harness.places import base_of, is_adapter, place
+from harness.checkpoints import base_of, is_adapter, place
 
 # The rooms whose code decides a number in a record. Reports, the command line and the executors do not.
 ENGINE = (
-    *("training", "models", "measure", "judges", "data", "exact", "types.py"),
-    *("stages.py", "supervised.py", "pairing.py", "yardstick.py", "tuner.py", "cell.py", "fits.py", "baseline.py"),
-    *("temperatures.py", "proposals.py", "mixture.py", "suites.py"),
+    *("training", "models", "measure", "judges", "data", "exact", "running"),
+    *("types.py", "tuning/tuner.py", "planning/suites.py"),
 )
 END = 1 << 20  # bytes hashed at either end of a large file
 

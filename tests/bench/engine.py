@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from harness import registry
 from harness.models.loading import meter, prepare
 from harness.models.metered import Metered
 from harness.models.precision import store
+from harness.plugins import registry
 from harness.training.ledger import Ledger
 from harness.types import Group, Setup, TokenPair, Update
 from tests.bench import workloads

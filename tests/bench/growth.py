@@ -52,7 +52,7 @@ def workload(factors: Mapping[str, int]) -> Workload:
 
 def point(factors: Mapping[str, int], steps: int = STEPS) -> dict[str, Any]:
     """Median seconds of an update and of sampling, bytes of memory above what the imports hold, and how many steps were timed."""
-    from harness.facts import peak_memory
+    from harness.running.facts import peak_memory
     from tests.bench import engine, workloads
 
     chosen = workload(factors)

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from harness.facts import forget_peak, peak_memory
 from harness.models import adapters, precision, storage
 from harness.models.loading import device, load_model
 from harness.models.resting import Resting
-from harness.stages import Shared
+from harness.running.facts import forget_peak, peak_memory
+from harness.running.stages import Shared
 from harness.training.ledger import Ledger
 from harness.types import Group
 

@@ -58,7 +58,7 @@ def _steps(side: str, workload: str, precision: str = "fp32", small: bool = Fals
 
 def main(spec: dict[str, Any]) -> None:
     """Take the steps and print the peak."""
-    from harness.facts import peak_memory
+    from harness.running.facts import peak_memory
 
     count = spec.pop("steps", 3)
     if spec["side"] != "ours":

@@ -72,7 +72,7 @@ def _environment() -> dict[str, str]:
 
 def updates(spec: dict[str, Any]) -> Iterator[float]:
     """Seconds of one rollout with all its optimiser steps after another, metrics and all; the reward model is fitted before, one step."""
-    from harness import registry
+    from harness.plugins import registry
     from harness.training.ledger import Ledger
     from tests.bench import engine
 

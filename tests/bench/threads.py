@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager, contextmanager
 import numpy as np
 import torch
 
-from harness import registry
 from harness.data.tokenise import Tokens
 from harness.models import threads
 from harness.models.loading import load_model, meter
 from harness.models.metered import Metered
+from harness.plugins import registry
 from harness.training.ledger import Ledger
 from harness.types import Group
 

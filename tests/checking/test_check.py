@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import registry
 from harness.checking import alike, card, limits, obeyed, price
 from harness.checking.check import check
 from harness.errors import HarnessError
+from harness.plugins import registry
 from harness.training.preference import PreferenceLoss
 
 ROOT = Path(__file__).parents[2]

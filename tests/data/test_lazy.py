@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness import registry
 from harness.data.lazy import Lazy
+from harness.plugins import registry
 
 
 def test_rows_are_made_once_on_first_use() -> None:

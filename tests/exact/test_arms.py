@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import registry
 from harness.errors import HarnessError
 from harness.exact import arms
+from harness.plugins import registry
 
 
 def test_ipo_on_ordered_data_is_a_least_squares_fit() -> None:

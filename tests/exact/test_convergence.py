@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness import registry
 from harness.exact import training, truth, world
 from harness.exact.world import World
 from harness.models.packing import pack
+from harness.plugins import registry
 from harness.training.ledger import Ledger
 from harness.types import Array, Group
 

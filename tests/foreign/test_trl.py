@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness import registry
 from harness.errors import HarnessError
+from harness.plugins import registry
 from harness.types import Setup
 from tests.test_ppo import setup as sampling
 from tests.training.toy import toy_pairs, toy_setup

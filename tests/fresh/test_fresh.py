@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import fresh, registry
+from harness import fresh
 from harness.errors import HarnessError
+from harness.plugins import registry
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import registry
-from harness.laws import draw_case, evaluate
+from harness.plugins import registry
+from harness.plugins.laws import draw_case, evaluate
 from harness.training.preference import PreferenceLoss
 
 PLUGINS = Path(__file__).parents[1] / "plugin"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import registry
+from harness.plugins import registry
 from harness.training.preference import PreferenceLoss
 
 LOG_2 = log(2)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness import HarnessError
-from harness.laws import draw_case, evaluate, gradients
+from harness.plugins.laws import draw_case, evaluate, gradients
 from harness.training.loss_inputs import paired_tokens
 from harness.training.loss_signature import BatchStatistics
 from tests.golden.test_losses import LOG_2, column, load, pair

@@ -13,10 +13,11 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner
 
-from harness import asked, cli
+from harness import cli
+from harness.commands import asked
 from harness.errors import HarnessError
-from harness.experiment import study_key
 from harness.judges import find
+from harness.planning.experiment import study_key
 from harness.store import records
 from harness.types import Response
 from tests.conftest import ROOT

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import registry, supervised
 from harness.errors import HarnessError
 from harness.execute.kernels import choose
 from harness.execute.local import Job, run_jobs
-from harness.experiment import resolve, study_key
 from harness.models import kernels
 from harness.models.kernels import Probe
+from harness.planning.experiment import resolve, study_key
+from harness.plugins import registry
+from harness.running import supervised
 from harness.types import Group
 from tests.models.toys import metered
 from tests.training.toy import toy_setup

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import registry
-from harness.laws import evaluate
+from harness.plugins import registry
+from harness.plugins.laws import evaluate
 from harness.training.loss_inputs import paired_tokens
 from harness.training.loss_signature import BatchStatistics, TokenLogps
 

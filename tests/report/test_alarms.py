@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.experiment import resolve, study_key
 from harness.measure.statistics import prompt_interval
+from harness.planning.experiment import resolve, study_key
 from harness.report import alarms, points, section_monitoring, tables
 from harness.report.alarm import Alarm, Run
 from harness.report.rows import rows

@@ -115,7 +115,7 @@ def test_a_source_names_works(source: str, keys: list[str]) -> None:
 
 
 def test_every_source_of_the_built_in_algorithms_is_a_whole_entry() -> None:
-    from harness import registry
+    from harness.plugins import registry
 
     known = bibliography.entries((ROOT / "algorithms" / "references.bib").read_text(encoding="utf-8"))
     for entry in registry.describe("algorithms"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import registry
+from harness.plugins import registry
 from harness.report import palette
 from harness.report.palette import looks
 

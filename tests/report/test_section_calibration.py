@@ -7,9 +7,10 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from harness import cli, judging
-from harness.appointed import Asking
+from harness import cli
 from harness.measure.endpoint import Price
+from harness.rejudging import judging
+from harness.rejudging.appointed import Asking
 from harness.report import made, section_calibration
 from harness.report.points import load
 from harness.report.section import Section

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import asked, cell
-from harness.budget import budgets
+from harness.commands import asked
 from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.exact import truth, world
 from harness.exact.world import World
-from harness.experiment import cells
 from harness.measure import enumerated
-from harness.stages import shared
+from harness.planning.budget import budgets
+from harness.planning.experiment import cells
+from harness.running import cell
+from harness.running.stages import shared
+from harness.running.yardstick import yardstick
 from harness.training.ledger import Ledger
 from harness.types import Pair, Response
-from harness.yardstick import yardstick
 from tasks.bandit import score, task
 from tasks.worlds.bandit_arms import Bandit, Data, ordered, pairs
 

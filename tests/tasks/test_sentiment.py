@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import registry
 from harness.errors import HarnessError
+from harness.plugins import registry
 from harness.types import Response, Task
 from tasks import classifier, reviews
 from tasks.reviews import Review

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import toy_pairs
 
-from harness import registry
+from harness.plugins import registry
 from harness.training.batches import affordable, cycle, derangement, rows
 from harness.training.ledger import Ledger, Shape
 

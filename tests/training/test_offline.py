@@ -10,8 +10,9 @@ import pytest
 import torch
 from toy import toy_pairs, toy_setup
 
-from harness import HarnessError, preference_loss, registry
+from harness import HarnessError, preference_loss
 from harness.models.metered import Metered
+from harness.plugins import registry
 from harness.training.loss_signature import TokenLogps
 from harness.training.preference import PreferenceLoss
 from harness.training.schedule import schedule

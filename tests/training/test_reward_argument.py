@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import preference_loss, registry, settings
+from harness import preference_loss
+from harness.planning import settings
+from harness.plugins import registry
 from harness.training.preference import PreferenceLoss
 from harness.types import Group, Setup, Update
 from tests.training.toy import toy_pairs, toy_setup

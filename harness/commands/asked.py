@@ -1,0 +1,74 @@
+"""What was typed, resolved: flags and a file become experiments with their tasks, each with its price. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.commands import preview
+from harness.data import pinning
+from harness.data.shapes import shape
+from harness.errors import HarnessError
+from harness.planning import choosing, experiment, footing, settings, vary
+from harness.planning.experiment import Experiment
+from harness.plugins import registry
+from harness.types import Task
+
+WITHIN = ("split", "revision")  # flags that complete ``data``
+
+
+def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]:
+    """The experiment and the task that it is about; the task's module may import numpy, never torch."""
+    written = experiment.read(file) if file else {}
+    chosen = {**written, **flags}
+    if "task" not in chosen:
+        names = ", ".join(entry.name for entry in registry.describe("tasks"))
+        raise HarnessError(f"No task named; give --task NAME or 'task = ...' in the experiment file. Known tasks: {names}.")
+    entry = registry.find("tasks", str(chosen["task"]))
+    flags, source = _located(flags, chosen.get("data"), file)
+    flags |= _suites(chosen.get("safety_suites"), file)
+    options, rest = settings.of_task(entry, written.get("task_options", {}), flags.get("set", ()), f"{file}: ")
+    world: Task = registry.load_entry(entry).task(source, **options)
+    named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
+    facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
+    facts["available_pairs"] = world.brought_pairs
+    resolved = experiment.resolve(named, file, world.defaults, **facts)
+    choosing.refuse(resolved, world)
+    return resolved, world
+
+
+def _located(flags: Mapping[str, Any], data: str | None, file: Path | None) -> tuple[dict[str, Any], str | None]:
+    """The flags with ``data`` as it will be read, its split and revision in it, every hub id at a commit; and that text itself."""
+    rest = {name: value for name, value in flags.items() if name not in WITHIN}
+    within = {name: str(flags[name]) for name in WITHIN if flags.get(name)}
+    if data is None or data == "embedded":
+        if within:
+            raise HarnessError(f"--{' and --'.join(within)} say where in --data rows are, and no --data is given.")
+        return rest, data
+    source = pinning.pinned(data, lock=file and pinning.lock_of(file), **within)
+    return {**rest, "data": source}, source
+
+
+def _suites(words: Any, file: Path | None) -> dict[str, Any]:
+    """The safety suites at the commits of the file's lock, where it has one."""
+    lock = file and pinning.lock_of(file)
+    if not lock or not lock.is_file() or not isinstance(words, list | tuple):
+        return {}
+    return {"safety_suites": pinning.pinned_suites(words, lock)}
+
+
+def variations(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> list[tuple[Experiment, Task]]:
+    """The experiments to run, each a study of its own: the one given and one for each other value of each assumption that varies."""
+    values = vary.asked(varied, (experiment.read(file) if file else {}).get(vary.KEY, {}))
+    found = [resolve(each, file) for each in vary.variations(flags, values)]
+    return list({experiment.study_key(resolved): (resolved, world) for resolved, world in found}.values())
+
+
+def priced(resolved: Experiment, world: Task, jobs: int | None) -> str:
+    """Every cell with its price, as text; HarnessError where the model is unusable or the budget too small."""
+    size = shape(resolved.model, len(world.vocabulary), footing.lora(resolved))
+    if size.head == 0:
+        raise HarnessError(f"Model {resolved.model!r} is made from a task's own vocabulary, which this data has not; give --model FOLDER.")
+    return preview.text(resolved, size, world.typical_tokens, jobs or len(os.sched_getaffinity(0)))

@@ -1,0 +1,106 @@
+"""What ``harness report`` does: studies read and joined, each written as a page or together as what a paper needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import HarnessError
+from harness.report import bibliography, combining, page, paper, robustness, styles
+from harness.report.points import Loaded, load
+from harness.report.styles import Sheet
+from harness.store import archives
+from harness.store.files import uncollected
+from harness.store.records import studies
+
+BIBLIOGRAPHIES = "references.bib"  # beside the algorithms of a package
+
+
+class Wanted(NamedTuple):
+    """The formats that are asked for, and the sheet of a paper's figures."""
+
+    formats: Sequence[str]
+    sheet: Sheet
+
+
+def wanted(formats: str, style: str, columns: int) -> Wanted:
+    """What was typed, checked before anything is read; HarnessError naming the value, what is legal and the nearest."""
+    return Wanted(paper.formats(formats), styles.paper(style, columns))
+
+
+def write(
+    roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool = False
+) -> Iterator[str | HarnessError]:
+    """Write every report; a line for each that stands and an error for each that does not, as they come about.
+
+    ``overrides`` replace values of the experiments that only a report reads. A study with records of a newer schema is an error, unless
+    they are to be left out.
+    """
+    if len(roots) > 1 and out is None:
+        raise HarnessError("Several result folders are merged into one report; say with --out DIR where it goes.")
+    if out is None and archives.packs(roots[0]):
+        raise HarnessError(f"{roots[0]} is an archive; say with --out DIR where its report goes.")
+    with archives.unpacked(roots) as folders, uncollected():
+        yield from _write(folders, what, out, overrides, leave_out_newer=leave_out_newer)
+
+
+def _write(
+    roots: Sequence[Path], what: Wanted, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool
+) -> Iterator[str | HarnessError]:
+    if list(what.formats) == ["html"] and len(roots) == 1:
+        yield from _one_by_one(roots[0], out, overrides, leave_out_newer=leave_out_newer)
+        return
+    found = combining.combined(roots, leave_out_newer=leave_out_newer)
+    yield from found.problems
+    parts = [paper.Part(label, _overridden(study, overrides)) for label, study in found.studies]
+    if "html" in what.formats:
+        pages = [_page(part.study, out and _below(out, part.label, len(parts))) for part in parts]
+        yield from (f"Report: {written.path}" for written in pages)
+        parts = [part._replace(numbers=written.numbers) for part, written in zip(parts, pages, strict=True)]
+    if (rest := {*what.formats} - {"html"}) and parts:
+        folder = out or _beside(roots[0])
+        yield f"Paper: {folder} ({len(paper.write(parts, folder, rest, what.sheet, _known()))} files)"
+    yield from (f"Left out: {line}" for line in found.left_out)
+
+
+def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool) -> Iterator[str | HarnessError]:
+    """A page for each study below a folder, one at a time, as samples of many would not fit into memory."""
+    folders = combining.below(root)
+    for folder in folders:
+        try:
+            study = load(folder)
+            if not leave_out_newer:
+                combining.refuse_newer(study)
+            yield f"Report: {_page(_overridden(study, overrides), out and _below(out, folder.name, len(folders))).path}"
+        except HarnessError as error:  # of one study; the others have their report all the same
+            yield error
+    if out is None and (side_by_side := robustness.write(root)):
+        yield f"Robustness: {side_by_side}"
+
+
+def _page(study: Loaded, place: Path | None) -> page.Written:
+    """Write a study's page into its own folder or, where one is named, into another."""
+    return page.written(study if place is None else replace(study, folder=place))
+
+
+def _below(out: Path, label: str, count: int) -> Path:
+    return out if count == 1 else out / label
+
+
+def _overridden(study: Loaded, overrides: Mapping[str, Any]) -> Loaded:
+    return replace(study, experiment={**study.experiment, **overrides}) if overrides else study
+
+
+def _beside(root: Path) -> Path:
+    """Where a paper's files go when nobody says: into a study's report, or beside several studies."""
+    return root / "report" / "paper" if studies(root) == [root] else root / "paper"
+
+
+def _known() -> dict[str, str]:
+    """Entries of the bibliographies that stand beside the installed algorithms, by key."""
+    from harness.plugins import registry
+
+    files = {entry.path.parent / BIBLIOGRAPHIES for entry in registry.describe("algorithms") if entry.path}
+    return {key: text for file in sorted(files) if file.is_file() for key, text in bibliography.entries(file.read_text("utf-8")).items()}

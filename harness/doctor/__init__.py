@@ -1,0 +1,1 @@
+"""What is wrong with data, and whether an offline loss suits it."""

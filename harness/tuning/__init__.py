@@ -1,0 +1,1 @@
+"""Trials as runs, what their winners become, the common tuning judge and the checkpoint rule."""
