@@ -1,4 +1,4 @@
-"""A bandit with contexts: a few prompts, a few responses of one word, a known reward; nothing about a policy needs to be estimated."""
+"""A bandit with contexts: a few prompts, a few responses of one word, a known reward; nothing about a policy has to be estimated."""
 
 from __future__ import annotations
 

@@ -28,9 +28,10 @@ def foreign(entry: registry.Entry) -> bool:
     return "requires" in entry.declaration.metadata
 
 
-ALGORITHMS = [case(entry) for entry in ENTRIES]
+TRAINED = [entry for entry in ENTRIES if not entry.declaration.metadata.get("untrained")]  # the others take what answers cost
+ALGORITHMS = [case(entry) for entry in TRAINED]
 # What plans its steps before it trains refuses seconds (tests/foreign).
-TIMED = [case(entry) for entry in ENTRIES if not foreign(entry) or entry.declaration.metadata["family"] == "online"]
+TIMED = [case(entry) for entry in TRAINED if not foreign(entry) or entry.declaration.metadata["family"] == "online"]
 
 
 def prepared(preset: str, pairs: int, ledger: Ledger) -> Setup:
@@ -91,10 +92,17 @@ def test_every_algorithm_spends_its_budget_and_not_more(name: str, preset: str, 
     ledger, updates = spend(name, preset, pairs)
     assert 0.98 <= ledger.share <= 1.01
     assert ledger.spent == pytest.approx(sum(ledger.canonical[phase] for phase in CHARGED))
-    if any(update.phase == "reward" for update in updates):
+    entry = registry.find("algorithms", name)
+    if any(update.phase == "reward" for update in updates) and not entry.declaration.loss:
         assert ledger.canonical["reward"] <= 0.30 * ledger.limit
         rollouts = sum("k1" in update.metrics for update in updates)
-        assert rollouts >= 4
+        assert rollouts >= min(4, int(entry.defaults["iterations"]))
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in ENTRIES if entry not in TRAINED])
+def test_what_trains_nothing_pays_for_its_answers_within_its_budget(name: str) -> None:
+    ledger, _ = spend(name, "tiny-64", 600)
+    assert 0 < ledger.canonical["rollout"] <= ledger.spent <= ledger.limit
 
 
 @pytest.mark.parametrize(("match", "limit"), [("pairs", 128.0), ("steps", 10.0)])

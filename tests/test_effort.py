@@ -44,5 +44,5 @@ def test_the_list_shows_them_beside_family_and_source() -> None:
 
 
 def test_listing_imports_no_torch() -> None:
-    code = "import sys; from harness import listing; listing.plugins('algorithms'); sys.exit('torch' in sys.modules)"
+    code = "import sys; from harness.commands import listing; listing.plugins('algorithms'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

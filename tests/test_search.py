@@ -35,7 +35,10 @@ def planned(entry: registry.Entry, **flags: object) -> Experiment:
     return resolve({"task": "t", "algorithms": [str(entry.path)], **flags}, None, Defaults(algorithms=("a",), model="tiny-64"))
 
 
-@pytest.mark.parametrize("entry", registry.describe("algorithms"), ids=lambda entry: entry.name)
+TRAINED = [entry for entry in registry.describe("algorithms") if not entry.declaration.metadata.get("untrained")]
+
+
+@pytest.mark.parametrize("entry", TRAINED, ids=lambda entry: entry.name)
 def test_every_algorithm_searches_rate_and_clip_around_its_default_and_never_its_knob(entry: registry.Entry) -> None:
     found = settings.search(entry, entry.declaration.grid, {})
     assert {"learning_rate", "clip"} <= set(found)

@@ -10,6 +10,7 @@ import ast
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ class Declaration:
 def read(path: Path, name: str) -> Declaration:
     """The declaration of the object that the file binds to ``name``; HarnessError where the file is not Python."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        tree = parsed(path)
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise HarnessError(f"{path}{f':{line}' if line else ''}: not a Python file: {getattr(error, 'msg', error)}") from error
@@ -98,13 +99,13 @@ def read(path: Path, name: str) -> Declaration:
 
 def settings_of(room: str, name: str) -> tuple[Hyperparameter, ...]:
     """The settings that a dataclass of the room of training declares, by the stem of its file."""
-    tree = ast.parse((ROOM / f"{room}.py").read_text(encoding="utf-8"))
+    tree = parsed(ROOM / f"{room}.py")
     return tuple(_hyperparameters(next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)))
 
 
 def literal(path: Path, name: str) -> Any:
     """The literal that a file assigns to a top-level name, or None."""
-    return dict(_literals(ast.parse(path.read_text(encoding="utf-8")).body)).get(name)
+    return dict(_literals(parsed(path).body)).get(name)
 
 
 def _binding(tree: ast.Module, name: str) -> ast.FunctionDef | ast.ClassDef | None:
@@ -179,8 +180,8 @@ def _hyperparameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[Hyperpara
 def siblings(path: Path) -> dict[str, Path]:
     """The files of its own folder that a file takes names from (``from algorithms.ppo import PPO``), by those names."""
     found: dict[str, Path] = {}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.rpartition(".")[0] == path.parent.name:
+    for node in _imports(parsed(path)):
+        if node.module and node.module.rpartition(".")[0] == path.parent.name:
             file = path.parent / f"{node.module.rpartition('.')[2]}.py"
             found |= {alias.asname or alias.name: file for alias in node.names if file.is_file()}
     return found
@@ -195,17 +196,36 @@ def _shared(tree: ast.Module) -> dict[str, Path]:
 
 def _uses(tree: ast.Module, path: Path) -> frozenset[str]:
     """Every name and attribute that is read in the file and in those beside it that it takes names from."""
-    trees = [tree, *(ast.parse(file.read_text(encoding="utf-8")) for file in set(siblings(path).values()))]
-    nodes = [node for each in trees for node in ast.walk(each)]
+    return frozenset[str]().union(*map(_words, [tree, *map(parsed, set(siblings(path).values()))]))
+
+
+@cache
+def _words(tree: ast.Module) -> frozenset[str]:
+    nodes = list(ast.walk(tree))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return frozenset(names | {node.attr for node in nodes if isinstance(node, ast.Attribute)})
+
+
+@cache
+def _imports(tree: ast.Module) -> tuple[ast.ImportFrom, ...]:
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+
+
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file as it is now, the same object for the same text: nobody changes one."""
+    return _parsed(path.read_text(encoding="utf-8"), str(path))
+
+
+@cache
+def _parsed(text: str, name: str) -> ast.Module:
+    return ast.parse(text, filename=name)
 
 
 def _inherited(tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hyperparameter]:
     """The hyperparameters of a class's bases, which stand in the file itself, in one beside it, or in the room of training."""
     for base in (base for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)):
         file = siblings(path).get(base.id) or _shared(tree).get(base.id)
-        holder = ast.parse(file.read_text(encoding="utf-8")) if file else tree
+        holder = parsed(file) if file else tree
         for defined in holder.body:
             if isinstance(defined, ast.ClassDef) and defined.name == base.id:
                 yield from _inherited(holder, defined, file or path)
