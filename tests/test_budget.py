@@ -86,7 +86,7 @@ def trained(name: str, setup: Setup) -> Iterator[Update]:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize(
-    ("preset", "pairs"), [("tiny-64", 600), pytest.param("tiny-128", 2000, marks=pytest.mark.slow)], ids=["quick", "default"]
+    ("preset", "pairs"), [("tiny-64", 300), pytest.param("tiny-128", 2000, marks=pytest.mark.slow)], ids=["quick", "default"]
 )
 def test_every_algorithm_spends_its_budget_and_not_more(name: str, preset: str, pairs: int) -> None:
     ledger, updates = spend(name, preset, pairs)
@@ -101,7 +101,7 @@ def test_every_algorithm_spends_its_budget_and_not_more(name: str, preset: str, 
 
 @pytest.mark.parametrize("name", [entry.name for entry in ENTRIES if entry not in TRAINED])
 def test_what_trains_nothing_pays_for_its_answers_within_its_budget(name: str) -> None:
-    ledger, _ = spend(name, "tiny-64", 600)
+    ledger, _ = spend(name, "tiny-64", 300)
     assert 0 < ledger.canonical["rollout"] <= ledger.spent <= ledger.limit
 
 

@@ -85,6 +85,7 @@ def key(world: Path, judge: str | None) -> str:
     return study_key(resolved)
 
 
+@pytest.mark.slow
 def test_judges_are_studies_of_their_own_and_a_path_as_typed_is_none(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     word = f"{world / 'films'}#POSITIVE"
     keys = {judge: key(world, judge) for judge in (None, "judge", "length", word, f"{world / 'films'}#NEGATIVE", f"{word}+prompt")}

@@ -85,7 +85,10 @@ def test_a_figure_is_as_wide_as_the_column_with_its_fonts_inside(
         assert name.replace(".pdf", ".csv") in found
 
 
-@pytest.mark.parametrize(("style", "columns"), [("neurips", 1), ("icml", 1), ("icml", 2), ("acl", 1)])
+@pytest.mark.parametrize(
+    ("style", "columns"),
+    [("neurips", 1), pytest.param("icml", 1, marks=pytest.mark.slow), ("icml", 2), pytest.param("acl", 1, marks=pytest.mark.slow)],
+)
 def test_no_text_is_cut_off_or_overprinted_at_any_width(tmp_path: Path, style: str, columns: int) -> None:
     made = synthetic.study(tmp_path, settings=3, failed=False)
     shown = paper.shared_looks([paper.Part("toy", load(made))])
@@ -111,6 +114,7 @@ def test_a_legend_takes_as_many_columns_as_there_is_room_for() -> None:
     assert heights["acl"] > heights["neurips"] > 0
 
 
+@pytest.mark.slow
 def test_the_page_gives_a_paper_the_numbers_of_the_figures_that_it_would_draw(study: Path, tmp_path: Path) -> None:
     """They are the same on every sheet, so a report of both draws once; a PDF is drawn on the column all the same."""
     sheet, drawn = styles.paper("icml", 1), written(study, tmp_path / "drawn", "csv")
