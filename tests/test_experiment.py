@@ -301,3 +301,10 @@ def test_the_baseline_is_one_of_those_compared_and_no_part_of_the_study(defaults
     assert study_key(named) == study_key(resolve(flags, None, defaults))
     with pytest.raises(HarnessError, match=r"baseline 'ipo' is not among the algorithms compared \(dpo, kto\)"):
         resolve({**flags, "baseline": "ipo"}, None, defaults)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_frontier_samples_that_cannot_be_ranked_are_refused(samples: int, tmp_path: Path, defaults: Defaults) -> None:
+    file = toml(tmp_path, f"frontier_samples = {samples}\n")
+    with pytest.raises(HarnessError, match=r"frontier_samples: .*0, for no frontier, or 3 samples at least"):
+        resolve({"task": "toy", "algorithms": ["dpo"]}, file, defaults)

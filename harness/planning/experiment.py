@@ -23,7 +23,7 @@ from harness.planning.footing import Footing
 from harness.planning.origins import refuse_judge_as_reward
 from harness.planning.plan import AlgorithmPlan, baseline_of, plans
 from harness.planning.suites import DetectorPlan, SuitePlan
-from harness.planning.written import EachOnce, Marks, Rising, Temperatures, Thresholds, seeds_in, written_in
+from harness.planning.written import EachOnce, Marks, Ranked, Rising, Temperatures, Thresholds, seeds_in, written_in
 from harness.store.hashes import engine_hash, weights_hash
 from harness.types import Defaults, Setting
 
@@ -99,7 +99,7 @@ class Experiment(Assumptions, Footing):
     safety_prompts: PositiveInt | None = None  # of each half of a suite; None: all
     marks: Marks
     opponent_samples: PositiveInt
-    frontier_samples: NonNegativeInt
+    frontier_samples: Ranked
     threads: PositiveInt = 1
     stage_threads: PositiveInt = 2
     keep_policies: Literal["auto", "none", "final", "best", "all"] = "auto"  # auto: final of small models (harness/running/kept.py)

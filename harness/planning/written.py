@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PositiveFloat, ValidationInfo
+from pydantic import AfterValidator, NonNegativeInt, PositiveFloat, ValidationInfo
 
 from harness.checkpoints import HUB_ID
 from harness.data import places
@@ -48,8 +48,15 @@ def _distinct(values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
     return values
 
 
+def _ranked(samples: int) -> int:
+    if samples in (1, 2):
+        raise ValueError("0, for no frontier, or 3 samples at least, which can be ranked, are wanted")
+    return samples
+
+
 EachOnce = AfterValidator(_distinct)
 Marks = Annotated[tuple[float, ...], AfterValidator(_ascending)]
+Ranked = Annotated[NonNegativeInt, AfterValidator(_ranked)]
 Temperatures = Annotated[tuple[float, ...], AfterValidator(_temperatures)]
 Thresholds = Annotated[dict[str, float], AfterValidator(_thresholds)]
 Rising = Annotated[tuple[PositiveFloat, ...], AfterValidator(_rising)]
