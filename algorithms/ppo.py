@@ -18,21 +18,21 @@ What choices cost, per processed token of a model of N weights (prompt tokens in
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
 from torch.nn.functional import pad
 
 from harness import HarnessError
 from harness.training import rollout as on_policy
 from harness.training.critic import Critic, Separate, Shared
 from harness.training.episodes import Rollout, add_gradients, divided, read
-from harness.training.reward import RewardModel, fit_reward_model
+from harness.training.reward import RewardModel
 from harness.training.rollout_budget import RolloutBudget
+from harness.training.sampled import RewardFit, scored
 from harness.types import Group, Sample, Setup, Update
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ optimum = "reward-tilt"  # of the reward model it is given
 
 
 @dataclass(frozen=True)
-class PPO:
-    """Hyperparameters; what those with a price cost is above."""
+class PPO(RewardFit):
+    """Hyperparameters beside those of ``RewardFit``; what those with a price cost is above."""
 
     name: ClassVar[str] = "ppo"
 
@@ -63,11 +63,6 @@ class PPO:
     target_kl: float = 0.0  # nats per sequence that an adaptive coefficient steers to; 0 keeps the coefficient fixed
     kl_gain: float = 1.0
     reward: Literal["model", "gold"] = "model"  # gold: the task's own score, labels that the offline losses do not have
-    reward_pooling: Literal["sum", "last"] = "sum"
-    reward_share: float = 0.3  # of the budget, at most
-    reward_epochs: float = 1.0
-    reward_learning_rate: float = 2e-3
-    reward_batch: int = 32  # pairs
     value: Literal["separate", "shared"] = "separate"
     value_coef: float = 0.1  # of the value loss beside the policy's on a shared trunk; plays no role with separate models
     score_at: Literal["eos", "after_eos"] = "eos"
@@ -95,11 +90,10 @@ class PPO:
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """An update per optimiser step: the reward model's (phase ``reward``), then the policy's (phase ``rollout``)."""
-        known = {field.name for field in fields(self)}
-        settings = replace(self, **{key: value for key, value in setup.settings.items() if key in known})
+        settings = self.told(setup)
         if settings.reward == "gold" and setup.score is None:
             raise HarnessError("ppo.reward = 'gold': this task has no gold score; legal here: model.")
-        reward = (yield from settings._fit(setup)) if settings.reward == "model" else None
+        reward = (yield from settings.fitted(setup)) if settings.reward == "model" else None
         yield from Run(settings, setup, reward, settings._critic(setup, reward)).updates()
 
     def _critic(self, setup: Setup, reward: RewardModel | None) -> Critic:
@@ -108,20 +102,6 @@ class PPO:
         if self.value == "shared":
             return Shared(setup.policy, self.value_coef, limit)
         return Separate(setup.policy, reward.model.fork() if reward else setup.policy.fork(scalar_head=True), limit)
-
-    def _fit(self, setup: Setup) -> Generator[Update, None, RewardModel]:
-        """Fit the reward model within its share of the budget, and show it to whoever measures it."""
-        settings: dict[str, Any] = {
-            "budget": self.reward_share * setup.ledger.limit,
-            "epochs": self.reward_epochs,
-            "pooling": self.reward_pooling,
-            "learning_rate": self.reward_learning_rate,
-            "batch_pairs": self.reward_batch,
-        }
-        model = setup.policy.fork(scalar_head=True)
-        reward = yield from setup.reuse(settings, fit_reward_model(model, setup.pairs, generator=setup.generator, **settings))
-        setup.inspect(reward)
-        return reward
 
 
 class Run:
@@ -168,7 +148,7 @@ class Run:
         that gave log-probs and values.
         """
         settings = self.settings
-        scores, judged = self._scores(groups, samples)
+        scores, judged = scored(self.setup, self.reward, groups, samples)
         with self.ledger.phase("reference"), torch.no_grad():
             seen = self.setup.reference.read([group.prompt for group in groups], 0)
             reference, mask = self.setup.reference.token_logps_and_entropies(groups, entropies=False, past=seen)[0].padded()
@@ -198,20 +178,6 @@ class Run:
         tokens = torch.stack([logps[mask], on_policy.whiten(advantages, mask)[mask]])
         states = torch.stack([values[steps], returns[steps]])
         return Rollout(groups, divided(tokens, groups), divided(states, self.critic.steps(groups)), metrics, ahead)
-
-    def _scores(self, groups: Sequence[Group], samples: Sequence[Sample]) -> tuple[Tensor, dict[str, float]]:
-        """What this run maximises, (responses,), and the means of the proxy and of gold; gold is only looked at unless it is the reward."""
-        setup, metrics = self.setup, {}
-        if setup.score is not None:
-            with self.ledger.phase("evaluation"):
-                gold = torch.as_tensor(setup.score([g.prompt for g in groups for _ in g.responses], samples), dtype=torch.float32)
-            metrics["gold"] = float(gold.mean())
-        if self.reward is None:
-            self.ledger.count(labels=len(samples))
-            return gold.to(self.policy.device), metrics
-        with self.ledger.phase("rollout"):
-            scores = self.reward.scores(groups)
-        return scores, metrics | {"proxy": float(scores.mean())}
 
     def _use(self, rollout: Rollout) -> Iterator[Update]:
         """``epochs`` x ``minibatches`` optimiser steps, fewer where a budget of steps or seconds ends first.

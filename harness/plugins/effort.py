@@ -13,9 +13,9 @@ READ = {
     "reference": "reference",
     "fit_reward_model": "reward model",
     "reward_model": "reward model",
+    "fitted": "reward model",
     "sample": "sampling",
     "duels": "sampling",
-    "fitted": "reward model",
     "serve": "sampling",
 }
 ANNOTATIONS = {"margin": "margins", "agreement": "agreements"}

@@ -21,6 +21,7 @@ from harness.training import rollout as on_policy
 from harness.training.episodes import divided
 from harness.training.reward import RewardModel
 from harness.training.rollout_budget import RolloutBudget
+from harness.training.sampled import scored
 from harness.training.schedule import schedule
 from harness.types import Group, Sample, Setup, Update
 
@@ -154,7 +155,7 @@ class GroupRun:
     def _scored(self, groups: list[Group], samples: list[Sample]) -> Scored:
         """Rewards less the penalty of a missing EOS, log-probs and statistics of a rollout; the divergence is only looked at."""
         setup, shape = self.setup, (len(groups), self.samples_per_prompt)
-        scores, metrics = self._scores(groups, samples)
+        scores, metrics = scored(setup, self.reward, groups, samples)
         old = _sampled(samples, setup.policy)
         with setup.ledger.phase("reference"), torch.no_grad():
             reference = self._referred(groups, old)
@@ -174,20 +175,6 @@ class GroupRun:
     def _referred(self, groups: Sequence[Group], old: TokenValues) -> TokenValues:
         """Log-probs of every token under the reference, where ``old`` are those of sampling."""
         return self.setup.reference.token_logps(groups)
-
-    def _scores(self, groups: Sequence[Group], samples: Sequence[Sample]) -> tuple[Tensor, dict[str, float]]:
-        """What this run maximises, (responses,), and the means of the proxy and of gold; gold is only looked at unless it is the reward."""
-        setup, metrics = self.setup, {}
-        if setup.score is not None:
-            with setup.ledger.phase("evaluation"):
-                gold = torch.as_tensor(setup.score([g.prompt for g in groups for _ in g.responses], samples), dtype=torch.float32)
-            metrics["gold"] = float(gold.mean())
-        if self.reward is None:
-            setup.ledger.count(labels=len(samples))
-            return gold.to(setup.policy.device), metrics
-        with setup.ledger.phase("rollout"):
-            scores = self.reward.scores(groups)
-        return scores, metrics | {"proxy": float(scores.mean())}
 
     def _lesson(
         self, rollout: Scored, known: Sequence[Tensor], loss: TokenLoss, part: Sequence[int]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
+import torch
+from torch import Tensor
+
 from harness.errors import HarnessError
 from harness.training.reward import RewardModel, fit_reward_model
-from harness.types import Setup, Update
+from harness.types import Group, Sample, Setup, Update
 
 S = TypeVar("S")
 COUNTS = ("iterations", "samples_per_prompt", "reward_batch", "learning_rate")
@@ -86,3 +89,18 @@ class Sampled(RewardFit):
     def reward_model(self, setup: Setup) -> Generator[Update, None, RewardModel | None]:
         """An update per step of its fit, and the reward model; None, at once, where gold is the reward."""
         return (yield from self.fitted(setup)) if self.reward == "model" else None
+
+
+def scored(setup: Setup, reward: RewardModel | None, groups: Sequence[Group], samples: Sequence[Sample]) -> tuple[Tensor, dict[str, float]]:
+    """What a run maximises, (responses,), and the means of the proxy and of gold; gold is only looked at unless it is the reward."""
+    metrics: dict[str, float] = {}
+    if setup.score is not None:
+        with setup.ledger.phase("evaluation"):
+            gold = torch.as_tensor(setup.score([g.prompt for g in groups for _ in g.responses], samples), dtype=torch.float32)
+        metrics["gold"] = float(gold.mean())
+    if reward is None:
+        setup.ledger.count(labels=len(samples))
+        return gold.to(setup.policy.device), metrics
+    with setup.ledger.phase("rollout"):
+        scores = reward.scores(groups)
+    return scores, metrics | {"proxy": float(scores.mean())}
