@@ -12,7 +12,8 @@ def new(
     kind: Annotated[str, typer.Argument(metavar="algorithm|task", help="What to write.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: the file's, and the word on the command line.")],
     form: Annotated[
-        str | None, typer.Option("--kind", help="Of an algorithm: pair, unpaired (single responses) or on-policy (samples); pair.")
+        str | None,
+        typer.Option("--kind", help="Of an algorithm: pair, unpaired (single responses), list (rankings) or on-policy (samples); pair."),
     ] = None,
 ) -> None:
     """Write one commented file and its test into the current folder, to be changed into an algorithm or a task of your own."""

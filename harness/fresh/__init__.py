@@ -9,7 +9,7 @@ from harness.errors import HarnessError, near
 from harness.plugins import registry
 
 PLURALS = {"algorithm": "algorithms", "task": "tasks"}
-FORMS = ("pair", "unpaired", "on-policy")  # of an algorithm: a loss per pair, a loss per response, a class that samples
+FORMS = ("pair", "unpaired", "list", "on-policy")  # of an algorithm: a loss per pair, per response or per list, a class that samples
 STAND_IN = "NAME_OF_IT"  # in the written files' place of the name
 
 

@@ -23,7 +23,9 @@ def harness(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "form"), [("algorithm", None), ("algorithm", "unpaired"), ("algorithm", "on-policy"), ("task", None)], ids=str
+    ("kind", "form"),
+    [("algorithm", None), ("algorithm", "unpaired"), ("algorithm", "list"), ("algorithm", "on-policy"), ("task", None)],
+    ids=str,
 )
 def test_what_is_written_passes_its_own_test_and_the_linter(tmp_path: Path, kind: str, form: str | None) -> None:
     written, test = fresh.write(kind, "mine-own", tmp_path, form)
