@@ -31,9 +31,9 @@ class Tokens:
     templated: bool = False
     _given_back: dict[str, tuple[int, ...]] = field(default_factory=dict)  # prompts that were read out of ids: the same ids again
 
-    @property
+    @cached_property
     def eos(self) -> int:
-        """The id that ends a response."""
+        """The id that ends a response; asked for once, since a tokenizer looks it up anew each time."""
         return int(self.tokenizer.eos_token_id)
 
     def prompts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:

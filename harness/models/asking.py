@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,20 +22,21 @@ class Asking:
     _gatherings: dict[int, Gathering] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, places: Tensor, segments: Sequence[Sequence[int]], buckets: Sequence[Bucket], members: Sequence[Sequence[int]]) -> Asking:
+    def of(cls, places: Tensor, segments: Sequence[Sized], buckets: Sequence[Bucket], members: Sequence[Sequence[int]]) -> Asking:
         """The queries at these places of a row on a CPU; what fills a row up asks with the first group."""
-        ends = torch.tensor([len(segment) for segment in segments]).cumsum(0)
-        group = torch.bucketize(places, ends, right=True).clamp_(max=len(segments) - 1)
-        order, counts = group.argsort(stable=True), group.bincount(minlength=len(segments))
-        first, starts = counts.cumsum(0) - counts, torch.cat([ends.new_zeros(1), ends[:-1]])
+        ends, asked = np.cumsum([len(segment) for segment in segments]), places.numpy()
+        group = np.searchsorted(ends, asked, side="right").clip(max=len(segments) - 1)
+        order, counts = group.argsort(kind="stable"), np.bincount(group, minlength=len(segments))
+        first, starts = counts.cumsum() - counts, ends - np.diff(ends, prepend=0)
         made, found = [], []
         for bucket, each in zip(buckets, members, strict=True):
-            columns = torch.arange(int(counts[each].max()))
-            present = columns < counts[each].unsqueeze(1)
-            rows = torch.where(present, order[(first[each].unsqueeze(1) + columns).clamp_(max=len(places) - 1)], 0)
-            inside = torch.where(present, places[rows] - starts[each].unsqueeze(1), 0)
-            made.append(Bucket(rows, bucket.mask[torch.arange(len(each)).unsqueeze(1), inside]))
-            found.append(present)
+            columns = np.arange(counts[each].max())
+            present = columns < counts[each][:, None]
+            rows = np.where(present, order[(first[each][:, None] + columns).clip(max=len(asked) - 1)], 0)
+            inside = np.where(present, asked[rows] - starts[each][:, None], 0)
+            mask = bucket.mask.numpy()[np.arange(len(each))[:, None], inside]
+            made.append(Bucket(torch.from_numpy(rows), torch.from_numpy(mask)))
+            found.append(torch.from_numpy(present))
         return cls(made, found, places)
 
     @property

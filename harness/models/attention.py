@@ -77,11 +77,11 @@ class Gathering:
         head = torch.arange(heads, device=buckets[0].rows.device)[:, None]
         cells = torch.cat([(bucket.rows[:, None] * heads + head).flatten() for bucket in buckets])
         filled = torch.cat([there[:, None].expand(-1, heads, -1).flatten() for there in present])
+        taken = filled.nonzero().squeeze(1)
+        kept = cells.index_select(0, taken)
         self.there, self.padding = cells, (~filled).nonzero().squeeze(1)
-        self.back = torch.zeros(tokens * heads, dtype=torch.long, device=cells.device)
-        self.back[cells[filled]] = filled.nonzero().squeeze(1)
-        missing = torch.ones(tokens * heads, dtype=torch.bool, device=cells.device)
-        missing[cells[filled]] = False
+        self.back = torch.zeros(tokens * heads, dtype=torch.long, device=cells.device).index_copy_(0, kept, taken)
+        missing = torch.ones(tokens * heads, dtype=torch.bool, device=cells.device).index_fill_(0, kept, False)
         self.missing = missing.nonzero().squeeze(1)
         self.shapes = [(len(b.rows), heads, b.rows.shape[1]) for b in buckets]
 

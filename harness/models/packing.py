@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.models import kernels, varlen
@@ -21,6 +24,7 @@ from harness.models.attention import BUCKET_COST, SHAPE_COST, Bucket, Gathering,
 from harness.types import Group
 
 ATTENTION = "harness_layout"
+Array = NDArray[np.int64]
 
 
 class Layout(Protocol):
@@ -78,7 +82,7 @@ class Packed:
 
     ids: Tensor
     positions: Tensor
-    segments: Sequence[Sequence[int]]
+    segments: Sequence[Array]
     targets: Tensor
     sources: Tensor
     own: Tensor
@@ -131,7 +135,7 @@ class Packed:
 
     @cached_property
     def _sequences(self) -> varlen.Sequences:
-        return varlen.sequences(self.segments, self.ids.device)
+        return varlen.sequences([segment.tolist() for segment in self.segments], self.ids.device)
 
     @property
     def attended(self) -> int:
@@ -148,15 +152,15 @@ class Packed:
 
     @cached_property
     def _laid_out(self) -> list[tuple[Bucket, Tensor]]:
-        lengths, device = torch.tensor([len(segment) for segment in self.segments]), self.ids.device
-        starts, found = lengths.cumsum(0) - lengths, []
+        lengths, device = np.array([len(segment) for segment in self.segments]), self.ids.device
+        starts, found = lengths.cumsum() - lengths, []
         for each in self._members:
             segments = [self.segments[i] for i in each]
             rows, mask, present = _bucket(segments, starts[each], rounded=self.keep is None)
             mask = mask.to(device)
             if self.past is not None:
                 mask = torch.cat([self.past.seen(each).unsqueeze(1).expand(-1, mask.shape[1], -1), mask], 2)
-            causal = self.past is None and not any(map(any, segments))
+            causal = self.past is None and not any(segment.any() for segment in segments)
             found.append((Bucket(rows.to(device), mask, causal), present.to(device)))
         return found
 
@@ -184,53 +188,39 @@ def pack(groups: Sequence[Group], device: torch.device, past: Past | None = None
     Where shapes are rounded (``kernels.rounded``), tokens in no group fill the row up. Behind a ``past`` of the same prompts the row
     has of each its last token alone.
     """
-    ids: list[int] = []
-    positions: list[int] = []
-    own: list[int] = []
-    sources: list[int] = []
-    segments: list[list[int]] = []
-    for group in groups:
-        start, length = len(ids), len(group.prompt)
-        known = 0 if past is None else length - 1
-        ids += group.prompt[known:]
-        positions += range(known, length)
-        segment = [0] * (length - known)
-        for number, response in enumerate(group.responses, 1):
-            first = len(ids)
-            ids += response
-            positions += range(length, length + len(response))
-            own += range(first, len(ids))
-            sources += [start + length - known - 1, *range(first, len(ids) - 1)][: len(response)]
-            segment += [number] * len(response)
-        segments.append(segment)
-    lengths = [len(r) for g in groups for r in g.responses]
-    filling = [0] * (kernels.rounded(len(ids)) - len(ids))
-    tensor = torch.tensor(ids + filling)
-    return Packed(
-        tensor.unsqueeze(0).to(device),
-        torch.tensor(positions + filling).unsqueeze(0).to(device),
-        segments,
-        tensor[own].to(device),
-        torch.tensor(sources, dtype=torch.long).to(device),
-        torch.tensor(own, dtype=torch.long).to(device),
-        torch.tensor(lengths, dtype=torch.long).to(device),
-        past,
-    )
+    known = [0 if past is None else len(group.prompt) - 1 for group in groups]
+    pieces = [piece for group, n in zip(groups, known, strict=True) for piece in (group.prompt[n:], *group.responses)]
+    first = [place for g, n in zip(groups, known, strict=True) for place in (n, *[len(g.prompt)] * len(g.responses))]
+    number = np.array([n for group in groups for n in range(len(group.responses) + 1)])
+    sizes = np.array([len(piece) for piece in pieces])
+    stops, total, (prompts,) = sizes.cumsum(), int(sizes.sum()), np.nonzero(number == 0)
+    inside, segments = np.arange(total) - np.repeat(stops - sizes, sizes), np.repeat(number, sizes)
+    (own,) = np.nonzero(segments)
+    sources, after = own - 1, np.repeat(stops[prompts] - 1, np.diff([*prompts, len(pieces)]))
+    sources[inside[own] == 0] = after[(number > 0) & (sizes > 0)]  # a response's first token is predicted where its prompt ends
+    row = np.zeros((2, kernels.rounded(total)), np.int64)
+    row[0, :total] = np.fromiter(chain.from_iterable(pieces), np.int64, total)
+    row[1, :total] = inside + np.repeat(first, sizes)
+    ids, positions = torch.from_numpy(row).to(device).unsqueeze(1)
+    found = row[0, own], sources, own, sizes[number > 0]
+    targets, predicted_from, places, lengths = (torch.from_numpy(each).to(device) for each in found)
+    return Packed(ids, positions, np.split(segments, stops[prompts[1:] - 1]), targets, predicted_from, places, lengths, past)
 
 
-def _bucket(segments: Sequence[Sequence[int]], starts: Tensor, *, rounded: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _bucket(segments: Sequence[Array], starts: Array, *, rounded: bool) -> tuple[Tensor, Tensor, Tensor]:
     """(groups, longest) flat positions, the (groups, longest, longest) mask: True may be attended, and which cells hold a token."""
-    lengths = torch.tensor([len(s) for s in segments])
+    lengths = np.array([len(segment) for segment in segments])
     longest = int(lengths.max())
-    columns = torch.arange(kernels.rounded(longest) if rounded else longest)
-    present = columns < lengths.unsqueeze(1)
-    rows = torch.where(present, starts.unsqueeze(1) + columns, torch.zeros((), dtype=torch.long))
-    segment = torch.full(present.shape, -1)
-    segment[present] = torch.tensor([s for row in segments for s in row])
-    causal = columns.unsqueeze(1) >= columns
-    same = segment.unsqueeze(2) == segment.unsqueeze(1)
+    columns = np.arange(kernels.rounded(longest) if rounded else longest)
+    present = columns < lengths[:, None]
+    rows = np.where(present, starts[:, None] + columns, 0)
+    segment = np.full(present.shape, -1, np.int32)
+    segment[present] = np.concatenate(segments)
+    causal = columns[:, None] >= columns
+    same = segment[:, :, None] == segment[:, None, :]
     # A padding row keeps its diagonal: a row with nothing to attend to is NaN, and NaN times a zero gradient is NaN.
-    return rows, causal & (same | (segment == 0).unsqueeze(1)), present
+    mask = causal & (same | (segment == 0)[:, None, :])
+    return torch.from_numpy(rows), torch.from_numpy(mask), torch.from_numpy(present)
 
 
 def _layout_attention(
