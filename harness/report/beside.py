@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+AFTER = 5  # niceness of the other processes: the first has the longest way to go and waits for them at its end
+
 
 @dataclass(eq=False)
 class Work:
@@ -89,6 +91,7 @@ def _all_and_leave(works: Sequence[Work]) -> NoReturn:
     """Do all of it and end this process at once, whatever happens: nothing of the parent's may run twice."""
     status = 1
     try:
+        os.nice(AFTER)
         for work in works:
             work.do()
         status = 0

@@ -93,10 +93,10 @@ LEFT_OUT = {
 
 
 class Written(NamedTuple):
-    """A page that was written: its path, ``study/report/index.html``, and the rows of its figures by name."""
+    """A page that was written: its path, ``study/report/index.html``, and the numbers in its figures by name, as CSV."""
 
     path: Path
-    numbers: Mapping[str, Sequence[Mapping[str, Any]]]
+    numbers: Mapping[str, str]
 
 
 def write(study: Path | Loaded, **overrides: Any) -> Path:
@@ -125,7 +125,7 @@ def written(study: Path | Loaded, **overrides: Any) -> Written:
             each["svg"] = each["svg"]() if each["svg"] else ""
     page = folder / "index.html"
     write_bytes(page, render(loaded, found, [*figures, *again], rooms).encode())
-    return Written(page, {each["name"]: each["rows"] for each in every if not each["reason"]})
+    return Written(page, {each["name"]: drawing.table(each["rows"]) for each in every if not each["reason"]})
 
 
 def _rooms(makers: Sequence[Make], study: Loaded, found: list[Point], folder: Path, beside: Beside) -> Iterator[dict[str, Any]]:
