@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ def write(
         raise HarnessError("Several result folders are merged into one report; say with --out DIR where it goes.")
     if out is None and archives.packs(roots[0]):
         raise HarnessError(f"{roots[0]} is an archive; say with --out DIR where its report goes.")
-    with archives.unpacked(roots) as folders, uncollected():
+    with archives.unpacked(roots, _meanwhile) as folders, uncollected():
         yield from _write(folders, what, out, overrides, leave_out_newer=leave_out_newer)
 
 
@@ -62,11 +62,18 @@ def _write(
     if "html" in what.formats:
         pages = _pages([(part.study, out and _below(out, part.label, len(parts))) for part in parts])
         yield from (f"Report: {written.path}" for written in pages)
-        parts = [part._replace(numbers=written.numbers) for part, written in zip(parts, pages, strict=True)]
+        parts = [part._replace(numbers=written.numbers, table=written.table) for part, written in zip(parts, pages, strict=True)]
     if (rest := {*what.formats} - {"html"}) and parts:
         folder = out or _beside(roots[0])
         yield f"Paper: {folder} ({len(paper.write(parts, folder, rest, what.sheet, _known()))} files)"
     yield from (f"Left out: {line}" for line in found.left_out)
+
+
+def _meanwhile(do: Callable[[], None]) -> Callable[[], None]:
+    """Begin to unpack, and read meanwhile what drawing needs: seconds in which nothing else can be done."""
+    wait = Beside(lambda: None, niceness=0).start(do)
+    drawing.warm()
+    return wait
 
 
 def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool) -> Iterator[str | HarnessError]:
@@ -93,14 +100,14 @@ def _pages(wanted: Sequence[tuple[Loaded, Path | None]]) -> list[page.Written]:
         waited = {number: beside.begin(partial(_noted, *wanted[number], notes[number]), notes[number]) for number in others}
         made = {longest: _page(*wanted[longest])} if wanted else {}
         told = {number: json.loads(text()) for number, text in waited.items()}
-    made |= {number: page.Written(Path(each["path"]), each["numbers"]) for number, each in told.items()}
+    made |= {number: page.Written(Path(each["path"]), each["numbers"], each["table"]) for number, each in told.items()}
     return [made[number] for number in range(len(wanted))]
 
 
 def _noted(study: Loaded, place: Path | None, note: Path) -> None:
     """Write a study's page, and into a file what was written, for another process."""
     written = _page(study, place)
-    write_json(note, {"path": str(written.path), "numbers": written.numbers})
+    write_json(note, {**written._asdict(), "path": str(written.path)})
 
 
 def _page(study: Loaded, place: Path | None) -> page.Written:

@@ -45,12 +45,14 @@ CLEAR = "\n\\clearpage\n"  # between studies: TeX keeps 52 floats that no page h
 class Part(NamedTuple):
     """A study of a paper under the label that its files, its macros and its tables carry.
 
-    ``numbers`` are those in its figures by name, as CSV, where a page has drawn them already: they are the same on every sheet.
+    ``numbers`` are those in its figures by name, as CSV, and ``table`` its rows, where a page has them already: they are the same on every
+    sheet.
     """
 
     label: str
     study: Loaded
     numbers: Mapping[str, str] = {}
+    table: Rows = ()
 
 
 def formats(text: str) -> list[str]:
@@ -72,7 +74,8 @@ def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Shee
     """
     made, floats = _figures(parts, sheet, wanted) if {"pdf", "csv"} & {*wanted} else ({}, [])
     if "csv" in wanted:
-        made["table.csv"] = drawing.table([row | {"study": part.label} for part in parts for row in rows.rows(part.study)]).encode()
+        table = [{**row, "study": part.label} for part in parts for row in part.table or rows.rows(part.study)]
+        made["table.csv"] = drawing.table(table).encode()
     if "latex" in wanted:
         texts = _texts(parts, sheet, known or {}) | ({"figures.tex": HEADER + CLEAR.join(floats)} if "pdf" in wanted else {})
         made |= {name: text.encode("ascii") for name, text in texts.items()}
