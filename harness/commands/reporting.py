@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError
-from harness.report import bibliography, combining, page, paper, robustness, styles
+from harness.report import bibliography, combining, drawing, page, paper, robustness, styles
+from harness.report.beside import Beside
 from harness.report.points import Loaded, load
 from harness.report.styles import Sheet
 from harness.store import archives
-from harness.store.files import uncollected
+from harness.store.files import uncollected, write_json
 from harness.store.records import studies
 
 BIBLIOGRAPHIES = "references.bib"  # beside the algorithms of a package
@@ -42,7 +46,7 @@ def write(
         raise HarnessError("Several result folders are merged into one report; say with --out DIR where it goes.")
     if out is None and archives.packs(roots[0]):
         raise HarnessError(f"{roots[0]} is an archive; say with --out DIR where its report goes.")
-    with archives.unpacked(roots) as folders, uncollected():
+    with archives.unpacked(roots, _meanwhile) as folders, uncollected():
         yield from _write(folders, what, out, overrides, leave_out_newer=leave_out_newer)
 
 
@@ -56,13 +60,20 @@ def _write(
     yield from found.problems
     parts = [paper.Part(label, _overridden(study, overrides)) for label, study in found.studies]
     if "html" in what.formats:
-        pages = [_page(part.study, out and _below(out, part.label, len(parts))) for part in parts]
+        pages = _pages([(part.study, out and _below(out, part.label, len(parts))) for part in parts])
         yield from (f"Report: {written.path}" for written in pages)
-        parts = [part._replace(numbers=written.numbers) for part, written in zip(parts, pages, strict=True)]
+        parts = [part._replace(numbers=written.numbers, table=written.table) for part, written in zip(parts, pages, strict=True)]
     if (rest := {*what.formats} - {"html"}) and parts:
         folder = out or _beside(roots[0])
         yield f"Paper: {folder} ({len(paper.write(parts, folder, rest, what.sheet, _known()))} files)"
     yield from (f"Left out: {line}" for line in found.left_out)
+
+
+def _meanwhile(do: Callable[[], None]) -> Callable[[], None]:
+    """Begin to unpack, and read meanwhile what drawing needs: seconds in which nothing else can be done."""
+    wait = Beside(lambda: None, niceness=0).start(do)
+    drawing.warm()
+    return wait
 
 
 def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool) -> Iterator[str | HarnessError]:
@@ -78,6 +89,25 @@ def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any], *, l
             yield error
     if out is None and (side_by_side := robustness.write(root)):
         yield f"Robustness: {side_by_side}"
+
+
+def _pages(wanted: Sequence[tuple[Loaded, Path | None]]) -> list[page.Written]:
+    """``_page`` of every study in its place: that of the most runs in this process, those of the others beside it."""
+    longest = max(range(len(wanted)), key=lambda number: len(wanted[number][0].cells), default=0)
+    with TemporaryDirectory() as scratch:
+        notes = [Path(scratch) / f"{number}.json" for number in range(len(wanted))]
+        beside, others = Beside(drawing.warm), [number for number in range(len(wanted)) if number != longest]
+        waited = {number: beside.begin(partial(_noted, *wanted[number], notes[number]), notes[number]) for number in others}
+        made = {longest: _page(*wanted[longest])} if wanted else {}
+        told = {number: json.loads(text()) for number, text in waited.items()}
+    made |= {number: page.Written(Path(each["path"]), each["numbers"], each["table"]) for number, each in told.items()}
+    return [made[number] for number in range(len(wanted))]
+
+
+def _noted(study: Loaded, place: Path | None, note: Path) -> None:
+    """Write a study's page, and into a file what was written, for another process."""
+    written = _page(study, place)
+    write_json(note, {**written._asdict(), "path": str(written.path)})
 
 
 def _page(study: Loaded, place: Path | None) -> page.Written:

@@ -11,16 +11,18 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
+
+AFTER = 5  # niceness of the other processes: the first has the longest way to go and waits for them at its end
 
 
 @dataclass(eq=False)
 class Work:
-    """What writes a file, and whether it has."""
+    """What is to be done, and whether it was."""
 
     do: Callable[[], None]
-    result: Path
     done: bool = False
 
     def here(self) -> None:
@@ -32,28 +34,37 @@ class Work:
 class Beside:
     """Work in other processes where some may be forked; what is not begun when its result is wanted is done in this one."""
 
-    def __init__(self, warm: Callable[[], None]) -> None:
-        """``warm`` is done once before the first fork: what every process would read for itself, all then have from this one."""
+    def __init__(self, warm: Callable[[], None], niceness: int = AFTER) -> None:
+        """``warm`` is done once before the first fork: what every process would read for itself, all then have from this one.
+
+        ``niceness`` is what the other processes have beyond this one's.
+        """
         alone = not hasattr(os, "fork") or threading.active_count() > 1
         self._others = 0 if alone else (os.cpu_count() or 1) - 1
         self._warm: Callable[[], None] | None = warm
+        self._niceness = niceness
         self._waiting: list[Work] = []
         self._running: dict[int, Sequence[Work]] = {}
 
     def begin(self, do: Callable[[], None], result: Path) -> Callable[[], str]:
-        """Begin work that writes a file or put it to the rest; what comes back waits for it and gives the file's text."""
-        work = Work(do, result)
+        """``start`` work that writes a file; what comes back waits for it and gives the file's text."""
+        wait = self.start(do)
+
+        def text() -> str:
+            wait()
+            return result.read_text(encoding="utf-8")
+
+        return text
+
+    def start(self, do: Callable[[], None]) -> Callable[[], None]:
+        """Begin work or put it to the rest; what comes back waits for it."""
+        work = Work(do)
         self._waiting.append(work)
         for process in [*self._running]:
             self._settle(process, os.WNOHANG)
         if len(self._running) < self._others:
             self._fork()
-
-        def text() -> str:
-            self._finish(work)
-            return result.read_text(encoding="utf-8")
-
-        return text
+        return partial(self._finish, work)
 
     def _fork(self) -> None:
         """A process for everything that waits."""
@@ -63,7 +74,7 @@ class Beside:
         works, self._waiting = self._waiting, []
         process = os.fork()
         if process == 0:
-            _all_and_leave(works)
+            _all_and_leave(works, self._niceness)
         self._running[process] = works
 
     def _settle(self, process: int, options: int = 0) -> None:
@@ -85,10 +96,11 @@ class Beside:
                 wanted.here()
 
 
-def _all_and_leave(works: Sequence[Work]) -> NoReturn:
+def _all_and_leave(works: Sequence[Work], niceness: int) -> NoReturn:
     """Do all of it and end this process at once, whatever happens: nothing of the parent's may run twice."""
     status = 1
     try:
+        os.nice(niceness)
         for work in works:
             work.do()
         status = 0

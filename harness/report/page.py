@@ -19,6 +19,7 @@ from harness.report import (
     findings,
     frontier_points,
     provenance,
+    rows,
     section_calibration,
     section_comparisons,
     section_curves,
@@ -93,10 +94,11 @@ LEFT_OUT = {
 
 
 class Written(NamedTuple):
-    """A page that was written: its path, ``study/report/index.html``, and the rows of its figures by name."""
+    """A page that was written: its path, ``study/report/index.html``, the numbers in its figures by name, as CSV, and its table's rows."""
 
     path: Path
-    numbers: Mapping[str, Sequence[Mapping[str, Any]]]
+    numbers: Mapping[str, str]
+    table: Sequence[Mapping[str, Any]]
 
 
 def write(study: Path | Loaded, **overrides: Any) -> Path:
@@ -120,12 +122,13 @@ def written(study: Path | Loaded, **overrides: Any) -> Written:
         again = _linear(loaded, found, figures[0], folder, beside)
         rooms = list(_rooms(SECTIONS, loaded, found, folder, beside)), list(_rooms(TRAINING, loaded, found, folder, beside))
         every = [*figures, *(each for group in rooms for room in group for each in room["figures"])]
-        write_bytes(folder / "table.csv", tables.csv(loaded).encode())
+        table = rows.rows(loaded)
+        write_bytes(folder / "table.csv", drawing.table(table).encode())
         for each in [*every, *again]:
             each["svg"] = each["svg"]() if each["svg"] else ""
     page = folder / "index.html"
     write_bytes(page, render(loaded, found, [*figures, *again], rooms).encode())
-    return Written(page, {each["name"]: each["rows"] for each in every if not each["reason"]})
+    return Written(page, {each["name"]: drawing.table(each["rows"]) for each in every if not each["reason"]}, table)
 
 
 def _rooms(makers: Sequence[Make], study: Loaded, found: list[Point], folder: Path, beside: Beside) -> Iterator[dict[str, Any]]:
@@ -187,10 +190,10 @@ def render(study: Loaded, found: list[Point], figures: Sequence[dict[str, Any]],
 
 def drawings(study: Loaded, found: Sequence[Point], shown: Mapping[str, Look]) -> Iterator[tuple[str, Drawing | None]]:
     """The figures of no section by name, drawn one at a time; None where there is nothing to draw."""
-    rows = figure_training.training_rows(found)
+    logged = figure_training.training_rows(found)
     yield "frontier", figure_frontier.draw(found, study.references, shown, study.frontiers)
-    yield "logps", figure_training.draw_logps(rows, shown)
-    yield "proxy", figure_training.draw_proxy(rows, shown)
+    yield "logps", figure_training.draw_logps(logged, shown)
+    yield "proxy", figure_training.draw_proxy(logged, shown)
 
 
 def _context(study: Loaded, found: list[Point], rooms: Rooms) -> dict[str, Any]:

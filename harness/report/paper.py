@@ -45,12 +45,14 @@ CLEAR = "\n\\clearpage\n"  # between studies: TeX keeps 52 floats that no page h
 class Part(NamedTuple):
     """A study of a paper under the label that its files, its macros and its tables carry.
 
-    ``numbers`` are the rows of its figures by name, where a page has drawn them already: they are the same on every sheet.
+    ``numbers`` are those in its figures by name, as CSV, and ``table`` its rows, where a page has them already: they are the same on every
+    sheet.
     """
 
     label: str
     study: Loaded
-    numbers: Mapping[str, Rows] = {}
+    numbers: Mapping[str, str] = {}
+    table: Rows = ()
 
 
 def formats(text: str) -> list[str]:
@@ -72,7 +74,8 @@ def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Shee
     """
     made, floats = _figures(parts, sheet, wanted) if {"pdf", "csv"} & {*wanted} else ({}, [])
     if "csv" in wanted:
-        made["table.csv"] = drawing.table([row | {"study": part.label} for part in parts for row in rows.rows(part.study)]).encode()
+        table = [{**row, "study": part.label} for part in parts for row in part.table or rows.rows(part.study)]
+        made["table.csv"] = drawing.table(table).encode()
     if "latex" in wanted:
         texts = _texts(parts, sheet, known or {}) | ({"figures.tex": HEADER + CLEAR.join(floats)} if "pdf" in wanted else {})
         made |= {name: text.encode("ascii") for name, text in texts.items()}
@@ -104,7 +107,7 @@ def _figures(parts: Sequence[Part], sheet: Sheet, wanted: Collection[str]) -> tu
         for part in parts:
             before = f"{part.label}-" if len(parts) > 1 else ""
             if part.numbers and "pdf" not in wanted:
-                made |= {f"figures/{before}{name}.csv": drawing.table(found).encode() for name, found in part.numbers.items()}
+                made |= {f"figures/{before}{name}.csv": found.encode() for name, found in part.numbers.items()}
                 continue
             drawn, captions = _drawn(_watermarked(part.study, shown), part.label, before, sheet, wanted)
             made, floats = made | drawn, [*floats, *captions]

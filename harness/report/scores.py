@@ -187,18 +187,22 @@ def _dominated(chosen: Sequence[int], rivals: Sequence[int]) -> Statistic:
 
 
 def _replicated(found: Board, statistics: Sequence[Statistic]) -> list[Interval]:
-    """Each statistic of the two halves of the prompts (the even and the odd ones), all from the same resamples."""
+    """Each statistic of the two halves of the prompts (the even and the odd ones), all from the same resamples.
+
+    A resample that draws no prompt of a half, as one in eight of four prompts does, says nothing (NaN).
+    """
     seeds, prompts = found.start.shape
     masks = [np.tile(np.arange(prompts) % 2 == side, (seeds, 1)).astype(float) for side in (0, 1)]
     columns = [*found.kl, *found.value, found.start]
     tables = [column * mask for mask in masks for column in columns] + masks
 
     def every(*means: Array) -> Array:
-        halves = []
+        halves, drawn = [], np.array(means[2 * len(columns) :])
+        shares = np.where((drawn > 0).all(0), drawn, np.nan)
         for side in (0, 1):
-            own = np.array(means[side * len(columns) : (side + 1) * len(columns)]) / means[2 * len(columns) + side]
+            own = np.array(means[side * len(columns) : (side + 1) * len(columns)]) / shares[side]
             halves.append(Half(own[: len(found.points)], own[len(found.points) : -1], own[-1]))
-        return np.array([statistic(*halves) for statistic in statistics])
+        return np.array([statistic(*halves) + 0 * shares[0] for statistic in statistics])
 
     return replicated_all(tables, every, generator=resampler())
 

@@ -1,4 +1,4 @@
-"""Tables of a study: for the page, as CSV, and as ten lines for a terminal. An undefined number is an empty cell with its reason."""
+"""Tables of a study: for the page, and as ten lines for a terminal. An undefined number is an empty cell with its reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 from harness.measure.accounting import Column
 from harness.measure.statistics import Interval
-from harness.report import declared, drawing, findings
+from harness.report import declared, findings
 from harness.report.escape import visible
 from harness.report.figure_compute import hour_unit, hours_by_stage
 from harness.report.points import Point, charged, load, points, reference_metric
-from harness.report.rows import rows
 from harness.store.records import Study
 
 MAIN = (
@@ -114,11 +113,6 @@ def lines(study: Study, chosen: Sequence[Column], *, costs: bool = False) -> lis
         for values in [[value(point.get(column.key), column.digits) for column in chosen]]
     ]
     return ([head] if study.references else []) + body
-
-
-def csv(study: Study) -> str:
-    """The text of table.csv."""
-    return drawing.table(rows(study))
 
 
 def summary(study: Path | Study) -> str:

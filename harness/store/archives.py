@@ -9,8 +9,9 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -63,11 +64,29 @@ def _taped(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+Start = Callable[[Callable[[], None]], Callable[[], None]]  # takes what is to be done and gives what waits for it
+
+
+def at_once(do: Callable[[], None]) -> Callable[[], None]:
+    """Do it here and now; nothing is left to wait for."""
+    do()
+    return lambda: None
+
+
 @contextmanager
-def unpacked(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The folders among the paths as they are and the archives as folders, which are gone when the block ends."""
+def unpacked(paths: Sequence[Path], start: Start = at_once) -> Iterator[list[Path]]:
+    """The folders among the paths as they are and the archives as folders, which are gone when the block ends.
+
+    ``start`` begins to unpack an archive, in another process perhaps.
+    """
     with ExitStack() as stack:
-        yield [_unpacked(path, Path(stack.enter_context(tempfile.TemporaryDirectory()))) if packs(path) else path for path in paths]
+        folders, waits = [], []
+        for path in paths:
+            folders.append(_folder(path, Path(stack.enter_context(tempfile.TemporaryDirectory()))) if packs(path) else path)
+            waits += [start(partial(_unpack, path, folders[-1]))] if packs(path) else []
+        for wait in waits:
+            wait()
+        yield folders
 
 
 def packs(path: Path) -> bool:
@@ -75,14 +94,17 @@ def packs(path: Path) -> bool:
     return path.is_file() and path.name.endswith(SUFFIXES)
 
 
-def _unpacked(path: Path, scratch: Path) -> Path:
-    """The archive's content in a folder that has its name; nothing outside of the folder is written, whatever the archive says."""
-    folder = scratch / next(path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix))
+def _folder(path: Path, scratch: Path) -> Path:
+    """Where an archive's content goes: a folder that has its name."""
+    return scratch / next(path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix))
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Write the archive's content into a folder; nothing outside of it is written, whatever the archive says."""
     try:
         _extract(path, folder)
     except (OSError, EOFError, ValueError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise HarnessError(f"{path} cannot be unpacked: {error}.") from error
-    return folder
 
 
 def _extract(path: Path, folder: Path) -> None:

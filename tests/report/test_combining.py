@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 import synthetic
 
 import harness
+from harness.commands import reporting
 from harness.errors import HarnessError
 from harness.report import combining
 from harness.report.points import points
@@ -145,6 +148,23 @@ def test_a_conflict_on_the_command_line_is_one_line_and_other_studies_are_report
     alone = command("report", one, two, "--format", "csv")
     assert alone.returncode == 2
     assert alone.stderr == "error: Several result folders are merged into one report; say with --out DIR where it goes.\n"
+
+
+@pytest.mark.slow
+def test_pages_of_several_studies_are_the_same_whichever_process_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = machine(tmp_path / "a", ("dpo",), (0,))
+    synthetic.study(root / "other-1", ("dpo",), failed=False)
+    edited(root / "other-1", lambda record: record.update(task={"name": "other", "version": "1"}))
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # whoever runs the tests in parallel has a thread of its own
+    forks, fork, made = [], os.fork, []
+    monkeypatch.setattr(os, "fork", lambda: forks.append(len(made)) or fork())
+    for cores in (1, 2):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        told = list(reporting.write([root], reporting.wanted("html,csv", "neurips", 1), tmp_path / f"{cores}", {}))
+        assert [str(each).split()[0] for each in told] == ["Report:", "Report:", "Paper:"]
+        made.append({path.relative_to(tmp_path / f"{cores}"): path.read_bytes() for path in (tmp_path / f"{cores}").rglob("*.*")})
+    assert made[0] == made[1] and sum(path.name == "index.html" for path in made[0]) == 2
+    assert forks and set(forks) == {1}
 
 
 def test_labels_say_in_what_studies_of_one_task_differ(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,21 @@ def scored(study: Path, key: str = WIN) -> Scores:
     found = board(points(loaded), loaded.references, key)
     assert found is not None
     return scores(found, 3.0)
+
+
+@pytest.mark.parametrize(("prompts", "bounded"), [(4, False), (16, True)])
+def test_a_resample_without_a_prompt_of_one_half_says_nothing(tmp_path: Path, prompts: int, bounded: bool) -> None:
+    """Of 4 prompts 2 / 2^4 of the resamples leave a half out, more than the 1 in 20 that bounds allow; of 16 it is 2 / 2^16."""
+    loaded = load(synthetic.study(tmp_path, ("dpo", "ipo"), failed=False))
+    whole = board(points(loaded), loaded.references, WIN)
+    assert whole is not None
+    kl, value, start = (each[..., :prompts] for each in (whole.kl, whole.value, whole.start))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = scores(whole._replace(kl=kl, value=value, start=start, prompts=whole.prompts[:prompts]), 3.0)
+    every = [*found.area.values(), *found.dominated.values(), *(each for each, _ in found.pairs.values())]
+    assert all(np.isfinite(each.value) for each in every)
+    assert {bool(np.isfinite(each.lower) and np.isfinite(each.upper)) for each in every} == {bounded}
 
 
 def reaching(study: Path) -> Reach:

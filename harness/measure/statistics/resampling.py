@@ -33,9 +33,9 @@ def resampled(stack: Array, seed_weights: Array, prompt_weights: Array) -> tuple
     A table's numbers are the same to the bit whatever tables stand beside it: products of matrices treat whole groups of columns alike.
     """
     tables, seeds, prompts = stack.shape
-    whole = np.zeros((tables, -(-seeds // COLUMNS) * COLUMNS, prompts))
-    whole[:, :seeds] = stack
-    by_seed = (prompt_weights @ whole.reshape(-1, prompts).T).reshape(len(prompt_weights), tables, -1)[:, :, :seeds]
+    whole = np.zeros((-(-tables * seeds // COLUMNS) * COLUMNS, prompts))
+    whole[: tables * seeds] = stack.reshape(-1, prompts)
+    by_seed = (prompt_weights @ whole.T)[:, : tables * seeds].reshape(-1, tables, seeds)
     return np.einsum("bs,bts->tb", seed_weights, by_seed), np.einsum("bs,ts->tb", seed_weights, stack.mean(2))
 
 
