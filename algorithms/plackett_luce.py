@@ -1,6 +1,7 @@
 """DPO on rankings (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, appendix A.3): the Plackett-Luce model.
 
 The likelihood of a ranking is that of choosing the best of what is left, K - 1 times. A pair is a ranking of two, of which this is DPO.
+Data that rank more than two responses to a prompt, without ties, are read as such: each response once, where DPO reads it in K - 1 pairs.
 """
 
 from torch import Tensor

@@ -20,6 +20,7 @@ source = "arXiv:2305.18290 eq. 7, by trl.DPOTrainer"
 optimum = "reward-tilt"
 cost = "8 N, then 6 N"
 requires = "trl"
+needs = ("reference",)
 search = {
     "learning_rate": (2.5e-4, 4e-3, "log", "as DPO's"),
     "clip": (0.25, 4.0, "log", "as DPO's"),

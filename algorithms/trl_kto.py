@@ -20,6 +20,7 @@ source = "arXiv:2402.01306 L_KTO, by trl.KTOTrainer"
 optimum = "none known"
 cost = "12 N, then 10 N"
 requires = "trl"
+needs = ("reference", "single responses")
 search = {
     "learning_rate": (2.5e-4, 4e-3, "log", "as KTO's"),
     "clip": (0.25, 4.0, "log", "as KTO's"),

@@ -206,6 +206,8 @@ def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, An
         made.remember(folder, said := "\n".join([tables.summary(study), *alarms.summary(study)]))
     typer.echo(said)
     typer.echo(f"Report: {folder / 'report' / 'index.html'}")
+    for reason in engine.reasons(folder):
+        typer.echo(reason, err=True)
     return engine.failures(folder)
 
 

@@ -21,6 +21,7 @@ from harness.planning import footing, room
 from harness.planning.budget import Budget, budgets
 from harness.planning.experiment import Cell, Experiment, cell_fingerprint, cells, fingerprint, study_key
 from harness.plugins import registry
+from harness.report.escape import visible
 from harness.running import superseding, work
 from harness.running.superseding import settled
 from harness.store import failing, records, temperatures
@@ -87,6 +88,12 @@ def _plan(experiment: Experiment, study: Path) -> dict[str, Any]:
 def failures(study: Path) -> list[str]:
     """Names of the cells and trials whose record says failed, and of the references and frontiers whose last measurement failed."""
     return [folder.name for folder in superseding.folders(study) if records.status(folder) == "failed"] + failing.names(study)
+
+
+def reasons(study: Path) -> list[str]:
+    """Why each of the cells and trials failed, a line each, as its record says it."""
+    failed = [(folder, records.read_one(folder)) for folder in superseding.folders(study) if records.status(folder) == "failed"]
+    return [visible(f"{folder.name}: {(record.get('failure') or {}).get('message')}", lines=False) for folder, record in failed]
 
 
 def _trial_budget(spending: Mapping[str, Budget]) -> Budget:

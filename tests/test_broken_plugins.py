@@ -19,6 +19,7 @@ FILES = {
     "shapeless": "@preference_loss\ndef algorithm(chosen, rejected):\n    return (rejected - chosen).mean()\n",
     "unknown": "@preference_loss\ndef algorithm(chosen, rejectd):\n    return -chosen\n",
     "no_default": "@preference_loss\ndef algorithm(chosen, *, beta: float):\n    return -beta * chosen\n",
+    "indexes": "@preference_loss\ndef algorithm(chosen, rejected):\n    return chosen[999] - rejected\n",
     "no_number": "@preference_loss\ndef algorithm(chosen, rejected):\n    return (rejected - chosen) * torch.nan\n",
 }
 SAID = {
@@ -26,6 +27,7 @@ SAID = {
     "detached": "detached.py:4: algorithm 'detached' returns values that nothing can be learnt from",
     "shapeless": "shapeless.py:4: algorithm 'shapeless' must return one value per row, shape (32,), not ()",
     "unknown": "unknown.py:4: loss 'unknown': unknown argument 'rejectd'. Did you mean 'rejected'?",
+    "indexes": "indexes.py:6: IndexError: index 999 is out of bounds",
     "no_default": "no_default.py:4: loss 'no_default': hyperparameter 'beta' needs a default",
 }
 EXPERIMENT = """
@@ -71,4 +73,5 @@ def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
     for name, said in SAID.items():
         assert found[name]["status"] == "failed"
         assert said in found[name]["failure"]["message"]
+        assert any(line.startswith(name) and said in line for line in run.stderr.splitlines()[:-1])
         assert name in run.stderr.splitlines()[-1]

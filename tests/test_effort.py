@@ -24,6 +24,9 @@ SAID = {
     "iterative_dpo": (("reference", "reward model", "sampling"), "12 N"),
     "best_of_n": (("reference", "reward model", "sampling"), "4 n N an answer"),
     "prompted": (("sampling",), "2 N an answer, examples included"),
+    "trl_dpo": (("reference",), "8 N, then 6 N"),
+    "trl_kto": (("reference", "single responses"), "12 N, then 10 N"),
+    "trl_grpo": (("reference", "reward model", "sampling"), "12 N"),
     "distilled_dpo": (("reward model", "reference"), "10 N, then 6 N"),
 }
 

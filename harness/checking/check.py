@@ -49,6 +49,9 @@ def _of_loss(loss: PreferenceLoss, entry: Entry) -> Iterator[str]:
 
 def _converges(algorithm: Any, entry: Entry) -> Iterator[str]:
     """The rows of what it converges to, then a row of each yardstick."""
+    if reason := limits.unanswerable(entry):
+        yield f"\nconverges to nothing that can be enumerated here: {reason}. Its place on a task: --on TASK."
+        return
     about = f"{limits.PROMPTS} prompts, {limits.RESPONSES} responses, exact Bradley-Terry labels, a table in the model's place"
     yield f"\nconverges to ({about})"
     yield f"  {limits.HEADER}"

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.exact import training, truth, world
 from harness.planning.settings import around_default
+from harness.plugins import effort, registry
 from harness.plugins.registry import Entry
 from harness.training.preference import PreferenceLoss
 from harness.types import Setting, Update
 
 PROMPTS, RESPONSES, SEED = 3, 4, 0
 STEPS, ROLLOUTS, BATCH = 400, 80, 64
-# Half of the steps go to the reward that a loss asks for, fitted until it stands; a head of zeros would not move on a table of zeros.
+# As many steps as a loss takes go to a reward model, fitted until it stands; a head of zeros would not move on a table of zeros.
 FITTED: Mapping[str, Setting] = {
     "reward_pooling": "last",
-    "reward_share": 0.5,
     "reward_epochs": 1e4,
     "reward_learning_rate": 0.1,
     "reward_batch": 1000,
@@ -36,10 +37,18 @@ def lines(algorithm: Any, entry: Entry, settings: Sequence[Mapping[str, Setting]
     known = world.drawn(SEED, prompts=PROMPTS, responses=RESPONSES)
     for setting in settings:
         label = " ".join([entry.name, *(f"{name}={_short(value)}" for name, value in setting.items())])
-        yield f"{label:<28}{_row(algorithm, setting, known)}"
+        yield f"{label:<28}{_row(algorithm, entry, setting, known)}"
 
 
-def _row(algorithm: Any, setting: Mapping[str, Setting], known: world.World) -> str:
+def unanswerable(entry: Entry) -> str:
+    """Why there is nothing that it converges to here, or an empty string."""
+    package = entry.declaration.metadata.get("requires")
+    if package and not entry.declaration.loss:
+        return f"it trains by {package}, which takes language models and not tables"
+    return "it trains nothing" if entry.declaration.metadata.get("untrained") else ""
+
+
+def _row(algorithm: Any, entry: Entry, setting: Mapping[str, Setting], known: world.World) -> str:
     last: dict[str, float] = {}
 
     def heard(update: Update) -> None:
@@ -47,12 +56,17 @@ def _row(algorithm: Any, setting: Mapping[str, Setting], known: world.World) -> 
 
     offline = isinstance(algorithm, PreferenceLoss)
     size: Any = {"steps": STEPS} if offline else {"steps": ROLLOUTS, "batch": BATCH, "exact": False}
-    if offline and algorithm.signature.reads_reward:  # of a head that reads float32 alone
-        setting, size = {**FITTED, **setting}, {"steps": 2 * STEPS, "exact": False}
+    if "reward model" in effort.needs(entry.declaration):  # whose head reads float32 alone
+        setting = {**FITTED, "reward_share": STEPS / (STEPS + size["steps"]), **setting}
+        size = {**size, "steps": STEPS + size["steps"], "exact": False}
     try:
         policy = training.converge(algorithm, training.setup(known, setting, **size), known, heard=heard)
     except training.Diverged as error:
         return f"  diverged: {error}"
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(registry.raised(entry.path, error)) from error
     place = truth.place(known, policy)
     text = f"{place.kl:8.3f}{place.reward:8.3f}{max(place.below_reward, 0.0):9.5f}{place.wins:7.3f}{max(place.below_wins, 0.0):9.5f}"
     for name, scores in (("beta", known.reward), ("tau", truth.wins(known))):

@@ -35,7 +35,10 @@ def check(
 ) -> None:
     """Say of an algorithm in a minute: laws, gradients, price, what it converges to, what it resembles; and draw its loss."""
     from harness.checking.check import check as checked
+    from harness.plugins import registry
 
+    if on is not None:
+        registry.find("tasks", on)  # a word that is no task is refused before a minute has gone by
     for line in checked(algorithm, out):
         typer.echo(line)
     if on is not None:

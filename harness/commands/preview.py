@@ -25,13 +25,19 @@ def text(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, floa
 
 
 def seconds(amount: float) -> str:
-    """A duration as a person says it: ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """A duration as a person says it: ``under 1 s``, ``40 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = max(0, round(amount))
+    if whole == 0:
+        return "under 1 s"
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _about(amount: float) -> str:
+    return f"{'about ' * (round(amount) > 0)}{seconds(amount)}"
 
 
 def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float], jobs: int) -> Iterator[str]:
@@ -45,7 +51,7 @@ def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, fl
     every = list(cells(experiment))
     width = max(len(cell.label) for cell in every)
     for cell in every:
-        yield f"{cell.label:<{width}}  {spending[cell.budget]}  about {seconds(guess.cells[cell.budget])}"
+        yield f"{cell.label:<{width}}  {spending[cell.budget]}  {_about(guess.cells[cell.budget])}"
     yield ""
     yield from _trials(experiment, spending, guess, jobs)
     total = sum(spending[cell.budget].limit for cell in every)
@@ -53,7 +59,8 @@ def _lines(experiment: Experiment, shape: Shape, typical_tokens: tuple[float, fl
     yield f"Study {experiment.task}-{study_key(experiment)[:8]}: {len(every)} cells at {at}, {amount(total, experiment.match)} together."
     yield (
         f"Estimate: {seconds(guess.total)} with {jobs} process{'es' if jobs > 1 else ''}, of it {seconds(guess.stage)} per seed "
-        f"for the shared reference; assumes {THROUGHPUT / 1e9:g} GFLOP/s per process: an order of magnitude. Nothing was run."
+        f"for the shared reference; assumes {THROUGHPUT / 1e9:g} GFLOP/s per process: an order of magnitude. "
+        "Starting up, the steps' own overhead and the page come on top: a dozen seconds of CPU at least. Nothing was run."
     )
 
 
@@ -64,15 +71,15 @@ def _trials(experiment: Experiment, spending: Mapping[str, Budget], guess: Estim
     budget = max(spending.values(), key=lambda each: each.limit)
     every = list(trials(experiment, budget.spec)) if experiment.tune else []
     for cell in every:
-        yield f"trial-{cell.label}  {budget}  about {seconds(guess.cells[budget.spec])}"
+        yield f"trial-{cell.label}  {budget}  {_about(guess.cells[budget.spec])}"
     aimed = _aimed(experiment)
     more = f" and at most {aimed} for the KL targets" if aimed else ""
     most, price = len(every) + aimed, amount((len(every) + aimed) * budget.limit, experiment.match)
     reference = guess.stage * (trial_seed(experiment) not in experiment.seeds)
-    time = seconds(reference + math.ceil(most / jobs) * guess.cells[budget.spec])
+    time = _about(reference + math.ceil(most / jobs) * guess.cells[budget.spec])
     yield (
         f"Tuning before the cells: {len(every)} trials{more}, on seed {trial_seed(experiment)} and tuning prompts; {price} "
-        f"charged to tuning, to no cell's budget; about {time} more than the estimate below. "
+        f"charged to tuning, to no cell's budget; {time} more than the estimate below. "
         "The settings that the trials choose take the place of those above."
     )
     if said := caveat(experiment):

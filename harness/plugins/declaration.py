@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from harness.errors import HarnessError, near
 
 SCALES = ("linear", "log")
-METADATA = ("family", "source", "control", "oracle", "conventions", "optimum", "init", "cost", "untrained", "bounded", "requires")
+METADATA = ("family", "source", "control", "oracle", "conventions", "optimum", "init", "cost", "untrained", "bounded", "requires", "needs")
 TRAINING, ROOM = "harness.training.", Path(__file__).parents[1] / "training"  # what algorithms share is there
 OPTIMA = ("reward-tilt", "win-tilt", "none known")  # where infinitely many pairs lead: the reference tilted by what
 

@@ -22,7 +22,12 @@ ANNOTATIONS = {"margin": "margins", "agreement": "agreements"}
 
 
 def needs(declared: Declaration) -> tuple[str, ...]:
-    """What a run takes beside pairs: reference, reward model, sampling, single responses, annotations; a class by what its file reads."""
+    """What a run takes beside pairs: reference, reward model, sampling, single responses, annotations.
+
+    A class is known by what its file reads, or says so in its literal ``needs`` where others read for it.
+    """
+    if not declared.loss and "needs" in declared.metadata:
+        return tuple(map(str, declared.metadata["needs"]))
     if not declared.loss:
         read = dict.fromkeys(said for name, said in READ.items() if name in declared.uses)
         return tuple("gold labels" if said == "reward model" and declared.metadata.get("oracle") is True else said for said in read)

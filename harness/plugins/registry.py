@@ -229,10 +229,20 @@ def _wheel_digest(point: EntryPoint) -> str:
 
 def _place(entry: Entry, error: Exception) -> str:
     """The plug-in's file, and the last line of it that the error went through."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if entry.path and Path(frame.filename) == entry.path]
-    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
-    found = lines[-1] if lines else line
+    found = _line(entry.path, error) or (getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None)
     return f"{entry.path or entry.module}{f':{found}' if found else ''}"
+
+
+def _line(path: Path | None, error: Exception) -> int | None:
+    """The last line of a file that an error went through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if path and Path(frame.filename) == path]
+    return lines[-1] if lines else None
+
+
+def raised(path: str | Path | None, error: Exception) -> str:
+    """An error that came out of a run, by its type; with a plug-in's file and line where it went through them and does not say so."""
+    line = None if path is None or isinstance(error, HarnessError) else _line(Path(path), error)
+    return f"{f'{path}:{line}: ' if line else ''}{type(error).__name__}: {error}"
 
 
 def _import_file(entry: Entry) -> ModuleType:

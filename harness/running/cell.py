@@ -59,7 +59,7 @@ def run_cell(plan: Plan, report: Report) -> str:
             import traceback
 
             writer.note(traceback.format_exc())
-            status, failure = "failed", {"stage": "run", "message": f"{type(error).__name__}: {error}"}
+            status, failure = "failed", {"stage": "run", "message": registry.raised(plan.cell.algorithm.path, error)}
         if status == "finished":
             with writer.extra():
                 run.keep(record)

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 
 from harness.training.ledger import Ledger, Shape
 from harness.training.loss_signature import LossSignature
+from harness.training.rankings import rankings
 from harness.types import Group, TokenPair
 
 ReferenceKey = tuple[int, ...]  # a pair's index and the sides that one reference forward scores
 
 
 class Example(NamedTuple):
-    """What one row of a batch scores: a pair and the sides (0 chosen, 1 rejected) of it; one side where the loss is unpaired."""
+    """What one row of a batch scores: a pair and the sides (0 chosen, 1 rejected) of it; one side where the loss is unpaired.
+
+    Of a ranking it is the first two, ``below`` the comparisons of neighbours further down, ``implied`` the rows of all others.
+    """
 
     pair: TokenPair
     sides: tuple[int, ...]
+    below: tuple[TokenPair, ...] = ()
+    implied: tuple[int, ...] = ()
 
     def group(self, sides: Iterable[int] | None = None) -> Group:
-        """The prompt with these sides' responses (its own sides where none are given)."""
+        """The prompt with these sides' responses (its own sides where none are given), and with what a ranking has below them."""
         both = (self.pair.chosen, self.pair.rejected)
-        return Group(self.pair.prompt, tuple(both[side] for side in (self.sides if sides is None else sides)))
+        responses = tuple(both[side] for side in (self.sides if sides is None else sides))
+        return Group(self.pair.prompt, responses + tuple(pair.rejected for pair in self.below))
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The rows of the data that it is made of: one, or every comparison of a ranking."""
+        return (self.pair.row, *(pair.row for pair in self.below), *self.implied)
 
     def reference_sides(self, signature: LossSignature) -> tuple[int, ...]:
         """The sides whose reference log-prob the loss reads."""
@@ -53,11 +65,14 @@ def cycle(size: int, generator: torch.Generator) -> Iterator[int]:
 
 
 def rows(pairs: Sequence[TokenPair], signature: LossSignature, generator: torch.Generator) -> Iterator[Example]:
-    """Examples for ever: pairs, or single responses where the loss is unpaired.
+    """Examples for ever: pairs, rankings where the loss is on lists, or single responses where it is unpaired.
 
     Unpaired: chosen and rejected responses are shuffled apart and dealt in turn, so a pair's two responses do not travel together
     and no batch of two or more, shrunk or not, is all of one label.
     """
+    if signature.listed:
+        lists = [Example(found.neighbours[0], (0, 1), found.neighbours[1:], found.implied) for found in rankings(pairs)]
+        yield from (lists[i] for i in cycle(len(lists), generator))
     if not signature.unpaired:
         yield from (Example(pairs[i], signature.policy_sides) for i in cycle(len(pairs), generator))
     streams = [cycle(len(pairs), generator) for _ in range(2)]
@@ -66,8 +81,13 @@ def rows(pairs: Sequence[TokenPair], signature: LossSignature, generator: torch.
 
 
 def take(stream: Iterator[Example], size: int) -> list[Example]:
-    """The next ``size`` examples."""
-    return list(islice(stream, size))
+    """The next examples, as many as are made of ``size`` rows of the data, or a few more where the last is a ranking."""
+    taken: list[Example] = []
+    held = 0
+    while held < size:
+        taken.append(next(stream))
+        held += len(taken[-1].rows)
+    return taken
 
 
 def derangement(prompts: Sequence[tuple[int, ...]], keys: Sequence[tuple[int, int]], generator: torch.Generator) -> list[int]:
@@ -126,13 +146,13 @@ def affordable(
     if not ledger.affords(shape.learning([e.group() for e in smallest]), pairs=pairs_in(smallest, signature), steps=1):
         return None  # before each size is priced: at the end of a budget of large batches that took as long as the steps
     for size in range(len(examples), signature.least - 1, -1):
-        kept = examples[:size]
+        kept = sorted(examples[:size], key=lambda example: len(example.below))  # a part of a batch has lists of one length
         strangers = mismatched(kept, generator) if "z0" in signature.arguments else []
         due = reference_due(kept, signature, paid)
         price = shape.learning([e.group() for e in kept]) + theirs.scoring(list(due.values()))
         price += shape.scoring(strangers) + theirs.scoring(strangers)
-        fresh = [example.pair for example in kept if example.pair.row not in scored] if signature.reads_reward else []
-        unscored = {pair.row: Group(pair.prompt, (pair.chosen, pair.rejected)) for pair in fresh}
+        fresh = [example for example in kept if example.pair.row not in scored] if signature.reads_reward else []
+        unscored = {example.pair.row: example.group((0, 1)) for example in fresh}
         price += shape.scalar().scoring(list(unscored.values()))
         if ledger.affords(price, pairs=pairs_in(kept, signature), steps=1):
             return Batch(kept, strangers, due, price, unscored)
@@ -140,5 +160,11 @@ def affordable(
 
 
 def pairs_in(examples: Sequence[Example], signature: LossSignature) -> float:
-    """Pairs that a batch learns from: a row is one, and half of one where it is a single response."""
-    return len(examples) / 2 if signature.unpaired else len(examples)
+    """Pairs that a batch learns from: every comparison of a ranking, and half of one where a row is a single response."""
+    return sum(len(example.rows) for example in examples) / (2 if signature.unpaired else 1)
+
+
+def of_one_length(examples: Sequence[Example], part: slice) -> list[slice]:
+    """A part of a batch cut where its lists become longer."""
+    cuts = [i for i in range(part.start + 1, part.stop) if len(examples[i].below) != len(examples[i - 1].below)]
+    return [slice(*ends) for ends in zip([part.start, *cuts], [*cuts, part.stop], strict=True)]

@@ -20,8 +20,8 @@ def loss_inputs(
 ) -> dict[str, Any]:
     """The named arguments for these rows.
 
-    ``logps`` is (rows, sides scored), ``reference`` (rows, 2) for chosen and rejected; ``shared`` holds z0, batch, tokens, ref_tokens,
-    reward, progress and state, those of them that the loss names. A list is a pair's two responses, the better first.
+    ``logps`` is (rows, sides scored), ``reference`` (rows, 2) for chosen and rejected, both (rows, K) for lists of one length, the best
+    response first; ``shared`` holds z0, batch, tokens, ref_tokens, reward, progress and state, those of them that the loss names.
     """
     tensor = logps.new_tensor
     values: dict[str, Any] = dict(shared)
@@ -47,6 +47,15 @@ def paired_tokens(responses: Sequence[Tensor]) -> TokenLogps:
     lengths = torch.tensor([len(each) for each in responses], device=padded.device)
     mask = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
     return TokenLogps(padded[0::2], padded[1::2], mask[0::2], mask[1::2])
+
+
+def compared(examples: Sequence[Example], values: Tensor) -> tuple[list[Example], Tensor]:
+    """Lists as their comparisons: of (rows, K) values every two of a row, the better first, (comparisons, 2), and the example of each."""
+    if values.shape[1] < 3:
+        return list(examples), values
+    first, second = torch.triu_indices(values.shape[1], values.shape[1], 1, device=values.device)
+    both = torch.stack([values[:, first], values[:, second]], 2)
+    return [example for example in examples for _ in range(len(first))], both.flatten(0, 1)
 
 
 def same_sides(examples: Sequence[Example], reference: Tensor) -> Tensor:

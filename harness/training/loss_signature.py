@@ -63,6 +63,11 @@ class LossSignature:
         return any(name in UNPAIRED for name in self.arguments)
 
     @property
+    def listed(self) -> bool:
+        """True for a loss over rankings."""
+        return any(name in LISTED for name in self.arguments)
+
+    @property
     def policy_sides(self) -> tuple[int, ...]:
         """Which responses of a pair the policy scores: 0 chosen, 1 rejected. Never read for an unpaired loss."""
         return tuple(side for side, names in enumerate(POLICY) if any(name in self.arguments for name in names))

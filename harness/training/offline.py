@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.training.batches import Batch, Example, ReferenceKey, affordable, pairs_in, rows, take
-from harness.training.loss_inputs import batch_statistics, check_annotations, loss_inputs, metrics, paired_tokens, same_sides
+from harness.training.batches import Batch, Example, ReferenceKey, affordable, of_one_length, pairs_in, rows, take
+from harness.training.loss_inputs import batch_statistics, check_annotations, compared, loss_inputs, metrics, paired_tokens, same_sides
 from harness.training.loss_signature import BatchStatistics, TokenLogps
 from harness.training.returned import checked
 from harness.training.reward import RewardModel
@@ -65,11 +66,11 @@ class _Run:
     state: dict[str, Tensor] = field(default_factory=dict)
     reference_tokens: dict[int, Sequence[Tensor]] = field(default_factory=dict)
     step: int = 0
-    seen: int = 0
+    seen: float = 0.0
     tokens: int = 0
 
     def batch_size(self) -> int:
-        """Rows per optimiser step: pairs, or as many single responses (what TRL counts as well); never more than the data hold."""
+        """Rows of the data per step: pairs, in lists or not, or as many single responses (as TRL counts); no more than the data hold."""
         signature, pairs = self.algorithm.signature, self.setup.pairs
         check_annotations(pairs, signature, self.algorithm.name)
         size = min(self.setup.batch_pairs, len(pairs) * (2 if signature.unpaired else 1))
@@ -86,9 +87,8 @@ class _Run:
         with ledger.phase("reward"):
             self._score(batch.unscored)
         with ledger.phase("update"):
-            loss, logps = self._backward(batch.examples, shared)
-            found = {"loss": loss, **metrics(batch.examples[: len(logps)], logps, self._reference(batch.examples[: len(logps)], logps))}
-            found |= self._count(batch.examples)
+            loss, scored = self._backward(batch.examples, shared)
+            found = {"loss": loss, **self._metrics(batch.examples, scored), **self._count(batch.examples)}
             if math.isfinite(loss):
                 stats = policy.step((ledger.spent - self.start) / (ledger.limit - self.start))
                 found |= {"gradient_norm": stats.gradient_norm, "clipped": float(stats.clipped), "learning_rate": stats.learning_rate}
@@ -110,10 +110,19 @@ class _Run:
     def _score(self, unscored: Mapping[int, Group]) -> None:
         """Score these pairs by the run's reward model, once."""
         if self.reward is not None and unscored:
-            self.scores |= zip(unscored, self.reward.scores(list(unscored.values())).view(-1, 2), strict=True)
+            groups = list(unscored.values())
+            self.scores |= zip(unscored, torch.split(self.reward.scores(groups), [len(group.responses) for group in groups]), strict=True)
+
+    def _metrics(self, examples: Sequence[Example], scored: Sequence[Tensor]) -> dict[str, float]:
+        """Means over the rows that were scored, part by part; over every comparison of a list."""
+        ends = [*accumulate(map(len, scored))]
+        parts = [examples[end - len(logps) : end] for end, logps in zip(ends, scored, strict=True)]
+        read = [compared(part, logps) for part, logps in zip(parts, scored, strict=True)]
+        known = [compared(part, self._reference(part, logps))[1] for part, logps in zip(parts, scored, strict=True)]
+        return metrics([e for part, _ in read for e in part], torch.cat([logps for _, logps in read]), torch.cat(known))
 
     def _rewards(self, examples: Sequence[Example], like: Tensor) -> Tensor:
-        """Scores of both responses of each pair, (rows, 2); of the one that an unpaired row has, (rows,)."""
+        """Scores of both responses of each pair, (rows, 2), or of a list's, (rows, K); of the one that an unpaired row has, (rows,)."""
         both = torch.stack([self.scores[example.pair.row] for example in examples]).to(like)
         return same_sides(examples, both)[:, 0] if self.algorithm.signature.unpaired else both
 
@@ -125,14 +134,14 @@ class _Run:
             with self.setup.ledger.phase("reference"):
                 return (policy - self.setup.reference.logps(groups)).mean()
 
-    def _backward(self, examples: list[Example], shared: dict[str, Any]) -> tuple[float, Tensor]:
-        """Adds up gradients of the weighted mean loss of the batch, however memory cuts it; returns the loss and log pi (rows, sides).
+    def _backward(self, examples: list[Example], shared: dict[str, Any]) -> tuple[float, list[Tensor]]:
+        """Adds up gradients of the weighted mean loss of the batch, however memory cuts it; the loss and each part's log pi (rows, sides).
 
         Every part sees the state as the step found it, so a state may follow ``batch`` but not the rows of one part.
         """
         groups = [e.group() for e in examples]
         of_batch = "batch" in self.algorithm.signature.arguments  # each cut costs such a loss a forward ahead
-        parts = self.setup.policy.micro(groups, whole=of_batch)
+        parts = [each for part in self.setup.policy.micro(groups, whole=of_batch) for each in of_one_length(examples, part)]
         weights = torch.tensor([e.pair.weight for e in examples], dtype=torch.float64)
         shared = {**shared, "progress": self.setup.ledger.share}
         if of_batch and len(parts) > 1:
@@ -149,7 +158,7 @@ class _Run:
                 break
             self.setup.policy.backward(loss)
         self.state = {name: value.detach() for name, value in state.items()}
-        return total, torch.cat(scored)
+        return total, scored
 
     def _read(self, groups: Sequence[Group], examples: Sequence[Example]) -> tuple[Tensor, dict[str, TokenLogps]]:
         """Log pi of every response, (rows, sides), and log-probs per token where the loss names them."""
@@ -180,8 +189,10 @@ class _Run:
         return batch_statistics(examples, logps, self._reference(examples, logps), self.algorithm.signature)
 
     def _reference(self, examples: Sequence[Example], like: Tensor) -> Tensor:
-        """Reference log-probs of both responses of each row's pair, (rows, 2)."""
-        return self.setup.reference_logps[[e.pair.row for e in examples]].to(like)
+        """Reference log-probs of both responses of each row's pair, (rows, 2); of lists of one length, (rows, K)."""
+        known = self.setup.reference_logps
+        further = [known[[pair.row for pair in place], 1] for place in zip(*(e.below for e in examples), strict=True)]
+        return torch.cat([known[[e.pair.row for e in examples]], *(each[:, None] for each in further)], 1).to(like)
 
     def _count(self, examples: Sequence[Example]) -> dict[str, float]:
         """Advances the run's counts and the ledger's second page; before the step, whose rate follows the share spent with it.
@@ -190,10 +201,9 @@ class _Run:
         processed tokens, each prompt once per group.
         """
         ledger, signature = self.setup.ledger, self.algorithm.signature
-        self.step, self.seen = self.step + 1, self.seen + len(examples)
+        self.step, self.seen = self.step + 1, self.seen + pairs_in(examples, signature)
         self.tokens += sum(len(g.prompt) + sum(map(len, g.responses)) for g in (e.group() for e in examples))
-        pairs, fresh = pairs_in(examples, signature), ledger.distinct(pairs=(e.pair.row for e in examples))
+        pairs, fresh = pairs_in(examples, signature), ledger.distinct(pairs=(row for e in examples for row in e.rows))
         ledger.distinct(prompts=(e.pair.prompt for e in examples))
         ledger.count(steps=1, labels=fresh, pairs=pairs, epochs=pairs / len(self.setup.pairs))
-        per_epoch = len(self.setup.pairs) * (2 if signature.unpaired else 1)
-        return {"tokens": float(self.tokens), "progress": ledger.share, "epoch": self.seen / per_epoch}
+        return {"tokens": float(self.tokens), "progress": ledger.share, "epoch": self.seen / len(self.setup.pairs)}

@@ -97,6 +97,28 @@ def test_where_a_loss_converges_is_on_its_row() -> None:
     assert row.split()[4] == "0.00000"  # below the reward's frontier: setting in two words, KL, reward
 
 
+def test_where_an_algorithm_with_a_reward_model_converges_is_where_its_coefficient_says() -> None:
+    """RLOO's maximum of E[r] - kl_coef KL is the reference tilted by the fitted reward, which exact labels make the known one."""
+    entry = registry.find("algorithms", "rloo")
+    row = next(limits.lines(registry.load_entry(entry).algorithm, entry, [{"kl_coef": 1.0}]))
+    assert float(row.split("beta ")[1].split()[0]) == pytest.approx(1.0, abs=0.1)
+    assert float(row.split("(KL ")[1].split(")")[0]) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("best_of_n", "it trains nothing"), ("trl_dpo", "it trains by trl, which takes language models")]
+)
+def test_what_cannot_be_enumerated_is_said_in_a_line(name: str, why: str, tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    assert f"converges to nothing that can be enumerated here: {why}" in list(check(name, tmp_path))[-1]
+
+
+def test_a_class_that_raises_in_its_run_is_named_with_its_line(tmp_path: Path) -> None:
+    body = "class Mine:\n    name = 'mine'\n\n    def updates(self, setup):\n        yield from []\n        raise ValueError('no')\n\n\n"
+    with pytest.raises(HarnessError, match=r"mine\.py:11: ValueError: no"):
+        list(check(write(tmp_path, body + "algorithm = Mine\n"), tmp_path))
+
+
 def test_a_policy_that_has_not_arrived_says_so(tmp_path: Path) -> None:
     entry, loss = loaded(write(tmp_path, BACKWARDS.replace("return ", "return -1.0 * (").rstrip() + ")\n"))
     assert "still moving after 400 steps" in next(limits.lines(loss, entry, [{}]))

@@ -182,6 +182,27 @@ def test_ppo_with_the_exact_reward_ends_near_the_optimum(tmp_path: Path) -> None
     assert truth.divergence(found.policy, truth.tilted(found.world, found.world.reward, 1.0)) < 1e-2
 
 
+@pytest.mark.parametrize("labels", ["bt", "deterministic", "noisy"])
+def test_finite_labels_train_and_what_is_never_compared_keeps_its_share_of_the_rest(tmp_path: Path, labels: str) -> None:
+    """Coverage of .6 compares the reference's two likeliest responses of three: DPO moves those alone, up to the normaliser.
+
+    A loss on a difference of log-probs leaves the third's logit of a table where it was, so its probability changes by Z alone.
+    """
+    size = ("bandit.coverage=0.6", f"bandit.labels={labels}", "dpo.beta=1", "dpo.learning_rate=0.05")
+    found = Ended(tmp_path, "dpo", *size, pairs=120, budget="40epochs")
+    assert found.record["compute"]["counts"]["labels"] == 120
+    assert found.metrics["kl"] > 1e-2
+    moved = found.policy - found.world.reference
+    for x in range(2):
+        unseen = int(np.argmin(found.world.reference[x]))
+        seen = [y for y in range(3) if y != unseen]
+        best = max(seen, key=lambda y: found.world.reward[x, y])
+        gap = moved[x, best] - moved[x, sum(seen) - best]
+        assert gap > 0 or labels != "deterministic"
+        logits = moved[x] - moved[x, unseen]
+        assert logits[seen].sum() == pytest.approx(0.0, abs=1e-3)  # Adam moves both by as much, the one up and the other down
+
+
 def test_the_page_s_commands_run(tmp_path: Path, command: Callable[..., Any]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "bandit.md").read_text(encoding="utf-8")
     lines = page.partition("```bash\n")[2].partition("```")[0].splitlines()
@@ -206,3 +227,19 @@ def test_the_whole_command_draws_exact_frontiers(tmp_path: Path, command: Callab
     assert "Against the exact optima" in page
     assert "is exact: all 3 responses to a prompt are known" in page
     assert json.loads(next(study.glob("frontiers/*/record.json")).read_text())["skipped"].startswith("every response of this task is known")
+
+
+@pytest.mark.slow
+def test_runs_are_judged_again_and_a_policy_of_elsewhere_is_measured(tmp_path: Path, command: Callable[..., Any]) -> None:
+    """The policy of a run, measured as a stranger's, has the run's own numbers: nothing is sampled."""
+    size = ["--set", "bandit.prompts=3", "--set", "bandit.responses=3", "--set", "dpo.beta=1.0", "--budget", "9epochs", "--seeds", "1"]
+    done = command("compare", "--task", "bandit", "--algorithms", "dpo", *size, "--results", "results", "--jobs", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (study,) = tmp_path.glob("results/bandit-*")
+    done = command("judge", study, "--judge", "length", cwd=tmp_path)
+    assert done.returncode == 0 and "length judged 2 of 2 records now" in done.stdout, done.stdout + done.stderr
+    (policy,) = study.glob("cells/*/policy")
+    done = command("evaluate", "--model", policy, "--as", "mine", "--task", "bandit", "--results", "results", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {line.split()[0]: line.split()[3:] for line in done.stdout.splitlines() if line.startswith(("dpo", "mine"))}
+    assert rows["dpo"][-9:] == rows["mine"][-9:]
