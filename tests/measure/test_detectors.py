@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scipy.special import logit
 
 from harness.errors import HarnessError
-from harness.measure.detectors import OPENING, classifier, lists, meaning, named, refusal_phrases
+from harness.measure.detectors import INDEPENDENT, OPENING, classifier, lists, meaning, named, refusal_phrases
 from harness.types import Response
+from tests.judges.folders import causal, sentiment
 
 
 def found(text: str) -> bool:
@@ -59,6 +62,27 @@ def test_a_classifier_gives_the_probability_of_its_label_whatever_the_batch(fold
     assert sum(parts) == pytest.approx([1.0] * 60)
     assert parts[1][:3] == pytest.approx(parts[1][57:], abs=1e-6)
     assert parts[1][0] != pytest.approx(parts[1][1])
+
+
+@pytest.mark.parametrize("given", [{}, {"pad": "<eos>"}, {"pad": "<pad>", "own_pad": True}, {"labels": 1}], ids=str)
+def test_a_causal_classifier_reads_each_response_as_if_alone(given: dict[str, Any], tmp_path: Path) -> None:
+    """Whether its tokenizer and its configuration know a padding token or not; one is empty and one longer than the model can read."""
+    find = classifier(causal(tmp_path, **{"labels": 2, **given}))[0]
+    responses = [Response(text) for text in ("good film", "bad", "", "good cat sat " * 200)]
+    alone = [float(find(["p"], [response])[0]) for response in responses]
+    assert find(["p"] * 4, responses) == pytest.approx(alone, abs=1e-6)
+    assert len(set(alone)) == 4
+
+
+def test_labels_that_are_not_exclusive_have_a_probability_each(tmp_path: Path) -> None:
+    """The same weights with independent labels: the logistic function of each output, and another key; with two outputs, exclusive, of
+    their difference.
+    """
+    either, both = sentiment(tmp_path / "either", ("mild", "toxic")), sentiment(tmp_path / "both", ("mild", "toxic"), INDEPENDENT)
+    said = [Response("good cat")]
+    mild, toxic = (logit(classifier(both, label)[0](["p"], said)) for label in ("mild", "toxic"))
+    assert logit(classifier(either, "toxic")[0](["p"], said)) == pytest.approx(toxic - mild, abs=1e-5)
+    assert named(f"{either}#toxic").key != named(f"{both}#toxic").key
 
 
 def test_a_label_must_be_one_of_its_own(folder: Path, tmp_path: Path) -> None:
