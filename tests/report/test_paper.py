@@ -66,7 +66,15 @@ def objects(pdf: bytes) -> bytes:
     return b"\n".join(found)
 
 
-@pytest.mark.parametrize(("style", "columns", "width"), [("icml", 1, 3.25), ("icml", 2, 6.75), ("neurips", 1, 5.5), ("acl", 1, 3.03)])
+@pytest.mark.parametrize(
+    ("style", "columns", "width"),
+    [
+        pytest.param("icml", 1, 3.25, marks=pytest.mark.slow),
+        ("icml", 2, 6.75),
+        pytest.param("neurips", 1, 5.5, marks=pytest.mark.slow),
+        ("acl", 1, 3.03),
+    ],
+)
 def test_a_figure_is_as_wide_as_the_column_with_its_fonts_inside(
     study: Path, tmp_path: Path, style: str, columns: int, width: float
 ) -> None:
