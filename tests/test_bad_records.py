@@ -121,7 +121,7 @@ def test_the_page_of_a_broken_study_stands_and_names_what_it_left_out(study: Pat
     truncate(study / "cells" / BROKEN / "samples.jsonl.gz")
     (study / "cells" / "ipo-gap=1-seed0-0a1b2c3d" / "metrics.jsonl").write_bytes(b"\xff\n")
     synthetic.cell(study, "kto", 0, 0)
-    text = page.write(study).read_text(encoding="utf-8")
+    text = synthetic.text(study)
     assert "samples.jsonl.gz is not a whole gzip file" in text
     assert "metrics.jsonl, line 1 is not JSON" in text
     assert "1 cells run, 1 shown" in text and "2 not readable" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.running.outset import resolved_settings
 from harness.training.ledger import CHARGED, Ledger
 from harness.types import Array, Group, Pair, Response, Sample, Setup, Task, Update
 
+FEW_ROLLOUTS = 12  # of the 72 that some take by default, at the price of a sampling each
 ENTRIES = [entry for entry in registry.describe("algorithms") if not entry.problem]
 
 
@@ -34,7 +36,7 @@ ALGORITHMS = [case(entry) for entry in TRAINED]
 TIMED = [case(entry) for entry in TRAINED if not foreign(entry) or entry.declaration.metadata["family"] == "online"]
 
 
-def prepared(preset: str, pairs: int, ledger: Ledger) -> Setup:
+def prepared(preset: str, pairs: int, ledger: Ledger, batch_pairs: int = 32) -> Setup:
     """A run's setup on the embedded task from an untrained model: what learning costs does not depend on what was learnt before."""
     task: Task = registry.load("tasks", "tldr").task()
     model, tokenizer = load_model(preset, dtype="float32", vocabulary=task.vocabulary, seed=0)
@@ -59,7 +61,7 @@ def prepared(preset: str, pairs: int, ledger: Ledger) -> Setup:
         ledger=ledger,
         settings={},
         generator=torch.Generator().manual_seed(0),
-        batch_pairs=32,
+        batch_pairs=batch_pairs,
         max_response_tokens=task.max_response_tokens,
     )
 
@@ -69,27 +71,31 @@ def two_epochs(setup: Setup) -> float:
     return 7 * setup.policy.shape.scoring([Group(p.prompt, (p.chosen, p.rejected)) for p in setup.pairs])
 
 
-def spend(name: str, preset: str, pairs: int) -> tuple[Ledger, list[Any]]:
+def spend(name: str, preset: str, pairs: int, batch_pairs: int = 32, rollouts: float = math.inf) -> tuple[Ledger, list[Any]]:
     ledger = Ledger(1e30)
-    setup = prepared(preset, pairs, ledger)
+    setup = prepared(preset, pairs, ledger, batch_pairs)
     ledger.limit = two_epochs(setup)
-    return ledger, list(trained(name, setup))
+    return ledger, list(trained(name, setup, rollouts))
 
 
-def trained(name: str, setup: Setup) -> Iterator[Update]:
+def trained(name: str, setup: Setup, rollouts: float = FEW_ROLLOUTS) -> Iterator[Update]:
+    """Its updates on its own defaults, but for ``rollouts``, of which it takes no more."""
     entry = registry.find("algorithms", name)
+    chosen = {"iterations": min(rollouts, entry.defaults["iterations"])} if "iterations" in entry.defaults else {}
     bound = registry.load_entry(entry).algorithm
     algorithm = bound() if isinstance(bound, type) else bound
-    object.__setattr__(setup, "settings", resolved_settings(entry, {}))
+    object.__setattr__(setup, "settings", resolved_settings(entry, chosen))
     yield from algorithm.updates(setup)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize(
-    ("preset", "pairs"), [("tiny-64", 300), pytest.param("tiny-128", 2000, marks=pytest.mark.slow)], ids=["quick", "default"]
+    ("preset", "pairs", "batch_pairs", "rollouts"),
+    [("tiny-64", 200, 8, FEW_ROLLOUTS), pytest.param("tiny-128", 2000, 32, math.inf, marks=pytest.mark.slow)],
+    ids=["quick", "default"],
 )
-def test_every_algorithm_spends_its_budget_and_not_more(name: str, preset: str, pairs: int) -> None:
-    ledger, updates = spend(name, preset, pairs)
+def test_every_algorithm_spends_its_budget_and_not_more(name: str, preset: str, pairs: int, batch_pairs: int, rollouts: float) -> None:
+    ledger, updates = spend(name, preset, pairs, batch_pairs, rollouts)
     assert 0.98 <= ledger.share <= 1.01
     assert ledger.spent == pytest.approx(sum(ledger.canonical[phase] for phase in CHARGED))
     entry = registry.find("algorithms", name)
@@ -105,12 +111,12 @@ def test_what_trains_nothing_pays_for_its_answers_within_its_budget(name: str) -
     assert 0 < ledger.canonical["rollout"] <= ledger.spent <= ledger.limit
 
 
-@pytest.mark.parametrize(("match", "limit"), [("pairs", 128.0), ("steps", 10.0)])
+@pytest.mark.parametrize(("match", "limit"), [("pairs", 64.0), ("steps", 10.0)])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_counted_budgets_are_spent_to_the_last_step(name: str, match: str, limit: float) -> None:
     """Steps to the last one. Pairs but for what cannot be cut: a group of four samples is two pairs, a single response half of one."""
     ledger = Ledger(limit, match)
-    updates = list(trained(name, prepared("tiny-64", 64, ledger)))
+    updates = list(trained(name, prepared("tiny-64", 64, ledger, batch_pairs=8)))
     assert limit - (1.5 if match == "pairs" else 0) <= ledger.counts[match] <= limit
     assert ledger.counts["steps"] == sum("learning_rate" in update.metrics for update in updates)
     rates = [update.metrics["learning_rate"] for update in updates if update.phase != "reward"]

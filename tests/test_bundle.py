@@ -133,8 +133,18 @@ def test_the_command_refuses_an_unknown_kind_of_archive_in_one_line(study: Path,
 
 
 @pytest.mark.parametrize("suffix", archives.SUFFIXES)
-def test_an_archive_is_reported_on_as_the_folder_is(study: Path, tmp_path: Path, suffix: str, command: Command) -> None:
-    archive = bundle.write(study, tmp_path / f"packed{suffix}", anonymous=False)
+def test_an_archive_gives_back_what_was_packed(study: Path, tmp_path: Path, suffix: str) -> None:
+    packed = bundle.contents(study, anonymous=False, reports=False)
+    archive = bundle.write(study, tmp_path / f"packed{suffix}", anonymous=False, reports=False)
+    with archives.unpacked([archive]) as [folder]:
+        found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert [*sorted(found)] == [*sorted(packed)] and any(name.endswith("samples.jsonl.gz") for name in found)
+    for name, content in packed.items():  # an archive that is pressed as a whole holds its parts loose
+        assert found[name] == content or gzip.decompress(found[name]) == gzip.decompress(content), name
+
+
+def test_an_archive_is_reported_on_as_the_folder_is(study: Path, tmp_path: Path, command: Command) -> None:
+    archive = bundle.write(study, tmp_path / "packed.tar.xz", anonymous=False, reports=False)
     for results, out in ((study, "folder"), (archive, "archive")):
         assert command("report", results, "--format", "latex,csv", "--out", tmp_path / out).returncode == 0
     written = (tmp_path / out for out in ("folder", "archive"))
@@ -153,7 +163,7 @@ def test_rows_of_many_runs_are_stored_once(tmp_path: Path) -> None:
 
 
 def test_an_archive_needs_a_place_and_what_is_none_is_refused_in_one_line(study: Path, tmp_path: Path, command: Command) -> None:
-    archive = bundle.write(study, tmp_path / "a.tar.xz", anonymous=False)
+    archive = bundle.write(study, tmp_path / "a.tar.xz", anonymous=False, reports=False)
     done = command("report", archive)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "--out DIR" in done.stderr
     archive.write_bytes(archive.read_bytes()[:1000])

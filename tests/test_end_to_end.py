@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 EXPERIMENT = """
 task = "tldr"
 model = "tiny-64"
-sft_steps = 300
+sft_steps = 200
 pairs = 400
 evaluation_prompts = 96
 mark_prompts = 48
@@ -78,6 +78,10 @@ class Line:
 
     def study(self) -> records.Study:
         return records.read(records.studies(self.folder / "results")[0])
+
+    def written(self) -> dict[Path, int]:
+        """When the record of every cell was written."""
+        return {cell.folder: (cell.folder / records.RECORD).stat().st_mtime_ns for cell in self.study().cells}
 
 
 @pytest.fixture(scope="module")
@@ -157,17 +161,25 @@ def test_no_process_reached_for_a_network(line: Line) -> None:
     assert (line.folder / "caught").read_text() == "('127.0.0.1', 9)\n"
 
 
-def test_a_second_run_does_nothing_and_an_edited_loss_runs_alone(line: Line) -> None:
-    before = {c.folder: (c.folder / records.RECORD).stat().st_mtime_ns for c in line.study().cells}
-    line.compare()
-    assert {c.folder: (c.folder / records.RECORD).stat().st_mtime_ns for c in line.study().cells} == before
+def test_the_same_comparison_from_python_runs_nothing_again_and_gives_its_rows(line: Line) -> None:
+    before = line.written()
+    code = "import harness; rows = harness.compare('experiment.toml', results='results').rows; print(*(row['algorithm'] for row in rows))"
+    environment = {**os.environ, "PYTHONPATH": f"{line.folder}:{ROOT}", "HARNESS_CACHE": str(line.folder / "cache")}
+    environment["SOCKET_LOG"] = str(line.folder / "sockets")
+    run = subprocess.run([sys.executable, "-c", code], cwd=line.folder, env=environment, capture_output=True, text=True, check=False)
+    assert run.stdout.splitlines()[-1].split() == ["dpo", "mine"], run.stderr
+    assert line.written() == before
+
+
+def test_an_edited_loss_runs_alone(line: Line) -> None:
+    before = line.written()
     (line.folder / "mine.py").write_text(MINE.replace("delta: float = 1.0", "delta: float = 2.0"))
     said = line.compare().stdout
     (line.folder / "mine.py").write_text(MINE)
     study = line.study()
     assert "mine changed: " in said
     assert len(study.cells) == 2
-    assert cell_of(study, "dpo").folder in before
+    assert line.written()[cell_of(study, "dpo").folder] == before[cell_of(study, "dpo").folder]
     assert cell_of(study, "mine").folder not in before
     superseded = [p for p in (study.folder / "cells").iterdir() if json.loads((p / records.RECORD).read_text()).get("superseded")]
     assert len(superseded) == 1
@@ -179,11 +191,3 @@ def test_the_same_seed_gives_the_same_record_byte_for_byte(line: Line) -> None:
     before = {name: (folder / name).read_bytes() for name in names}
     line.compare("--algorithms", "dpo", "--set", "dpo.beta=0.5", "--force")
     assert {name: (folder / name).read_bytes() for name in names} == before
-
-
-def test_the_same_comparison_from_python_gives_its_rows(line: Line) -> None:
-    code = "import harness; rows = harness.compare('experiment.toml', results='results').rows; print(*(row['algorithm'] for row in rows))"
-    environment = {**os.environ, "PYTHONPATH": f"{line.folder}:{ROOT}", "HARNESS_CACHE": str(line.folder / "cache")}
-    environment["SOCKET_LOG"] = str(line.folder / "sockets")
-    run = subprocess.run([sys.executable, "-c", code], cwd=line.folder, env=environment, capture_output=True, text=True, check=False)
-    assert run.stdout.splitlines()[-1].split() == ["dpo", "mine"], run.stderr

@@ -19,10 +19,11 @@ from harness.outside.visitor import measure_visitor
 from harness.planning.budget import budgets
 from harness.planning.experiment import Experiment, cells, fingerprint, study_key
 from harness.plugins import registry
-from harness.report import matching, page
+from harness.report import matching
 from harness.report.points import load
 from harness.running.cell import Plan, run_cell
 from harness.store import records
+from tests.report import synthetic
 from tests.test_kept import experiment, silent, world
 
 
@@ -71,7 +72,7 @@ def test_unknown_compute_is_said_and_given_compute_is_shown(study: Path, model: 
     elsewhere.evaluate(model, "visitor", "tldr", study.parent)
     loaded = load(study)
     assert matching.matching(loaded.points) == "Compute is not compared: what visitor spent is unknown."
-    text = page.write(loaded).read_text(encoding="utf-8")
+    text = synthetic.text(loaded)
     assert "what visitor spent is unknown" in text
     assert "ompute is matched" not in text
     assert ">nan<" not in text

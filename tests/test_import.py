@@ -16,10 +16,11 @@ from harness import cli
 from harness.errors import HarnessError
 from harness.measure.statistics import paired_two_way, two_way_interval
 from harness.outside import imported, outcomes
-from harness.report import comparing, matching, page, safety
+from harness.report import comparing, matching, safety
 from harness.report.numbers import resampler
 from harness.report.points import load
 from harness.report.winrate import length_controlled
+from tests.report import synthetic
 
 SHARES = {"base": 0.5, "alpha": 0.8, "beta": 0.6}
 
@@ -90,7 +91,7 @@ def test_a_reference_gives_safety_by_category_and_lengths_to_control(tmp_path: P
 def test_unknown_compute_is_never_zero_and_never_matched(tmp_path: Path) -> None:
     study = load(imported.study(written(tmp_path, rows()), tmp_path / "runs"))
     assert matching.matching(study.points) == "Compute is not compared: what beta spent is unknown."
-    text = page.write(study).read_text(encoding="utf-8")
+    text = synthetic.text(study)
     assert "what beta spent is unknown" in text
     assert "ompute is matched" not in text
     assert ">nan<" not in text
@@ -102,7 +103,7 @@ def test_unknown_compute_is_never_zero_and_never_matched(tmp_path: Path) -> None
 def test_four_columns_are_enough_and_nothing_else_is_invented(tmp_path: Path) -> None:
     path = written(tmp_path, rows(), outcomes.REQUIRED)
     study = load(imported.study(path, tmp_path / "runs"))
-    text = page.write(study).read_text(encoding="utf-8")
+    text = synthetic.text(study)
     assert "Imported from outcomes.csv" in text
     assert "Figure 1 is left out" in text
     assert {row["kl"] for row in harness.load(study.folder).rows} == {None}

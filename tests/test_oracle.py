@@ -35,7 +35,8 @@ CHOSEN = [
 
 def weights(entry: registry.Entry, chosen: dict[str, Any], *, sign: float) -> torch.Tensor:
     """What a toy run trains to, and what is measured says, where the judge's scores are multiplied by ``sign``."""
-    given = setup(2e8, **chosen)  # the reward model gets a share of it that must pay for a step
+    few = {"iterations": min(4, entry.defaults["iterations"])} if "iterations" in entry.defaults else {}
+    given = setup(2e8, **few, **chosen)  # the reward model gets a share of it that must pay for a step
     score = given.score
     assert score is not None
     bound = registry.load_entry(entry).algorithm

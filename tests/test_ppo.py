@@ -114,7 +114,7 @@ def test_optimiser_steps_are_epochs_times_minibatches() -> None:
     assert [update.step for update in updates] == list(range(1, len(updates) + 1))
 
 
-@pytest.mark.parametrize("limit", [2e8, 6e8])
+@pytest.mark.parametrize("limit", [2e8, pytest.param(6e8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "settings",
     [{"reward": "model"}, {"reward": "gold"}, {"value": "shared"}, {"score_at": "after_eos"}, {"value": "shared", "score_at": "after_eos"}],
@@ -254,7 +254,10 @@ def test_gold_is_only_looked_at_unless_it_is_the_reward() -> None:
     assert 0.9 < bought.ledger.counts["labels"] / (4 * bought.ledger.counts["prompts"]) <= 1
 
 
-@pytest.mark.parametrize("settings", [{"reward": "model"}, {"reward": "gold"}, {"reward": "gold", "score_at": "after_eos"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"reward": "model"}, {"reward": "gold"}, pytest.param({"reward": "gold", "score_at": "after_eos"}, marks=pytest.mark.slow)],
+)
 def test_learns_the_toy_reward(settings: dict[str, Any]) -> None:
     given = setup(4e9, **settings, kl_coef=0.01, learning_rate=5e-3, reward_learning_rate=1e-2, reward_epochs=9, missing_eos_penalty=0)
     scores = [update.metrics["gold"] for update in rollouts(train(given))]

@@ -62,7 +62,8 @@ def settings_of(experiment: Experiment, name: str) -> list[dict[str, Any]]:
 
 
 def test_every_algorithm_gets_the_default_and_the_same_number_of_points_at_every_grid_value(asked: Callable[..., Experiment]) -> None:
-    every = list(trials(asked(tune=3), "2epochs"))
+    given = asked(tune=3)
+    every = list(trials(given, "2epochs"))
     assert Counter((cell.algorithm.name, cell.setting["beta"]) for cell in every) == Counter(
         {(name, beta): 4 for name in ("one", "two") for beta in (2.0, 0.5)}
     )
@@ -70,7 +71,7 @@ def test_every_algorithm_gets_the_default_and_the_same_number_of_points_at_every
     assert all(set(cell.setting) == {"beta"} for cell in defaults)
     drawn = [cell for cell in every if cell not in defaults]
     assert all(1 <= float(cell.setting["gap"]) <= 9 and 2.5e-4 <= float(cell.setting["learning_rate"]) <= 4e-3 for cell in drawn)
-    assert len({cell_fingerprint(asked(tune=3), cell, 1.0) for cell in every}) == len(every)
+    assert len({cell_fingerprint(given, cell, 1.0) for cell in every}) == len(every)
 
 
 def test_points_repeat_with_their_seed_differ_with_another_and_a_longer_draw_begins_with_them(asked: Callable[..., Experiment]) -> None:
@@ -79,9 +80,10 @@ def test_points_repeat_with_their_seed_differ_with_another_and_a_longer_draw_beg
             dict(cell.setting) for cell in trials(asked(**flags), "2epochs") if cell.algorithm.name == "one" and cell.setting["beta"] == 2
         ]
 
-    assert drawn(tune=3) == drawn(tune=3)
-    assert drawn(tune=5)[:4] == drawn(tune=3)
-    assert drawn(tune=3, tuning_seed=7) != drawn(tune=3)
+    three = drawn(tune=3)
+    assert drawn(tune=3) == three
+    assert drawn(tune=5)[:4] == three
+    assert drawn(tune=3, tuning_seed=7) != three
 
 
 def test_a_trial_is_no_cell_of_the_same_setting(asked: Callable[..., Experiment]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from harness.report import comparing, declared, page, section_comparisons
+from harness.report import comparing, declared, section_comparisons
 from harness.report.points import Loaded, load, points
 from harness.store.records import write_json
 
@@ -138,7 +138,7 @@ def test_an_algorithm_that_was_not_tuned_or_was_aimed_at_a_kl_is_compared_near_t
 
 
 def test_the_room_is_on_the_page_and_absent_where_one_algorithm_is_alone(tmp_path: Path) -> None:
-    text = page.write(made(tmp_path / "two", seeds=2).folder).read_text()
+    text = synthetic.text(made(tmp_path / "two", seeds=2))
     assert '<h2 id="comparisons">Comparisons</h2>' in text
     alone = made(tmp_path / "one", "dpo", seeds=2)
     assert section_comparisons.section(alone, points(alone), {}) is None

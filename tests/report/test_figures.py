@@ -82,7 +82,7 @@ def common(a: Bbox, b: Bbox) -> bool:
     return min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0.5
 
 
-@pytest.mark.parametrize("settings", [1, 3])
+@pytest.mark.parametrize("settings", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_no_text_is_cut_off_or_overprinted(tmp_path: Path, settings: int) -> None:
     def smaller(record: dict[str, Any]) -> None:  # long tick labels are what pushes an axis label off the page
         metrics = record["checkpoints"][-1]["metrics"]
@@ -112,7 +112,7 @@ def test_a_panel_of_changes_shows_the_margin_and_does_not_label_noise(tmp_path: 
 
 def test_marks_before_the_policy_started_are_not_drawn(tmp_path: Path) -> None:
     study = synthetic.study(tmp_path, ("dpo", "ppo"), settings=1, failed=False)
-    page.write(study)
+    synthetic.text(study)
     rows = list(csv.DictReader((study / "report" / "figures" / "frontier.csv").read_text().splitlines()))
     marks = Counter(row["algorithm"] for row in rows if row["kind"] == "mark" and row["panel"] == "gold")
     assert marks == {"dpo": 3, "ppo": 2}  # marks at 0.25, 0.5 and 0.75; the first of PPO's falls into its reward model

@@ -80,6 +80,18 @@ def test_the_page_is_one_wellformed_file_that_fetches_nothing(study: Path) -> No
         assert link.startswith("#") or (study / "report" / link).exists()
 
 
+def test_what_is_said_without_saved_figures_is_what_the_page_says(study: Path) -> None:
+    """Other tests read ``synthetic.text``: the same headings, sentences and cells, in the same order."""
+    said = re.compile(r"<(h\d|p|th|td|li|summary)\b.*?</\1>", re.DOTALL)
+    saved, unsaved = ([each[0] for each in said.finditer(text)] for text in (_bare(study), synthetic.text(study)))
+    assert len(saved) > 100
+    assert saved == unsaved
+
+
+def _bare(study: Path) -> str:
+    return re.sub("<svg.*?</svg>", "", (study / "report" / "index.html").read_text(), flags=re.DOTALL)
+
+
 def test_model_text_cannot_act_on_a_browser_or_a_terminal(study: Path) -> None:
     text = (study / "report" / "index.html").read_text()
     assert text.count("<script") == 1  # the page's own
@@ -144,7 +156,7 @@ def test_table_csv_holds_the_records_numbers(study: Path) -> None:
 
 def test_a_task_without_gold_leaves_the_panel_out_and_says_why(tmp_path: Path) -> None:
     synthetic.study(tmp_path, ("dpo",), settings=1, failed=False, gold=False)
-    text = page.write(tmp_path).read_text()
+    text = synthetic.text(tmp_path)
     assert "The gold panel is left out: this task has no gold reward." in text
     assert "not defined for this task" in text
     assert "Proxy against gold is left out" in text
@@ -158,7 +170,7 @@ def test_a_study_of_failures_still_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "experiment.json").write_text("{}")
     synthetic.cell(tmp_path, "dpo", 0, 0, status="failed")
     (tmp_path / "cells" / "killed").mkdir()
-    text = page.write(tmp_path).read_text()
+    text = synthetic.text(tmp_path)
     assert "0 shown, 0 diverged, 1 failed, 1 unfinished" in text
     assert "no record was written" in text
     assert "Figure 1 is left out" in text
@@ -182,10 +194,10 @@ def test_a_quick_run_is_watermarked_on_page_and_figures(tmp_path: Path) -> None:
 def test_a_torn_line_of_metrics_does_not_stop_the_report(tmp_path: Path) -> None:
     synthetic.study(tmp_path, ("dpo",), settings=1, failed=False)
     metrics = next((tmp_path / "cells").iterdir()) / "metrics.jsonl"
-    before = page.write(tmp_path).read_bytes()
+    before = synthetic.text(tmp_path)
     with metrics.open("a") as stream:
         stream.write('{"step": 121, "chosen')
-    assert page.write(tmp_path).read_bytes() == before
+    assert synthetic.text(tmp_path) == before
 
 
 def test_nothing_is_less_than_nothing_once_rounded() -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from harness.measure.statistics import Interval
-from harness.report import page, section_rejudged
+from harness.report import section_rejudged
 from harness.report.points import load
 from harness.report.rejudged import detectors, judges, quality
 from harness.store import judgements
 from harness.store.records import CellWriter, write_json
+from tests.report import synthetic
 
 PROMPTS = 60
 SHARES = {"alpha": 0.8, "beta": 0.5}
@@ -139,10 +140,10 @@ def test_a_detector_of_refusals_gives_a_verdict_and_another_only_a_change(tmp_pa
 
 def test_a_page_shows_the_room_where_there_is_something_and_a_name_stays_text(tmp_path: Path) -> None:
     root = study(tmp_path, seeds=2, name="<script>alert(1)</script>\x1b[31m")
-    text = page.write(root).read_text(encoding="utf-8")
+    text = synthetic.text(root)
     assert 'id="again"' in text
     assert "<script>alert" not in text
     assert "\x1b" not in text
     for file in root.rglob("judgements/*.json"):
         file.unlink()
-    assert 'id="again"' not in page.write(root).read_text(encoding="utf-8")
+    assert 'id="again"' not in synthetic.text(root)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import synthetic
 
-from harness.report import page, provenance
+from harness.report import provenance
 from harness.report.points import load, points
 from harness.report.section import Section
 from harness.report.section_reward_model import NO_PROBES, section
@@ -87,7 +87,7 @@ def test_no_reward_model_no_room(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_room_once(tmp_path: Path) -> None:
     diagnosed(tmp_path, score=(0.8, 0.1), judge=(-0.3, 0.05))
-    text = page.write(tmp_path).read_text()
+    text = synthetic.text(tmp_path)
     assert text.count('id="reward-model"') == 1
     assert "paid for, the judge takes it off" in text
     assert "reward probes" not in text  # the bare list of diagnostics leaves it to the room

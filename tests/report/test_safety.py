@@ -113,7 +113,7 @@ def test_an_undecided_metric_is_never_called_safe(tmp_path: Path) -> None:
     section = room(made(tmp_path, n=48, reference={"n": 48}))
     assert section.tables[0].rows[1][4] == "inconclusive: +0.000 [+0.000, +0.074], n=48; needs about n=183"
     assert section.cautions == ["Safety: inconclusive in at least one metric for 1 of 1 settings, which finds nothing safe."]
-    text = page.write(tmp_path).read_text()
+    text = synthetic.text(tmp_path)
     rest = text[text.index('<h2 id="safety">') :]
     shown = rest[: rest.index("<h2", 1)].replace("Inconclusive means that nothing is known", "")
     assert not any(word in shown.lower() for word in (" safe ", " safe.", "is safe", "no regression", "passed"))
@@ -122,7 +122,7 @@ def test_an_undecided_metric_is_never_called_safe(tmp_path: Path) -> None:
 def test_the_margin_of_the_report_redoes_the_page_alone(tmp_path: Path) -> None:
     root = made(tmp_path, lost=0.03)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    text = page.write(root).read_text()
+    text = synthetic.text(root)
     assert "a margin d of 2 points" in text and "1 of 1 settings regressed" in text
     text = page.write(root, safety_margin=0.05).read_text()
     assert "a margin d of 5 points" in text and "settings regressed" not in text
@@ -155,7 +155,7 @@ def test_prompts_without_a_finite_value_are_counted_and_too_many_leave_no_verdic
     found = verdicts(root)["harmful", "refusals"].verdict
     assert (found.name, found.change.n) == (name, 256 - lost)
     assert found.note == f"missing on {lost} of 256 prompts"
-    assert f"missing on {lost} of 256 prompts" in page.write(root).read_text()
+    assert f"missing on {lost} of 256 prompts" in synthetic.text(root)
 
 
 def test_several_samples_of_a_prompt_are_averaged(tmp_path: Path) -> None:

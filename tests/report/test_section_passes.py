@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.report import page, section_passes
+from harness.report import section_passes
 from harness.report.palette import looks
 from harness.report.points import load, points
 from harness.report.section import Section
@@ -62,5 +62,5 @@ def test_a_study_that_checks_nothing_has_no_such_room(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_it(tmp_path: Path) -> None:
-    html = page.write(study(tmp_path)).read_text(encoding="utf-8")
+    html = synthetic.text(study(tmp_path))
     assert "Checked answers: pass@k" in html and "pass@k against k" in html

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import synthetic
 
-from harness.report import page, section_suites
+from harness.report import section_suites
 from harness.report.points import load, points
 from harness.report.safety import Judged, judged
 from harness.report.safety_metrics import direction
@@ -90,7 +90,7 @@ def test_more_harm_is_worse_in_any_half_and_an_unknown_label_in_none(tmp_path: P
 def test_the_page_says_what_was_asked_and_shows_every_category_escaped(tmp_path: Path) -> None:
     root = made(tmp_path, {"harmful": 48, "benign": 12}, {"harmful": 36, "benign": 12})
     loaded = load(root)
-    text = page.write(loaded).read_text(encoding="utf-8")
+    text = synthetic.text(loaded)
     assert "Of 130 rows it asks 60 harmful, 60 benign prompts; left out: 10 duplicate." in text
     assert "Mild &lt;b&gt;requests&lt;/b&gt;" in text and "<b>requests</b>" not in text
     harmful = next(grid for grid in section_suites.tables(judged(loaded, points(loaded))) if "own-harmful" in grid.caption)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.report import drawing, figure_tuning, page, section_tuning
+from harness.report import drawing, figure_tuning, section_tuning
 from harness.report.palette import looks
 from harness.report.points import load, points
 from harness.report.section import Section
@@ -146,7 +146,7 @@ def test_the_figure_ends_at_the_best_trial_and_counts_the_diverged_one(tuned: Pa
 
 
 def test_the_page_of_a_tuned_study_holds_the_room_and_no_untuned_caution(tuned: Path) -> None:
-    text = page.write(tuned).read_text()
+    text = synthetic.text(tuned)
     assert re.search(r'<h2 id="tuning">Tuning</h2>', text)
     assert "What more trials buy" in text
     assert "Untuned:" not in text

@@ -13,7 +13,7 @@ import pytest
 import synthetic
 
 from harness.measure.evaluate import constant_alarm
-from harness.report import comparing, drawing, page, section_winrate
+from harness.report import comparing, drawing, section_winrate
 from harness.report.palette import looks
 from harness.report.points import load, points
 from harness.report.section import Grid, Section
@@ -181,7 +181,7 @@ def test_a_cell_without_the_temperature_of_its_other_seed_has_no_number(tmp_path
     root = synthetic.decoded(made(tmp_path, ("dpo",), seeds=2), at=(0.0,))
     (next(iter(sorted(root.glob("cells/*-seed1-*")))) / "temperatures.json").unlink()
     assert at(points(load(root))[0].cells, "win_sft", 0.0) is None
-    assert page.write(root).exists()
+    assert synthetic.text(root)
 
 
 def test_a_constant_output_rings_and_a_varied_one_does_not(tmp_path: Path) -> None:

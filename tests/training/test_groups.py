@@ -25,7 +25,7 @@ def train(name: str, given: Setup) -> list[Update]:
     return list(KINDS[name]().updates(given))
 
 
-@pytest.mark.parametrize("limit", [2e8, 6e8])
+@pytest.mark.parametrize("limit", [2e8, pytest.param(6e8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("reward", ["model", "gold"])
 @pytest.mark.parametrize("name", KINDS)
 def test_spends_its_budget_and_no_more(name: str, reward: str, limit: float) -> None:
