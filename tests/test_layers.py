@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,6 +138,7 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
 FIGURES = {"harness/report/figure_best.py": "best-of-n"}
 
 
+@cache
 def plugin_names() -> set[str]:
     entries = [entry for kind in registry.BINDINGS for entry in registry.describe(kind)]
     return {registry.canonical(word) for entry in entries for word in (entry.name, *entry.declaration.aliases)}
