@@ -3,6 +3,8 @@
 A fork makes the pages of both processes copies that are made when they are written to, and a process of a gigabyte of rows writes to
 most of them by counting references: a fork for every figure took 2 of 25 seconds, and a dozen at a time left the first process a third
 of a core.
+
+A page that is written beside another begins its own figures beside itself: more processes than cores for a while, the first of them first.
 """
 
 from __future__ import annotations
