@@ -15,6 +15,7 @@ from harness.report import (
     findings,
     matching,
     page,
+    rows,
     section_frontier,
     section_matched,
     section_safety,
@@ -78,7 +79,7 @@ def test_the_word_matched_needs_a_spread_of_two_percent(tmp_path: Path, excess: 
 def test_evaluation_is_not_charged(tmp_path: Path) -> None:
     study = made(tmp_path, "dpo")
     study.cells[0].record["compute"]["canonical"]["evaluation"] = 9e15
-    assert tables.rows(study)[0]["flops"] == pytest.approx(synthetic.FLOPS)
+    assert rows.rows(study)[0]["flops"] == pytest.approx(synthetic.FLOPS)
 
 
 def test_several_seeds_become_one_point_with_a_two_way_interval(tmp_path: Path) -> None:

@@ -91,6 +91,14 @@ def test_gold_is_only_looked_at_unless_it_is_the_reward(name: str) -> None:
         train(name, replace(setup(1e8, reward="gold"), score=None))
 
 
+def test_every_gold_reward_is_a_label_paid_for() -> None:
+    given = setup(3e8, reward="gold", iterations=2, samples_per_prompt=4)
+    found = rollouts(train("rloo", given))
+    labels = given.ledger.counts["labels"]
+    assert labels >= 4 * len(found) > 0
+    assert labels % 4 == 0
+
+
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
     ("setting", "message"),
