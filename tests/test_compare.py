@@ -12,6 +12,7 @@ from harness.planning.budget import Budget
 from harness.planning.experiment import AlgorithmPlan, Cell, Experiment, cell_fingerprint, cells, resolve
 from harness.running import superseding
 from harness.store import records
+from harness.store.writer import CellWriter
 from harness.tuning.trials import trials
 from harness.types import Defaults
 
@@ -28,7 +29,7 @@ def folder_of(study: Path, given: Experiment, cell: Cell) -> Path:
 
 
 def recorded(folder: Path, status: str, plan: AlgorithmPlan | None = None) -> Path:
-    with records.CellWriter(folder) as writer:
+    with CellWriter(folder) as writer:
         algorithm = {"name": plan.name, "hash": plan.sha256} if plan else {}
         writer.finish({"kind": "cell", "status": status, "algorithm": algorithm, "number": 0.1 + 0.2}, {})
     return folder
@@ -55,7 +56,7 @@ def tried(study: Path, given: Experiment, cell: Cell, about: dict[str, Any], sco
     found = {"tuning_score": {"value": score}, "kl": {"value": 1.0}}
     record = {"kind": "trial", "status": "finished", "trial_of": about, "setting": dict(cell.setting), "seed": cell.seed}
     record |= {"algorithm": {"name": cell.algorithm.name}, "fingerprint": cell_fingerprint(given, cell, BUDGET.limit)}
-    with records.CellWriter(folder) as writer:
+    with CellWriter(folder) as writer:
         writer.finish({**record, "checkpoints": [{"mark": 1.0, "final": True, "metrics": found}]}, {})
     return folder
 

@@ -16,6 +16,7 @@ from harness.planning.experiment import Experiment, resolve
 from harness.report import tables
 from harness.running import baseline, mixture, work
 from harness.store import failing, records
+from harness.store.writer import CellWriter
 from harness.training.ledger import Ledger
 from harness.types import Defaults
 from tests.report import synthetic
@@ -68,7 +69,7 @@ def test_what_an_earlier_measurement_found_is_kept_and_says_that_the_last_one_fa
 ) -> None:
     folder = tmp_path / room / "seed0"
     kind = {"references": "reference", "frontiers": "frontier"}[room]
-    with records.CellWriter(folder) as writer:
+    with CellWriter(folder) as writer:
         writer.samples([{"mark": 0.0, "gold": 1.5}])
         writer.finish({"kind": kind, "status": "finished", "failure": None, "number": 0.1 + 0.2}, {"wall": {}})
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in (records.RECORD, records.LOG)}
@@ -115,7 +116,7 @@ def test_shared_stages_come_first_even_where_only_a_frontier_is_left(experiment:
         if job.function is work.run_cell or job.function is work.measure_reference:
             folder = job.arguments[-1]
             assert isinstance(folder, Path)
-            with records.CellWriter(folder) as writer:
+            with CellWriter(folder) as writer:
                 writer.finish({"kind": "cell", "status": "finished"}, {})
     experiment = experiment.model_copy(update={"temperatures": ()})
     left = list(compare._jobs(experiment, tmp_path, spending, False))

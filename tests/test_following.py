@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from harness.store import records
-from harness.store.records import CellWriter, Row
+from harness.store.records import Row
+from harness.store.writer import CellWriter
 from harness.watching.following import Follower
 
 

@@ -17,7 +17,8 @@ from harness.plugins import registry
 from harness.rejudging import detecting, judging
 from harness.store import judgements, records
 from harness.store.judgements import Answer
-from harness.store.records import CellWriter, write_json
+from harness.store.records import write_json
+from harness.store.writer import CellWriter
 from harness.types import Response
 from tests.measure.test_endpoint import longer, serving
 

@@ -24,6 +24,7 @@ from harness.running.baseline import measure_reference
 from harness.running.cell import Plan, run_cell
 from harness.running.temperatures import measure_later
 from harness.store import records, temperatures
+from harness.store.writer import CellWriter
 from harness.training.ledger import Ledger
 from harness.types import Task
 
@@ -204,7 +205,7 @@ def test_what_is_torn_counts_as_not_measured(folder: Path, tmp_path: Path) -> No
 
 def test_a_run_anew_drops_the_policy_and_its_temperatures(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "cells" / "one", tmp_path / "one")
-    with records.CellWriter(tmp_path / "one"):
+    with CellWriter(tmp_path / "one"):
         pass
     assert {path.name for path in (tmp_path / "one").iterdir()} == {records.METRICS, records.LOG}
 

@@ -9,7 +9,7 @@ from harness.planning.experiment import Experiment, resolve
 from harness.report import alarms
 from harness.report.alarm import Run
 from harness.store import records
-from harness.store.records import CellWriter
+from harness.store.writer import CellWriter
 from harness.types import Defaults
 from harness.watching import watched
 

@@ -18,6 +18,7 @@ from harness.errors import HarnessError, near
 from harness.measure.statistics import prompt_interval
 from harness.outside.outcomes import Outcome, Table, read
 from harness.store import records
+from harness.store.writer import CellWriter
 
 MARK = 1.0
 UNSAID = "as imported"
@@ -160,6 +161,6 @@ def _checkpoint(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _write(folder: Path, record: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    with records.CellWriter(folder) as writer:
+    with CellWriter(folder) as writer:
         writer.samples(rows)
         writer.finish(record, {})

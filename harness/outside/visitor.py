@@ -21,7 +21,7 @@ from harness.running.stages import Report, Shared, dtype_of, shared
 from harness.running.temperatures import measure_all
 from harness.running.yardstick import yardstick
 from harness.store import failing
-from harness.store.records import CellWriter
+from harness.store.writer import CellWriter
 from harness.training.ledger import Ledger
 
 

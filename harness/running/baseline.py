@@ -21,6 +21,7 @@ from harness.running.stages import DISTANCE, Report, Shared, shared
 from harness.running.temperatures import measure_all
 from harness.running.yardstick import yardstick
 from harness.store import failing, records
+from harness.store.writer import CellWriter
 from harness.training.ledger import Ledger
 from harness.tuning.trials import trial_seed, tunes
 from harness.tuning.tuner import scene
@@ -97,7 +98,7 @@ def _measure(experiment: Experiment, seed: int, folder: Path, blank: dict[str, A
         **yard.questions.plain(),
         "model": model_facts(experiment, reference.model),
     }
-    with records.CellWriter(folder) as writer:
+    with CellWriter(folder) as writer:
         if lost:
             writer.note("".join(traceback.format_exception(lost)).rstrip())
         writer.samples([*found.rows, *rows])

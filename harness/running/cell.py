@@ -22,7 +22,7 @@ from harness.running.facts import checkpoint, clock, forget_peak, judge_facts, m
 from harness.running.fits import once
 from harness.running.stages import Report
 from harness.running.temperatures import measure_all
-from harness.store.records import CellWriter
+from harness.store.writer import CellWriter
 from harness.training.ledger import Ledger
 from harness.training.reward import RewardModel
 from harness.tuning.tuner import KEPT, Keeper, scene, tuner_facts

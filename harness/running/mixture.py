@@ -29,6 +29,7 @@ from harness.running.yardstick import yardstick
 from harness.store import failing, records
 from harness.store.cache import key_of, stage
 from harness.store.hashes import weights_hash
+from harness.store.writer import CellWriter
 from harness.training.ledger import Ledger
 from harness.types import Array, Response
 
@@ -60,7 +61,7 @@ def measure_mixture(experiment: Experiment, seed: int, study: Path, report: Repo
         found, rows = _measured(experiment, seed, proposals(study, seed), ledger, report)
     except Exception as error:
         return failing.record(folder, "frontier", error, record)
-    with records.CellWriter(folder) as writer:
+    with CellWriter(folder) as writer:
         writer.samples(rows)
         writer.finish({**record, **found, "status": "finished", "failure": None}, run_times(ledger, experiment))
     return "finished"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.store import records
+from harness.store.writer import CellWriter
 
 ROOMS = ("references", records.FRONTIERS)
 
@@ -29,7 +30,7 @@ def record(folder: Path, stage: str, error: BaseException, blank: Mapping[str, A
             log.write(said)
         records.write_json(folder / records.RECORD, {**found, "failure": failure(stage, error)})
         return "failed"
-    with records.CellWriter(folder) as writer:
+    with CellWriter(folder) as writer:
         writer.note(said.rstrip())
         writer.finish({**blank, "status": "failed", "failure": failure(stage, error)}, {})
     return "failed"

@@ -8,7 +8,7 @@ from typing import Any
 from harness.planning.experiment import Experiment
 from harness.report import alarms
 from harness.report.alarm import Alarm
-from harness.store.records import CellWriter
+from harness.store.writer import CellWriter
 from harness.watching.following import SHOWN
 
 TEXTS = ("prompt_id", "prompt", "response", "sft_response")

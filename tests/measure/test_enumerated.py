@@ -16,7 +16,8 @@ from harness.exact.world import World
 from harness.measure import enumerated
 from harness.measure.frontier import frontier
 from harness.report.optimum import GOLD, WIN, optima
-from harness.store.records import CellWriter, read
+from harness.store.records import read
+from harness.store.writer import CellWriter
 
 TWO = np.array([[1.0, 0.0]])  # rewards of two responses, the first better
 

@@ -15,7 +15,8 @@ from harness.report import drawing, findings, page
 from harness.report.beside import Beside
 from harness.report.points import Loaded, load, points
 from harness.store import temperatures
-from harness.store.records import CellWriter, write_json
+from harness.store.records import write_json
+from harness.store.writer import CellWriter
 
 PEAK = {"dpo": 0.78, "ipo": 0.74, "kto": 0.72, "dpop": 0.62, "ppo": 0.70, "sft_chosen": 0.55}
 KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {

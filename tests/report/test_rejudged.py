@@ -13,7 +13,8 @@ from harness.report import section_rejudged
 from harness.report.points import load
 from harness.report.rejudged import detectors, judges, quality
 from harness.store import judgements
-from harness.store.records import CellWriter, write_json
+from harness.store.records import write_json
+from harness.store.writer import CellWriter
 from tests.report import synthetic
 
 PROMPTS = 60

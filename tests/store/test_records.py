@@ -12,8 +12,9 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.store import files, lines, records
-from harness.store.records import CellWriter, read, studies, write_json
+from harness.store.records import read, studies, write_json
 from harness.store.standing import restate, supersede
+from harness.store.writer import CellWriter
 
 RECORD = {"kind": "cell", "status": "finished", "seed": 0}
 
