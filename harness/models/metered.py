@@ -12,48 +12,27 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from harness.models import adapters, memory, sampling, shards, threads
-from harness.models.bodies import Body, Whole, body, read
+from harness.models import adapters, sampling, shards, threads
+from harness.models.bodies import read
+from harness.models.charged import Charged
 from harness.models.forwards import over
-from harness.models.head import OutputHead
 from harness.models.optimiser import Optimiser, StepStats
 from harness.models.packing import Packed, Past
-from harness.models.readings import Divergence, TokenReadings, TokenValues, divergence, scalar_head, shape_of
-from harness.training.ledger import CHARGED, Ledger
+from harness.models.readings import Divergence, TokenReadings, TokenValues, divergence, scalar_head
+from harness.training.ledger import CHARGED
 from harness.training.schedule import schedule
 from harness.types import Group, Sample
 
 R = TypeVar("R")
 
 
-class Metered:
+class Metered(Charged):
     """A causal language model that charges ``ledger``; ids in, tensors out. ``pad`` is masked out of the distribution unless it is EOS.
 
     ``kl_bound`` is the most that its KL to its own weights can be, nats, where what it says is no draw from them (``best_of``), else None.
     """
 
     kl_bound: float | None = None
-
-    def __init__(self, model: Any, *, eos: int, pad: int, ledger: Ledger, head: nn.Linear | None = None) -> None:
-        self.model, self.eos, self.pad, self.ledger, self.head = model, eos, pad, ledger, head
-        self.shape = shape_of(model)
-        self.twins: list[Self] = []
-        self.pending = [0.0, 0.0]
-        self._optimiser: Optimiser | None = None
-        self.output = OutputHead(model, None if pad == eos else pad)
-        self.body: Body = body(model)
-        self.spared: int | None = None
-        model.eval()  # dropout off everywhere: log-probs of one sequence must not depend on when they are asked for
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return torch.device(next(self.model.parameters()).device)
-
-    def parameters(self) -> list[nn.Parameter]:
-        """Every trainable parameter, the scalar head's included."""
-        modules = [self.model] if self.head is None else [self.model, self.head]
-        return [p for m in modules for p in m.parameters() if p.requires_grad]
 
     # -- scoring ------------------------------------------------------------------------------------------------------------------
 
@@ -133,9 +112,6 @@ class Metered:
         if not longest or threads.count(self.device) > 1 or rows > self._fitting(longest, samples, max_tokens):
             return None
         return read(self.body, prompts, self.device)
-
-    def _fitting(self, longest: int, samples: int, max_tokens: int) -> int:
-        return memory.sampling_rows(self.model, prompt=longest, samples=samples, max_tokens=max_tokens)
 
     @torch.no_grad()
     def sample(
@@ -256,25 +232,6 @@ class Metered:
     def bare(self) -> Self:
         """The model below an adapter, frozen, on the same weights and charging the same ledger."""
         return self._made(adapters.without(self.model).requires_grad_(False), None)
-
-    def recompute(self) -> None:
-        """Keep no activations inside layers: every backward computes them again, layer by layer (Chen et al. 2016, arXiv 1604.06174)."""
-        self.spared, self.body = memory.checkpoint(self.model), Whole(self.model)  # transformers' layers keep what they are told to
-
-    def micro(self, groups: Sequence[Group], *, whole: bool = False) -> list[slice]:
-        """How to cut a batch so that each forward and backward fits in memory and, unless it is to be ``whole``, in a CPU's caches."""
-        hidden, beside = self.model.config.hidden_size, threads.count(self.device)
-        undivided = whole or self.device.type != "cpu"
-        number = 1 if undivided else memory.cached(groups, hidden, learning=torch.is_grad_enabled())
-        return [
-            slice(run.start + part.start, run.start + part.stop)
-            for run in shards.balanced(groups, number)
-            for part in memory.slices(groups[run], self.shape.layers, hidden, beside=beside)
-        ]
-
-    def holds(self, groups: Sequence[Group], times: int) -> bool:
-        """Whether memory holds what a backward over a batch needs so many times at once."""
-        return len(memory.slices(groups, self.shape.layers, self.model.config.hidden_size, beside=times * threads.count(self.device))) == 1
 
     def in_parts(self, groups: Sequence[Group], function: Callable[[Self, slice], R]) -> list[R]:
         """What ``function`` gives of the model and each part of a batch; gradients that it adds add up, whatever thread does it."""
