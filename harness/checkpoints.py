@@ -50,16 +50,30 @@ def base_of(folder: Path) -> Path:
     """The folder of the model that an adapter is over, as its configuration names it; HarnessError where it is not on this machine."""
     if (folder / OWN_BASE).is_dir():
         return folder / OWN_BASE
-    try:
-        named = json.loads((folder / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"adapter {folder}: {ADAPTER} cannot be read: {error}") from error
-    found = place(str(named)) if named else None
+    named = base_named(folder)
+    found = place(named) if named else None
     if found is None:
-        raise HarnessError(f"adapter {folder}: its base {named!r} is not on this machine; fetch it, or correct {ADAPTER}.")
+        raise HarnessError(f"adapter {folder}: its base {named or None!r} is not on this machine; fetch it, or correct {ADAPTER}.")
     if is_adapter(found):
         raise HarnessError(f"adapter {folder}: its base {found} is an adapter too; merge that one first.")
     return found
+
+
+def base_named(folder: Path) -> str:
+    """The model that an adapter is over, as its configuration names it; empty where it names none, HarnessError where it cannot be read."""
+    try:
+        return str(json.loads((folder / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"adapter {folder}: {ADAPTER} cannot be read: {error}") from error
+
+
+def lasting(model: str) -> str:
+    """The name by which an adapter may call a model that is here: a hub id as it is, a folder by its whole path.
+
+    An id at a revision is called by its snapshot in the hub's cache, for what loads adapters elsewhere reads no revision of a base.
+    """
+    folder = place(model)
+    return model if folder is None or (not Path(model).is_dir() and "@" not in model) else str(folder.resolve())
 
 
 def tokenizer_of(folder: Path) -> Path:

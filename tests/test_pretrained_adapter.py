@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,7 +93,8 @@ def test_an_adapter_over_a_pretrained_model_is_kept_loaded_and_measured_from_out
     policy = cell.folder / records.POLICY
     assert cell.record["status"] == "finished"
     assert is_adapter(policy)
-    assert (base_of(policy) / "config.json").is_file()  # the start of the study, as the cache holds it
+    assert base_of(policy) == model  # and no copy of it in the cache
+    shutil.rmtree(tmp_path / "cache")
     say = pipeline("text-generation", model=str(policy), device="cpu")
     (said,) = say([{"role": "user", "content": "What is 3 plus one?"}], max_new_tokens=8, do_sample=False)
     assert said["generated_text"][-1]["role"] == "assistant"

@@ -23,8 +23,8 @@ from harness.training.reward import RewardModel
 FACTS = "harness.json"  # beside an adapter: the dtype that its base was multiplied in
 
 
-def save_model(folder: Path, model: Any, tokenizer: Any, base: Path | None = None) -> None:
-    """Write a transformers folder that ``load_model`` and any other tool can read, or a PEFT adapter over ``base``.
+def save_model(folder: Path, model: Any, tokenizer: Any, base: Path | str | None = None) -> None:
+    """Write a transformers folder that ``load_model`` and any other tool can read, or a PEFT adapter over ``base``, a folder or an id.
 
     A model whose base lies nowhere else brings it along.
     """

@@ -170,7 +170,7 @@ class _Run:
     def _save(self, name: str, record: Mapping[str, Any]) -> None:
         """The policy as it is now, below the run's folder, with its card."""
         told = card.text(record, self.experiment, adapted=self.shared.below is not None)
-        kept.keep(self.setup.policy, self.shared.tokens.tokenizer, self.plan.folder, name=name, base=self.shared.below, told=told)
+        kept.keep(self.setup.policy, self.shared.tokens.tokenizer, self.plan.folder, name=name, base=self.shared.base, told=told)
 
     def result(self) -> dict[str, Any]:
         """What the record says of the run beyond its plan."""

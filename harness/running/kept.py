@@ -27,9 +27,7 @@ def keeps(experiment: Experiment, weights: int) -> bool:
     return experiment.keep_policies in ("final", "best", "all") or (experiment.keep_policies == "auto" and weights < SMALL)
 
 
-def keep(
-    policy: Metered, tokenizer: object, folder: Path, *, name: str = POLICY, base: Path | None = None, told: str | None = None
-) -> None:
+def keep(policy: Metered, tokenizer: object, folder: Path, *, name: str = POLICY, base: str | None = None, told: str | None = None) -> None:
     """Save a policy below a cell's folder, whole or not at all: a transformers folder, or an adapter over ``base``; safetensors.
 
     ``told`` is the model card. An adapter says by their hash which weights it is over.
@@ -40,7 +38,7 @@ def keep(
         save_model(scratch, policy.model, tokenizer, base)
         if base is not None and is_adapter(scratch):
             facts = json.loads((scratch / FACTS).read_text())
-            (scratch / FACTS).write_text(json.dumps({**facts, HASH: weights_hash(str(base))}))
+            (scratch / FACTS).write_text(json.dumps({**facts, HASH: weights_hash(base)}))
         if told is not None:
             (scratch / CARD).write_text(told, encoding="utf-8")
         scratch.chmod(0o755)

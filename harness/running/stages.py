@@ -60,6 +60,7 @@ class Shared:
     mode: str = "copy"
     lora: adapters.Lora | None = None
     other: Path | None = None
+    own: str | None = None  # the user's model, where adapters are over it as it is
 
     @property
     def origin(self) -> Path:
@@ -72,6 +73,11 @@ class Shared:
         if self.mode in FITTED and places.is_adapter(self.sft):
             return places.base_of(self.sft)
         return self.sft if self.mode in footing.ADAPTED else None
+
+    @property
+    def base(self) -> str | None:
+        """What saved adapters name as their base: the user's model where it is that, else its folder in the cache; None of whole models."""
+        return self.own or (None if self.below is None else str(self.below))
 
     def reference(self, ledger: Ledger) -> Metered:
         """The reference charging ``ledger``: a fresh copy, or on weights that policies share where they are adapters."""
@@ -139,7 +145,7 @@ def shared(experiment: Experiment, seed: int, report: Report) -> Shared:
         )
     logps = storage.load_tensor(pairs / "reference_logps.safetensors")
     mode, lora = experiment.reference_mode, supervised.lora(experiment)
-    return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed, mode, lora, other)
+    return Shared(task, tokens, sft, train, heldout, pairs, logps, proxy, judge, seed, mode, lora, other, supervised.below(experiment))
 
 
 def reward_key(pairs: str) -> dict[str, Any]:

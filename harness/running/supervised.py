@@ -118,6 +118,19 @@ def refuse_vocabulary(what: str, theirs: Any, ours: Any, whose: str) -> None:
         raise HarnessError(f"{what}: its vocabulary is not {whose}: {said}. KL needs the same tokens.")
 
 
+def below(experiment: Experiment) -> str | None:
+    """What adapters name as their base where the user's own model lies below them; None where that is made here and lies in the cache.
+
+    Adapters are over the model as it is where their SFT is one too, or where there is no SFT; an adapter that is the model is merged first.
+    """
+    place, mode = places.place(experiment.model), experiment.reference_mode
+    own = place is not None and not places.is_adapter(place)
+    if mode == "frozen-adapter" and place is not None and not own:
+        return places.lasting(str(places.base_of(place)) if (place / places.OWN_BASE).is_dir() else places.base_named(place))
+    over = mode == "frozen-adapter" or (mode == "adapter-off" and experiment.sft == "none")
+    return places.lasting(experiment.model) if own and over else None
+
+
 def _fit(folder: Path, experiment: Experiment, task: Task, seed: int, report: Report, until: float = 1.0) -> None:
     model, tokenizer = _loaded(experiment, task, seed)
     ledger = Ledger(float("inf"))
@@ -178,9 +191,7 @@ def _save(folder: Path, experiment: Experiment, model: Any, tokenizer: Any) -> N
     """The SFT model as its mode keeps it: whole, merged, or an adapter over the model that it is of."""
     if experiment.reference_mode == "merged":
         model = precision.store(adapters.merged(model), dtype_of(experiment), device())
-    place = places.place(experiment.model)
-    below = None if place is None else (places.base_of(place) if places.is_adapter(place) else place).resolve()
-    storage.save_model(folder, model, tokenizer, below)
+    storage.save_model(folder, model, tokenizer, below(experiment))
 
 
 def perplexity(logps: torch.Tensor, lengths: torch.Tensor) -> float:
