@@ -33,7 +33,7 @@ def named(folder: Path) -> str:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_an_adapter_over_the_user_s_model_outlives_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without SFT the reference is the user's model: the adapter names its folder, and a pipeline says with it what the run's policy says."""
+    """Without SFT the adapter names the user's folder, and a pipeline gives with it the log-probs of the run's policy."""
     from transformers import pipeline
 
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))

@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.outside import imported
 from harness.plugins import registry
 from harness.rejudging import detecting, judging
+from harness.sharing import withheld
 from harness.store import judgements, records
 from harness.store.judgements import Answer
 from harness.store.records import write_json
@@ -53,6 +54,18 @@ def row(prompt: int, response: str, sft: str) -> dict[str, Any]:
     numbers = {"wins_each": [outcome], "opponent_lengths": [len(sft.split())], "length": len(response.split()), "win_sft": outcome}
     numbers |= {name: float(scores[name][0]) for name in WORLD.judges}
     return {"mark": 1.0, "slice": "evaluation", "prompt_id": prompt, "finished": True, **texts, **numbers}
+
+
+def test_texts_that_were_withheld_are_neither_judged_nor_read_by_a_detector(tmp_path: Path) -> None:
+    """A judge would compare the notes in their place, and a detector find no refusal in any of them."""
+    study = made(tmp_path / "s")
+    for path in study.rglob("samples.jsonl.gz"):
+        path.write_bytes(withheld.withheld(path, path.read_bytes()))
+    with pytest.raises(HarnessError, match=r"its texts were withheld when it was shared"):
+        judging.judge_again(study, "length")
+    with pytest.raises(HarnessError, match=r"its texts were withheld when it was shared"):
+        detecting.detect_again(study, "harmful", "phrases")
+    assert not list(study.rglob("judgements"))
 
 
 def everything(root: Path) -> dict[Path, bytes]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from harness.errors import HarnessError
 from harness.plugins import registry
+from harness.sharing import withheld
 from harness.store import records
 from harness.store.records import Cell, Row, Study
 from harness.types import Response, Task
@@ -59,9 +60,12 @@ def task_of(study: Study) -> Task:
 
 
 def final(cell: Cell, part: str) -> list[Row]:
-    """The rows of a slice at a run's last mark."""
+    """The rows of a slice at a run's last mark; HarnessError where their texts were withheld."""
     mark = float(cell.record["checkpoints"][-1]["mark"])
-    return [row for row in cell.samples() if row.get("mark") == mark and row.get("slice") == part]
+    rows = [row for row in cell.samples() if row.get("mark") == mark and row.get("slice") == part]
+    if any(withheld.is_note(row.get(name)) for row in rows for name in withheld.TEXTS):
+        raise HarnessError(f"{cell.folder}: its texts were withheld when it was shared, so nothing of it can be read again.")
+    return rows
 
 
 def comparisons(cell: Cell, cap: float = math.inf) -> list[Comparison]:
