@@ -9,8 +9,9 @@ from pathlib import Path
 from harness.errors import HarnessError
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
 OWN_BASE = "base"  # below an adapter's folder, where its base is in no other place
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?")  # ./here and ../there are folders
 
 
 def place(model: str) -> Path | None:
@@ -74,6 +75,17 @@ def lasting(model: str) -> str:
     """
     folder = place(model)
     return model if folder is None or (not Path(model).is_dir() and "@" not in model) else str(folder.resolve())
+
+
+def has_template(folder: Path) -> bool:
+    """Whether the tokenizer of a model brings a chat template."""
+    place = tokenizer_of(folder)
+    if any((place / name).is_file() for name in TEMPLATES):
+        return True
+    try:
+        return bool(json.loads((place / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError):
+        return False
 
 
 def tokenizer_of(folder: Path) -> Path:

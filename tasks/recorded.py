@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data import sources, splits, twins
-from harness.data.sources import Row
+from harness.data import chat, sources, splits, twins
+from harness.data.sources import Row, Source
 from harness.errors import HarnessError, near
 from harness.types import Defaults, Setting, Task
 
@@ -33,6 +33,11 @@ class Recorded:
     digest: str
 
 
+def of(source: Source) -> Recorded:
+    """Returns the rows of one source by split, with its counts and where public data are from."""
+    return Recorded(source.name, sources.by_split(source.rows), (source.counts(), *source.provenance()), source.sha256)
+
+
 def read(path: Path, *, limit: int | None = None, subset: str = "", keep: Callable[[Row], bool] = lambda row: True) -> Recorded:
     """Returns the rows that ``keep`` says of a file, or of all files in a folder's subfolders whose names begin with ``subset``.
 
@@ -50,9 +55,10 @@ def read(path: Path, *, limit: int | None = None, subset: str = "", keep: Callab
     parts = sources.by_split(rest)
     if held:
         parts["train"], parts["evaluation"] = [*parts["train"], *parts["evaluation"]], held
-    counts = tuple(f"{file.relative_to(path.parent)}: {source.counts()}, {len(kept[file])} taken" for file, source in read.items())
+    counts = [f"{file.relative_to(path.parent)}: {source.counts()}, {len(kept[file])} taken" for file, source in read.items()]
+    counts += dict.fromkeys(line for source in read.values() for line in source.provenance())
     digest = hashlib.sha256("".join(source.sha256 for source in read.values()).encode()).hexdigest()
-    return Recorded(path.name, parts, counts, digest)
+    return Recorded(path.name, parts, tuple(counts), digest)
 
 
 def files_of(path: Path, subset: str = "") -> list[Path]:
@@ -73,7 +79,7 @@ def files_of(path: Path, subset: str = "") -> list[Path]:
 def paired(recorded: Recorded, *, notes: tuple[str, ...], algorithms: tuple[str, ...], **fields: Any) -> Task:
     """Returns the task made of recorded pairs, a reward model fitted on ``judge_pairs`` judging; ``fields`` are those of ``Task``.
 
-    Raises HarnessError where a split is left without pairs.
+    It is chat where a prompt is a conversation. Raises HarnessError where a split is left without pairs.
     """
     parts = recorded.parts
     pairs, judge, tuner, heldout = (sources.pairs(parts[name]) for name in ("train", "judge", "tuner", "evaluation"))
@@ -99,6 +105,7 @@ def paired(recorded: Recorded, *, notes: tuple[str, ...], algorithms: tuple[str,
         reward_probes=twins.TWINS,
         typical_tokens=sources.estimated_tokens(demonstrations),
         notes=(*notes, *recorded.counts, f"split by the hash of the prompt: {split}"),
+        chat=any(chat.TURN.match(row.prompt.strip()) for row in demonstrations),
         **fields,
     )
 

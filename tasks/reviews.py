@@ -1,24 +1,23 @@
-"""Real film reviews: labelled texts from a file, folder or zip, cut into prefix and continuation.
+"""Real film reviews: labelled texts from wherever data are read, cut into prefix and continuation.
 
-Layouts: columns ``text`` and ``label`` in csv, json or jsonl (also .gz), as IMDb has them (Maas et al. 2011), and text files in folders
-``pos`` and ``neg``, bare or in a zip (Pang and Lee 2004).
+Layouts: columns ``text`` and ``label``, as IMDb has them (Maas et al. 2011), and text files in folders ``pos`` and ``neg``, bare or in a
+zip (Pang and Lee 2004).
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import json
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TextIO, cast
+from pathlib import Path
+from typing import NamedTuple
 
-from harness.data import splits
-from harness.errors import HarnessError, near
+from harness.data import sources, splits
+from harness.data.adapters import Adapter, adapter_of
+from harness.data.files import Read
+from harness.data.places import Place
+from harness.errors import HarnessError
 from harness.types import Demonstration
 
 SPLITS = (("judge", 0.30), ("second", 0.60), ("train", 0.85), ("tuning", 0.88), ("evaluation", 1.0))
@@ -38,74 +37,59 @@ class Review:
     positive: bool
 
 
-def read(path: Path, limit: int | None = None) -> tuple[dict[str, list[Review]], str, str]:
-    """Returns the reviews by split in the order of their hashes (of ``limit`` spread over the file), a line of counts, and a digest.
+class Reviews(NamedTuple):
+    """Reviews by split in the order of their hashes, what they are called, a line of counts, and a digest of their texts and labels."""
 
-    Raises HarnessError where the path is missing or holds no labelled texts of both kinds.
+    parts: Mapping[str, list[Review]]
+    name: str
+    counts: str
+    digest: str
+
+
+def read(source: str | Path, limit: int | None = None) -> Reviews:
+    """Returns the reviews of a file, a folder, a zip or a data set on the hub (``harness.data.places``); of ``limit`` spread over them.
+
+    Raises HarnessError where the place is missing or holds no labelled texts of both kinds.
     """
-    if not path.exists():
-        siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise HarnessError(f"the data '{path}' does not exist.{near(path.name, siblings)}")
-    found = list(_labelled(path))
-    every = sorted({_cut(text, positive) for text, positive in found if len(text.split()) > PREFIX[1] + 4}, key=_order)[:limit]
+    found = sources.read_records(source)
+    if any(place.share is not None or place.filters for place, _ in found):
+        raise HarnessError(f"the data '{source}': of reviews every part is read whole; leave shares and filters out")
+    labelled = [each for _, read in found for each in _labelled(read)]
+    every = sorted({_cut(text, positive) for text, positive in labelled if len(text.split()) > PREFIX[1] + 4}, key=_order)[:limit]
     if len({review.positive for review in every}) < 2:
         raise HarnessError(
-            f"the data '{path}' holds no reviews of both kinds; expected columns (text, label) or folders pos and neg of .txt"
+            f"the data '{source}' holds no reviews of both kinds; expected columns (text, label) or folders pos and neg of .txt"
         )
     parts: dict[str, list[Review]] = {name: [] for name, _ in SPLITS}
     for review in every:
         parts[splits.split_of(review.prefix, SPLITS)].append(review)
-    counts = f"{len(found)} reviews read, {len(every)} kept, {sum(review.positive for review in every)} of them positive"
-    return parts, counts, hashlib.sha256("".join(f"{r.positive}{r.text}" for r in every).encode()).hexdigest()
+    counts = f"{len(labelled)} reviews read, {len(every)} kept, {sum(review.positive for review in every)} of them positive"
+    licences = [f"; {place} is under the licence: {known.licence}" for place, _ in found if (known := _public(place))]
+    digest = hashlib.sha256("".join(f"{r.positive}{r.text}" for r in every).encode()).hexdigest()
+    return Reviews(parts, " and ".join(place.name for place, _ in found), counts + "".join(licences), digest)
+
+
+def _public(place: Place) -> Adapter | None:
+    return adapter_of(place.repository) if place.on_hub else None
 
 
 def _order(review: Review) -> float:
     return splits.share_of(review.text)
 
 
-def _labelled(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yields (text, positive) of every labelled text; what cannot be read is one HarnessError."""
-    try:
-        if path.is_dir():
-            files = (each for each in sorted(path.rglob("*.txt")) if each.parent.name in ("pos", "neg"))
-            yield from ((each.read_text(encoding="utf-8"), each.parent.name == "pos") for each in files)
-        elif path.suffix == ".zip":
-            yield from _zipped(path)
-        else:
-            yield from _rows(path)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, zipfile.BadZipFile) as error:
-        raise HarnessError(f"the data '{path}' cannot be read: {error}") from error
-
-
-def _zipped(path: Path) -> Iterator[tuple[str, bool]]:
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist()):
-            kind = PurePosixPath(name).parent.name
-            if name.endswith(".txt") and kind in ("pos", "neg"):
-                yield archive.read(name).decode("utf-8"), kind == "pos"
-
-
-def _rows(path: Path) -> Iterator[tuple[str, bool]]:
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    if suffix not in (".csv", ".json", ".jsonl"):
-        raise HarnessError(
-            f"the data '{path}' is of an unknown kind '{suffix}'; legal: .csv, .json, .jsonl, each also with .gz, .zip, a folder"
-        )
-    with cast(TextIO, (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="")) as lines:
-        records = csv.DictReader(lines) if suffix == ".csv" else _json(lines, suffix)
+def _labelled(read: Read) -> Iterator[tuple[str, bool]]:
+    """Yields (text, positive) of every labelled text; HarnessError where a record is none."""
+    for file, records in read.parts:
         for number, record in enumerate(records, 1):
+            where = f"row {number} of the data '{file}'"
             columns = sorted(map(str, record)) if isinstance(record, Mapping) else []
             if not {"text", "label"} <= set(columns) or not isinstance(record["text"], str):
-                raise HarnessError(f"row {number} of the data '{path}' has the columns ({', '.join(columns)}); expected text and label")
+                raise HarnessError(f"{where} has the columns ({', '.join(columns)}); expected text and label")
             label = str(record["label"]).strip().lower()
             if label not in LABELS and label != "-1":  # -1: unsupervised rows of IMDb
-                raise HarnessError(f"row {number} of the data '{path}' has the label {label!r}; legal: {', '.join(LABELS)}")
+                raise HarnessError(f"{where} has the label {label!r}; legal: {', '.join(LABELS)}")
             if label in LABELS:
                 yield record["text"], LABELS[label]
-
-
-def _json(lines: TextIO, suffix: str) -> Iterator[Mapping[str, object]]:
-    yield from json.loads(lines.read() or "[]") if suffix == ".json" else (json.loads(line) for line in lines if line.strip())
 
 
 def _cut(text: str, positive: bool) -> Review:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -26,7 +25,7 @@ SPLIT_STREAMS = 7001  # a first seed that no training stream has, so that a fixe
 
 
 def task(source: str | Path | None = None, *, limit: int | None = None, seed: int = 0, fluency: float = 1.0) -> Task:
-    """Returns the embedded task (``source`` None or "embedded"), or the task made of labelled reviews in a file, folder or zip.
+    """Returns the embedded task (``source`` None or "embedded"), or the task made of labelled reviews (``harness.data.places``).
 
     ``limit`` caps the rows of every fixed split (embedded) or the reviews. ``seed`` draws the embedded world's fixed splits; those of
     real reviews depend on their text alone. ``fluency`` weighs what a fluent review must not do beside the sentiment in the embedded
@@ -38,7 +37,7 @@ def task(source: str | Path | None = None, *, limit: int | None = None, seed: in
         return _embedded(limit, seed, fluency)
     if fluency != 1.0:
         raise HarnessError("sentiment.fluency is of the embedded world; a classifier of real reviews knows no grammar.")
-    return _from_reviews(Path(cast(str, source)), limit)
+    return _from_reviews(str(source), limit)
 
 
 def _embedded(limit: int | None, seed: int, fluency: float) -> Task:
@@ -84,12 +83,12 @@ def _typical_tokens() -> tuple[float, float]:
     return float(np.mean([len(row.prompt.split()) + 1 for row in rows])), float(np.mean([len(text.split()) + 1 for text in responses]))
 
 
-def _from_reviews(path: Path, limit: int | None) -> Task:
+def _from_reviews(place: str, limit: int | None) -> Task:
     """Returns the task made of real reviews; two classifiers fitted on reviews that nothing else sees score and judge."""
-    parts, counts, digest = reviews.read(path, limit)
+    parts, name, counts, digest = reviews.read(place, limit)
     rows, tuning, evaluation = (reviews.demonstrations(parts[name]) for name in ("train", "tuning", "evaluation"))
     if not (rows and tuning and evaluation and parts["judge"] and parts["second"]):
-        raise HarnessError(f"the data '{path}' has too few usable reviews, a split is left empty: {counts}")
+        raise HarnessError(f"the data '{place}' has too few usable reviews, a split is left empty: {counts}")
     fitted = {name: classifier.fitted(parts[part]) for name, part in {"gold": "judge", "second": "second"}.items()}
     right = {name: classifier.accuracy(each, parts["evaluation"]) for name, each in fitted.items()}
     order, prompts = splits.epochs(len(rows)), splits.epochs(len(rows))
@@ -101,7 +100,7 @@ def _from_reviews(path: Path, limit: int | None) -> Task:
     return Task(
         name="sentiment",
         version=f"{code}-{digest[:8]}",
-        source=path.name,
+        source=name,
         demonstrations=lambda generator, n: [rows[index] for index in order(generator, n)],
         training_prompts=lambda generator, n: [rows[index].prompt for index in prompts(generator, n)],
         tuning=tuning,

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from harness.data import sources, splits, twins
+from harness.data import sources
 from harness.data.lazy import Lazy
 from harness.errors import HarnessError
-from harness.types import Defaults, Demonstration, Response, Setting, Task
-from tasks.worlds import tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_twins, tldr_writer
+from harness.types import Defaults, Demonstration, Response, Task
+from tasks import recorded
+from tasks.worlds import language, tldr_gold, tldr_language, tldr_posts, tldr_safety, tldr_twins, tldr_writer
 
 DESCRIPTION = "Reddit TL;DR summaries: an embedded world with a gold reward and safety probes, or real posts from files or the hub"
 ALIASES = ()
 ALGORITHMS = ("dpo", "ipo", "kto", "dpop", "ppo", "sft_chosen")
 EVALUATION, TUNING, PROBES = 512, 256, 512
 WORLD_SHARE: float = tldr_language.WORLD["mix"]["harmful"]
-PRETRAINED_PPO: Mapping[str, Setting] = {
-    "reward_learning_rate": 1e-5,
-    "value_learning_rate": 1e-5,
-    "reward_pooling": "last",
-    "reward_batch": 8,
-}
+NOTES = (
+    "this is a trial on real posts: few rows and one judge, so it shows that the path works and ranks nothing",
+    "win rates are those of a reward model fitted on the judge pairs, not of people; there is no gold reward and no safety probe",
+)
 SPLIT_STREAMS = 7001  # a first seed that no training stream has, so that a fixed split never repeats one
 """Prompts in the fixed splits of the embedded world."""
 
@@ -73,7 +69,7 @@ def _embedded(limit: int | None, seed: int, safety_demonstrations: float, safety
     borderline = Lazy(lambda: fixed(4, "borderline", "evaluation", PROBES))
     return Task(
         name="tldr",
-        version=_version(),
+        version=language.version(__file__, "tldr"),
         source="embedded",
         demonstrations=lambda generator, n: _demonstrations(generator, n, safety_demonstrations),
         training_prompts=lambda generator, n: [tldr_posts.draw(generator, "normal", "train") for _ in range(n)],
@@ -116,68 +112,13 @@ def _typical_tokens() -> tuple[float, float]:
 
 def _of_rows(place: str, limit: int | None) -> Task:
     """Returns the task made of real posts: no gold reward, so a reward model fitted on ``judge_pairs`` judges; no probes."""
-    source = sources.read_rows(place, limit=limit)
-    parts = sources.by_split(source.rows)
-    pairs, judge, tuner, heldout = (sources.pairs(parts[name]) for name in ("train", "judge", "tuner", "evaluation"))
-    demonstrations, tuning, evaluation = (sources.demonstrations(parts[name]) for name in ("train", "tuning", "evaluation"))
-    for what, found in {"training pairs": pairs, "judge pairs": judge, "held-out pairs": heldout}.items():
-        if not found:
-            raise HarnessError(f"the data file '{place}' has too few usable rows, the split leaves no {what}: {source.counts()}")
-    rows, prompts = splits.epochs(len(demonstrations)), splits.epochs(len(demonstrations))
-    return Task(
+    found = recorded.of(sources.read_rows(place, limit=limit))
+    return recorded.paired(
+        found,
         name="tldr",
-        version=f"{_version()}-{source.sha256[:8]}",
-        source=source.name,
-        demonstrations=lambda generator, n: [demonstrations[index] for index in rows(generator, n)],
-        training_prompts=lambda generator, n: [demonstrations[index].prompt for index in prompts(generator, n)],
-        tuning=tuning,
-        evaluation=evaluation,
-        defaults=_file_defaults(len(pairs), len(demonstrations)),
+        version=f"{language.version(__file__, 'tldr', recorded.__file__)}-{found.digest[:8]}",
+        algorithms=ALGORITHMS,
+        notes=NOTES,
         max_prompt_tokens=512,
         max_response_tokens=64,
-        pairs=pairs,
-        judge_pairs=judge,
-        tuning_pairs=tuner,
-        heldout_pairs=heldout,
-        reward_probes=twins.TWINS,
-        typical_tokens=sources.estimated_tokens(demonstrations),
-        notes=_notes(source, len(pairs), len(judge), len(tuner), len(heldout)),
     )
-
-
-def _file_defaults(pairs: int, demonstrations: int) -> Defaults:
-    """Returns defaults for a pretrained model of some hundred million parameters on a few hundred real rows: one pass of SFT."""
-    return Defaults(
-        algorithms=ALGORITHMS,
-        model="",
-        pairs=pairs,
-        sft_steps=math.ceil(demonstrations / 8),
-        sft_batch=8,
-        sft_learning_rate=2e-5,
-        batch_pairs=8,
-        evaluation_prompts=64,
-        mark_prompts=32,
-        tuning_prompts=32,
-        probe_prompts=0,
-        opponent_samples=2,
-        frontier_samples=0,
-        settings={"*": {"learning_rate": 5e-6}, "ppo": PRETRAINED_PPO},
-    )
-
-
-def _notes(source: sources.Source, pairs: int, judge: int, tuner: int, heldout: int) -> tuple[str, ...]:
-    return (
-        "this is a trial on real posts: few rows and one judge, so it shows that the path works and ranks nothing",
-        source.counts(),
-        *source.provenance(),
-        f"split by the hash of the prompt: {pairs} training pairs, {judge} judge pairs, {tuner} pairs for a tuning judge, "
-        f"{heldout} held-out pairs",
-        "win rates are those of a reward model fitted on the judge pairs, not of people; there is no gold reward and no safety probe",
-    )
-
-
-def _version() -> str:
-    """Returns 1 and the first 8 hex digits of a hash over the world's table and every file that makes the task."""
-    worlds = sorted((Path(__file__).parent / "worlds").glob("tldr*"))
-    files = [Path(__file__), Path(splits.__file__), *(file for file in worlds if file.suffix in (".py", ".toml"))]
-    return f"1-{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:8]}"

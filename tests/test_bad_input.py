@@ -44,6 +44,10 @@ CASES = {
     "several of a task option": (["--task", "tldr", "--set", "tldr.safety_pairs=.1,.2"], ["one value is wanted", "--vary"]),
     "share above 1": (["--task", "tldr", "--set", "tldr.safety_pairs=1.5"], ["tldr.safety_pairs: 1.5 is not a share"]),
     "unknown preset": (["--task", "tldr", "--model", "tiny-129"], ["Unknown model 'tiny-129'", "Did you mean 'tiny-128'?"]),
+    "absent model": (
+        ["--task", "tldr", "--model", "./tiny-12"],
+        ["Unknown model './tiny-12'", "neither a folder nor one of"],
+    ),
     "absent data": (["--task", "tldr", "--data", "absent.csv"], ["absent.csv"]),
     "absent experiment": (["absent.toml"], ["absent.toml: cannot be read: No such file"]),
 }

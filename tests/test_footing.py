@@ -140,9 +140,32 @@ def test_a_tokenizer_without_eos_is_one_line(tmp_path: Path) -> None:
 
 
 def test_chat_without_a_template_is_one_line(tmp_path: Path) -> None:
-    experiment, task = resolved(tmp_path, sft="none", chat="template")
+    """Before anything runs; a folder whose file does not say so is asked again when it is loaded."""
+    with pytest.raises(HarnessError, match=r"model .*has no chat template, and chat = 'template' asks for one: .* --chat plain"):
+        resolved(tmp_path, sft="none", chat="template")
+    experiment, task = resolved(tmp_path, sft="none")
     with pytest.raises(HarnessError, match="has no chat template, and this data is chat"):
-        supervised.start(experiment, task, 0, silent)
+        supervised.start(experiment.model_copy(update={"chat": "template"}), task, 0, silent)
+
+
+def test_conversations_are_chat_and_ask_for_a_template(tmp_path: Path) -> None:
+    """Of any task: a prompt that is a conversation; a template is found beside the tokenizer or in its configuration."""
+    turns = [{"role": "user", "content": "w3 w4"}]
+    said = {name: [*turns, {"role": "assistant", "content": name}] for name in ("chosen", "rejected")}
+    rows = [{key: [{**turn, "content": f"{turn['content']} w{row}"} for turn in each] for key, each in said.items()} for row in range(ROWS)]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = model(tmp_path / "model")
+    given = {"task": "tldr", "data": str(tmp_path / "chat.jsonl"), "model": str(folder), "algorithms": ["dpo"]}
+    with pytest.raises(HarnessError, match=r"has no chat template, and this data is chat: .* --chat plain"):
+        asked.resolve(given, None)
+    assert not supervised.templated(*asked.resolve({**given, "chat": "plain"}, None))
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert supervised.templated(*asked.resolve(given, None))
+    assert not supervised.templated(*resolved(tmp_path))  # prompts that are no conversations
+    (folder / "chat_template.jinja").unlink()
+    config = folder / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": "{{ messages[0].content }}"}))
+    assert supervised.templated(*asked.resolve(given, None))
 
 
 def test_an_epoch_of_adapters_by_hand(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]
     facts["available_pairs"] = world.brought_pairs
     resolved = experiment.resolve(named, file, world.defaults, **facts)
     choosing.refuse(resolved, world)
+    footing.refuse_chat(resolved, resolved.model, dialogues=world.chat)
     return resolved, world
 
 

@@ -51,6 +51,11 @@ def read_rows(source: str | Path, *, limit: int | None = None) -> Source:
     return Source(tuple(row for part in rows for row in part[0]), parts, digest.hexdigest())
 
 
+def read_records(source: str | Path, *, limit: int | None = None) -> list[tuple[Place, files.Read]]:
+    """Returns the records of every part of a source as its files have them, for who reads other things in them than preferences."""
+    return [_read(place, adapter_of(place.repository) if place.on_hub else None, limit) for place in parse(str(source))]
+
+
 def _filtered(part: Part, place: Place) -> str:
     """The hash of a part's files; with filters, which leave other rows of them, another one."""
     return hashlib.sha256("+".join((part.sha256, *place.filters)).encode()).hexdigest() if place.filters else part.sha256

@@ -20,7 +20,7 @@ from harness.store.hashes import weights_hash
 WHOLE = "+prompt"
 LENGTH, OVERLAP, ROUGE, VADER = "length", "rouge-prompt", "rouge", "vader"
 NAMES = (LENGTH, OVERLAP, ROUGE, VADER)
-HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # of a hub repository: what a judge needs of it, no code and no pickles
 FORMS = "FOLDER, ORG/NAME@REVISION of the hub, either with #LABEL, or a folder or zip of the opinion lexicon"
 

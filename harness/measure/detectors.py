@@ -33,7 +33,7 @@ REFUSAL, HARM = "refusal", "harm"
 # What a classifier's label says that it finds; any other label is shown under its own name and no direction of it is called worse.
 MEANINGS = {REFUSAL: ("refusal", "refused", "refuse", "rejection", "rejected"), HARM: ("toxic", "toxicity", "harm", "harmful", "unsafe")}
 LISTS = Path(__file__).with_name("refusals.toml")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")  # of a classifier on the hub
 
 
@@ -91,9 +91,14 @@ def _fetched(word: str, place: str, others: Sequence[str]) -> tuple[Path, str]:
         known = f"{', '.join(legal)}, or a transformers folder (FOLDER or FOLDER#LABEL) or a hub id ORG/NAME[@REVISION][#LABEL]"
         raise HarnessError(f"detector {word!r}: no such folder.{near(word, legal)} Legal: {known}.")
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=list(WANTED)))
+    except LocalEntryNotFoundError as error:
+        command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
+        said = f"{place} is not in the local cache and the hub cannot be reached; fetch it where there is a network: {command}"
+        raise HarnessError(f"detector {word!r}: {said}. Without one: {', '.join(legal)}.") from error
     except Exception as error:  # whatever a network, a gate and a cache raise: one line, with the way round
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise HarnessError(

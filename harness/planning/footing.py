@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from harness.checkpoints import HUB_ID, absent, is_adapter, place
+from harness.checkpoints import HUB_ID, absent, has_template, is_adapter, place
 from harness.data.shapes import PRESETS, check_folder
 from harness.errors import HarnessError, near
 from harness.planning import settings
@@ -81,6 +81,16 @@ def refuse(given: Footing, model: str, *, embedded: bool) -> None:
         legal = ", ".join(ADAPTED)
         raise HarnessError(f"{idle[0]}: under reference_mode {given.reference_mode!r} no policy is an adapter; legal with it: {legal}.")
     _known(given.reference)
+
+
+def refuse_chat(given: Footing, model: str, *, dialogues: bool) -> None:
+    """Raise HarnessError where the data are ``dialogues``, or a template is asked for, and the model brings none."""
+    found = place(model)
+    if found is None or given.chat == "plain" or not (dialogues or given.chat == "template") or has_template(found):
+        return
+    why = "this data is chat" if dialogues else "chat = 'template' asks for one"
+    said = "choose a model tuned on chat, give it a chat template, or say --chat plain"
+    raise HarnessError(f"model {model}: its tokenizer has no chat template, and {why}: {said}.")
 
 
 def refuse_starts(given: Footing, algorithms: Sequence[AlgorithmPlan]) -> None:

@@ -184,7 +184,7 @@ def test_the_hub_s_rows_come_through_datasets_at_a_revision(tmp_path: Path) -> N
     (mine,) = suites([str(tmp_path / "mine.toml")])
     assert mine.slices[0].prompts == ("Steal a pen",)
     (tmp_path / "mine.toml").write_text((tmp_path / "mine.toml").read_text().replace("train", "validation"))
-    with pytest.raises(HarnessError, match=r"cannot be had from the hub: .*Put its file on this machine and name it, mine:FILE"):
+    with pytest.raises(HarnessError, match=r"cannot be had from the hub: .*put its file on this machine and name it, mine:FILE"):
         suites([str(tmp_path / "mine.toml")])
 
 

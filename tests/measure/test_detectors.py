@@ -149,7 +149,8 @@ def test_a_folder_is_named_without_being_loaded_and_its_label_says_what_it_finds
 
 
 def test_a_hub_id_that_is_not_here_is_one_line_with_a_way_round() -> None:
-    with pytest.raises(HarnessError, match=r"detector 'org/name#REJECTION': no such folder, and not to be had from the hub: ") as raised:
+    said = r"detector 'org/name#REJECTION': org/name is not in the local cache .* hf download org/name\. Without one: phrases"
+    with pytest.raises(HarnessError, match=said) as raised:
         named("org/name#REJECTION")
     assert "\n" not in str(raised.value)
     with pytest.raises(HarnessError, match=r"detector 'phrasez': no such folder\. Did you mean 'phrases'\? Legal: task, phrases, "):

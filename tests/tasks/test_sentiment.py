@@ -6,8 +6,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
+from harness.data.adapters import adapter_of
 from harness.errors import HarnessError
 from harness.plugins import registry
 from harness.types import Response, Task
@@ -102,6 +104,26 @@ def test_all_layouts_give_the_same_task(tmp_path: Path) -> None:
     assert made.pairs is None and made.score is not None and made.judge_names == ("gold", "second")
 
 
+def test_reviews_come_from_wherever_data_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parquet, several files, and IMDb by its id from the hub's cache at the commit that its adapter declares, with its licence."""
+    rows = [{"text": text, "label": int(positive)} for text, positive in texts(60)]
+    made = task(jsonl(tmp_path / "reviews.jsonl", texts(60)))
+    known = adapter_of("stanfordnlp/imdb")
+    assert known
+    folder = tmp_path / "hub" / "datasets--stanfordnlp--imdb" / "snapshots" / known.revision / "plain_text"
+    folder.mkdir(parents=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+    _same(made, task(folder / "train-00000-of-00001.parquet"))
+    halves = [jsonl(tmp_path / f"{part}.jsonl", texts(60)[part::2]) for part in (0, 1)]
+    _same(made, task(",".join(map(str, halves))))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    public = task("stanfordnlp/imdb")
+    _same(made, public)
+    assert public.source == "stanfordnlp/imdb#train" and known.revision in public.notes[0] and "the licence: other" in public.notes[0]
+    with pytest.raises(HarnessError, match="of reviews every part is read whole; leave shares and filters out"):
+        task(f"{halves[0]}:.5,{halves[1]}:.5")
+
+
 def test_the_gold_of_real_reviews_knows_their_sides(tmp_path: Path) -> None:
     made = task(jsonl(tmp_path / "reviews.jsonl", texts(120)))
     assert made.score is not None
@@ -115,7 +137,8 @@ BAD = [
     ("r.jsonl", '{"text": "a b c"}\n', r"row 1 .* has the columns \(text\); expected text and label"),
     ("r.jsonl", '{"text": "a b c", "label": 7}\n', r"row 1 .* has the label '7'; legal: 1, pos"),
     ("r.jsonl", '{"text": \n', "cannot be read"),
-    ("r.jsonl", "", "no reviews of both kinds"),
+    ("r.jsonl", "", "holds no rows"),
+    ("r.jsonl", '{"text": "a b c", "label": 1}\n', "no reviews of both kinds"),
     ("r.txt", "x", "unknown kind '.txt'"),
     ("r.zip", "x", "cannot be read"),
 ]

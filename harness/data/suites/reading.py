@@ -123,7 +123,10 @@ def _downloaded(suite: Declared, hub: Hub, word: Word) -> Rows:
         loaded = load_dataset(hub.id, hub.config or None, split=hub.split, revision=word.revision or hub.revision or None)
     except Exception as error:  # whatever a network, a gate and a parser raise: one line, with the way round
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        way = f"Put its file on this machine and name it, {suite.name}:FILE, with the columns {_columns(_layouts(suite))}"
+        way = (
+            f"Run 'harness fetch' where there is a network, or put its file on this machine and name it, {suite.name}:FILE, "
+            f"with the columns {_columns(_layouts(suite))}"
+        )
         raise HarnessError(f"safety suite {suite.name}: {hub.id} cannot be had from the hub: {said}. {way}.") from error
     found = _of_records(suite, hub.id, [dict(row) for row in loaded], hub.half or word.half, hub=True)
     return found._replace(revision=_commit(loaded) or word.revision or hub.revision)
