@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness import preference_loss
-from harness.plugins import laws, registry
+from harness.plugins import cases, laws, registry
 from harness.training.preference import PreferenceLoss
 
 PLUGINS = Path(__file__).parent / "plugin"
@@ -52,21 +52,21 @@ def test_registry_holds_the_five_losses() -> None:
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), rows=st.integers(2, 9), spread=st.sampled_from([0.1, 1.0, 5.0, 30.0]))
 def test_law(loss: PreferenceLoss, setting: dict[str, Any], law: laws.Law, seed: int, rows: int, spread: float) -> None:
-    assert law(loss, laws.draw_case(seed, rows=rows, spread=spread), setting) == ""
+    assert law(loss, cases.draw_case(seed, rows=rows, spread=spread), setting) == ""
 
 
 @pytest.mark.parametrize(("loss", "setting"), [entry[1:] for entry in LOSSES], ids=[entry[0] for entry in LOSSES])
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 def test_finite_far_from_the_reference(loss: PreferenceLoss, setting: dict[str, Any], seed: int) -> None:
-    assert laws.one_finite_value_per_row(loss, laws.draw_case(seed, spread=1e4), setting) == ""
+    assert laws.one_finite_value_per_row(loss, cases.draw_case(seed, spread=1e4), setting) == ""
 
 
 def test_dpo_gradient_survives_log_ratios_of_1e4_in_the_wrong_direction() -> None:
     """-d/dc log sigma(beta h) = -beta sigma(-beta h) -> -beta as h -> -inf; log(sigmoid) written out would give nan there."""
-    case = laws.draw_case(0) | {"chosen": torch.full((6,), -2e4), "ref_chosen": torch.full((6,), -1e4)}
+    case = cases.draw_case(0) | {"chosen": torch.full((6,), -2e4), "ref_chosen": torch.full((6,), -1e4)}
     loss = next(loss for label, loss, _ in LOSSES if label == "dpo-{}")
-    torch.testing.assert_close(laws.gradients(loss, case, {"beta": 0.1})["chosen"], torch.full((6,), -0.1))
+    torch.testing.assert_close(cases.gradients(loss, case, {"beta": 0.1})["chosen"], torch.full((6,), -0.1))
 
 
 @preference_loss
@@ -119,6 +119,42 @@ def noisy(chosen: Tensor, rejected: Tensor) -> Tensor:
     return rejected - chosen + torch.rand(len(chosen))
 
 
+@preference_loss
+def topmost(ranked: Tensor, ref_ranked: Tensor) -> Tensor:
+    ratios = ranked - ref_ranked
+    return (1 + (ratios[:, 1] - ratios[:, 0]).exp()).log()
+
+
+@preference_loss
+def anchored(ranked: Tensor, ref_ranked: Tensor) -> Tensor:
+    ratios = ranked - ref_ranked
+    return ratios[:, -1] - ratios[:, 0] + 0.1 * ranked[:, 2:].sum(1)
+
+
+@preference_loss
+def unsteady(ranked: Tensor, ref_ranked: Tensor) -> Tensor:
+    ratios = ranked - ref_ranked
+    return ratios[:, -1] - ratios[:, 0] + (ratios[:, 2:-1] / (1 + ratios[:, 2:-1].detach().abs())).sum(1)
+
+
+# What lists of two do not show: the law, the loss, and the least length of a list at which it is broken.
+LISTED = [
+    (laws.first_step_prefers_chosen, topmost, 3),
+    (laws.only_ratios_matter, anchored, 3),
+    (laws.gradients_are_derivatives, unsteady, 4),
+]
+
+
+@pytest.mark.parametrize(("law", "loss", "least"), LISTED, ids=lambda value: getattr(value, "__name__", None))
+def test_a_law_of_lists_reads_every_place(law: laws.Law, loss: PreferenceLoss, least: int) -> None:
+    found = [law(loss, cases.draw_case(3, places=places), {}) != "" for places in range(2, cases.LARGEST + 1)]
+    assert found == [places >= least for places in range(2, cases.LARGEST + 1)]
+
+
+def test_drawn_lists_have_every_length() -> None:
+    assert {cases.draw_case(seed)["places"] for seed in range(5)} == {2, 3, 4, 5}
+
+
 BROKEN = [
     (laws.one_finite_value_per_row, averaged, 5.0),
     (laws.one_finite_value_per_row, unstable, 1e4),
@@ -136,7 +172,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("law", "loss", "spread"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
 def test_law_catches_a_loss_that_breaks_it(law: laws.Law, loss: PreferenceLoss, spread: float) -> None:
-    assert law(loss, laws.draw_case(3, spread=spread), {}) != ""
+    assert law(loss, cases.draw_case(3, spread=spread), {}) != ""
 
 
 def test_every_law_has_a_loss_that_it_catches() -> None:
@@ -151,7 +187,7 @@ def kinked(chosen: Tensor, ref_chosen: Tensor, *, slope: float = 0.0) -> Tensor:
 @pytest.mark.parametrize(("slope", "caught"), [(0.0, False), (-0.05, False), (-0.1, False), (0.05, True), (-0.15, True)])
 def test_at_a_kink_any_slope_between_both_sides_is_a_derivative(slope: float, caught: bool) -> None:
     """A hinge whose sides have slopes -0.1 and 0, at a log-ratio of exactly 10 nats."""
-    case = laws.draw_case(0) | {"chosen": torch.full((6,), -1.0).double(), "ref_chosen": torch.full((6,), -11.0).double()}
+    case = cases.draw_case(0) | {"chosen": torch.full((6,), -1.0).double(), "ref_chosen": torch.full((6,), -11.0).double()}
     assert bool(laws.gradients_are_derivatives(kinked, case, {"slope": slope})) is caught
 
 

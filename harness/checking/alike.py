@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
-from harness.plugins import laws, registry
+from harness.plugins import cases, registry
 from harness.plugins.registry import Entry
 from harness.training.preference import PreferenceLoss
 from harness.types import Array, Setting
 
 SEEDS = 3
+PLACES = (2, 3, 5)  # of lists that are held against lists; against pairs a list is one
 SAME, NEAR = 1e-6, 0.1  # relative distance of gradients
 KNOBS = np.geomspace(1e-3, 1e3, 61)
 
 
 class Alike(NamedTuple):
-    """A loss of the shelf, the knob's value at which it is nearest, its factor there, and the relative distance of the gradients."""
+    """A loss of the shelf, the knob's value at which it is nearest, its factor there, and the relative distance of the gradients.
+
+    ``of_pairs`` says that a list loss was held against it on lists of two.
+    """
 
     name: str
     knob: str
     value: float | None
     factor: float
     distance: float
+    of_pairs: bool = False
 
     def text(self) -> str:
         """One line."""
         where = "" if self.value is None else f" at {self.knob} = {self.value:.4g}"
         times = "" if abs(self.factor - 1) < 10 * SAME else f"{self.factor:.4g} times "
+        lists = " on lists of two" if self.of_pairs else ""
         if self.distance < SAME:
-            return f"equals {times}{self.name}{where}, up to a constant"
-        return f"is within {self.distance:.1%} of {times}{self.name}{where}"
+            return f"equals {times}{self.name}{where}{lists}, up to a constant"
+        return f"is within {self.distance:.1%} of {times}{self.name}{where}{lists}"
 
 
 def lines(loss: PreferenceLoss, settings: Mapping[str, Setting], entry: Entry) -> Iterator[str]:
@@ -47,29 +54,31 @@ def lines(loss: PreferenceLoss, settings: Mapping[str, Setting], entry: Entry) -
 
 def alike(loss: PreferenceLoss, settings: Mapping[str, Setting], entry: Entry) -> Iterator[Alike]:
     """Every loss of the shelf over the same rows, at the knob's value where its gradient is nearest."""
-    mine = _gradient(loss, settings)
     for other in registry.describe("algorithms"):
         if other.problem or other.path == entry.path or not other.declaration.loss:
             continue
         bound = registry.load_entry(other).algorithm
         if isinstance(bound, PreferenceLoss) and bound.signature.unpaired == loss.signature.unpaired:
-            yield _nearest(mine, bound, other)
+            whole = loss.signature.listed and bound.signature.listed
+            places = PLACES if whole else (2,)
+            found = _nearest(_gradient(loss, settings, places), places, bound, other)
+            yield found._replace(of_pairs=loss.signature.listed and not whole)
 
 
-def _nearest(mine: Array, loss: PreferenceLoss, entry: Entry) -> Alike:
+def _nearest(mine: Array, places: Sequence[int], loss: PreferenceLoss, entry: Entry) -> Alike:
     knob = loss.knob or entry.declaration.knob or ""
     if not isinstance(loss.hyperparameters.get(knob), float):
-        return Alike(loss.name, knob, None, *_apart(mine, _gradient(loss, {})))
+        return Alike(loss.name, knob, None, *_apart(mine, _gradient(loss, {}, places)))
 
     def apart(logarithm: float) -> float:
-        return _apart(mine, _gradient(loss, {knob: math.exp(logarithm)}))[1]
+        return _apart(mine, _gradient(loss, {knob: math.exp(logarithm)}, places))[1]
 
     grid = np.log(KNOBS)
     middle = float(min(grid, key=apart))
     step = float(grid[1] - grid[0])
     found = minimize_scalar(apart, bounds=(middle - step, middle + step), method="bounded", options={"xatol": 1e-10})
     value = min((middle, float(found.x)), key=apart)
-    return Alike(loss.name, knob, _rounded(math.exp(value)), *_apart(mine, _gradient(loss, {knob: math.exp(value)})))
+    return Alike(loss.name, knob, _rounded(math.exp(value)), *_apart(mine, _gradient(loss, {knob: math.exp(value)}, places)))
 
 
 def _rounded(value: float) -> float:
@@ -83,12 +92,12 @@ def _apart(mine: Array, other: Array) -> tuple[float, float]:
     return factor, float(np.linalg.norm(mine - factor * other)) / own if own > 0 else math.inf
 
 
-def _gradient(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> Array:
-    """The gradients of a few drawn batches in every policy log-prob, those that it does not name as zeros."""
+def _gradient(loss: PreferenceLoss, settings: Mapping[str, Setting], places: Sequence[int] = (2,)) -> Array:
+    """The gradients of a few drawn batches in every policy log-prob, those that it does not name as zeros; lists are of ``places``."""
     parts: list[Array] = []
-    names: Sequence[str] = ("logps",) if loss.signature.unpaired else ("chosen", "rejected")
-    for seed in range(SEEDS):
-        case: Any = laws.draw_case(seed, spread=2.0)
-        found = laws.gradients(loss, case, settings)
-        parts += [found.get(name, torch.zeros_like(case[name])).numpy() for name in names]
+    pair: Sequence[str] = ("logps",) if loss.signature.unpaired else ("chosen", "rejected")
+    for size, seed in product(places, range(SEEDS)):
+        case: Any = cases.draw_case(seed, spread=2.0, places=size)
+        found = cases.gradients(loss, case, settings)
+        parts += [found.get(name, torch.zeros_like(case["chosen"])).numpy() for name in (found if loss.signature.listed else pair)]
     return np.concatenate(parts)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from harness.plugins import laws
+from harness.plugins import cases
 from harness.report import drawing, palette
 from harness.report.drawing import Drawing
 from harness.training.preference import PreferenceLoss
@@ -53,8 +53,8 @@ def along(line: Line, of_gap: bool) -> Curve:
         values, slopes = _responses(line, chosen, rejected)
     else:
         case = _case(chosen, rejected)
-        found = laws.gradients(line.loss, case, line.settings)
-        values = laws.evaluate(line.loss, case, line.settings).detach()
+        found = cases.gradients(line.loss, case, line.settings)
+        values = cases.evaluate(line.loss, case, line.settings).detach()
         slopes = [found.get(side, torch.zeros_like(path)) for side in SIDES]
     return Curve(path.numpy(), values.numpy(), *(-slope.numpy() for slope in slopes))
 
@@ -64,14 +64,14 @@ def _responses(line: Line, chosen: torch.Tensor, rejected: torch.Tensor) -> tupl
     values, slopes = torch.zeros_like(chosen), []
     for desirable, ratio in ((True, chosen), (False, rejected)):
         case = _case(ratio, ratio) | {"desirable": torch.full((POINTS,), desirable)}
-        values = values + laws.evaluate(line.loss, case, line.settings).detach()
-        slopes.append(laws.gradients(line.loss, case, line.settings)["logps"])
+        values = values + cases.evaluate(line.loss, case, line.settings).detach()
+        slopes.append(cases.gradients(line.loss, case, line.settings)["logps"])
     return values, slopes
 
 
 def _case(chosen: torch.Tensor, rejected: torch.Tensor) -> dict[str, Any]:
     level, length = torch.full_like(chosen, LEVEL), torch.full_like(chosen, LENGTH)
-    case = laws.draw_case(0, rows=POINTS)  # for whatever else a loss may name
+    case = cases.draw_case(0, rows=POINTS)  # for whatever else a loss may name
     case |= {"chosen": level + chosen, "rejected": level + rejected, "logps": level + chosen}
     case |= {"ref_chosen": level, "ref_rejected": level, "ref_logps": level, "z0": torch.zeros((), dtype=torch.float64)}
     case |= {"chosen_lengths": length, "rejected_lengths": length, "lengths": length}

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from harness.plugins import laws
+from harness.plugins import cases, laws
 from harness.training.preference import PreferenceLoss
 from harness.training.returned import checked, place
 from harness.types import Setting
@@ -21,10 +21,10 @@ def refused(loss: PreferenceLoss) -> None:
     """HarnessError in one line naming file and line where the loss cannot be called, or returns what cannot be trained on."""
     from harness.errors import HarnessError
 
-    case = laws.draw_case(0)
+    case = cases.draw_case(0)
     leaves = {name: case[name].clone().requires_grad_() for name in ("chosen", "rejected", "logps")}
     try:
-        values = laws.evaluate(loss, {**case, **leaves}, {})
+        values = cases.evaluate(loss, {**case, **leaves}, {})
     except HarnessError:
         raise
     except Exception as error:
@@ -32,22 +32,22 @@ def refused(loss: PreferenceLoss) -> None:
     checked(values, len(case["chosen"]), loss.loss, loss.name)
     if not values.isfinite().all():
         raise HarnessError(f"{place(loss.loss)}: algorithm '{loss.name}' returned a value that is not finite: {short(values.tolist())}")
-    if not any(gradient.abs().sum() > 0 for gradient in laws.gradients(loss, case, {}).values()):
+    if not any(gradient.abs().sum() > 0 for gradient in cases.gradients(loss, case, {}).values()):
         raise HarnessError(f"{place(loss.loss)}: algorithm '{loss.name}' is constant: its gradient is 0 in every row of a drawn batch.")
 
 
 def lines(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> Iterator[str]:
     """A line for each law, and how far autograd and central differences are apart."""
     for law in laws.LAWS:
-        found = next(((seed, said) for seed in range(SEEDS) if (said := law(loss, laws.draw_case(seed), settings))), None)
+        found = next(((seed, said) for seed in range(SEEDS) if (said := law(loss, cases.draw_case(seed), settings))), None)
         name = law.__name__.replace("_", " ")
         if found:
-            yield f"BROKEN  {name}: {short(found[1])} (laws.draw_case({found[0]}))"
+            yield f"BROKEN  {name}: {short(found[1])} (cases.draw_case({found[0]}))"
         elif reason := laws.exemption(loss, law):
             yield f"exempt  {name}: {reason}"
         else:
             yield f"obeyed  {name}"
-    said = laws.one_finite_value_per_row(loss, laws.draw_case(0, spread=FAR), settings)
+    said = laws.one_finite_value_per_row(loss, cases.draw_case(0, spread=FAR), settings)
     yield f"BROKEN  far from the reference: {short(said)}" if said else f"obeyed  far from the reference (log-ratios up to {FAR:g} nats)"
     yield _differences(loss, settings)
 
@@ -62,16 +62,16 @@ def _differences(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> str:
     """How far autograd's gradients of the summed loss are from central differences, at most over all rows."""
     worst, rows = 0.0, 0
     for seed in range(SEEDS):
-        case = laws.draw_case(seed)
-        for name, gradient in laws.gradients(loss, case, settings).items():
+        case = cases.draw_case(seed)
+        for name, gradient in cases.gradients(loss, case, settings).items():
             for row in range(len(gradient)):
                 numeric = _difference(loss, case, settings, name, row)
                 worst, rows = max(worst, abs(numeric - float(gradient[row]))), rows + 1
     return f"gradients and central differences (step {STEP:g} nats, float64) differ by at most {worst:.1e} over {rows} partial derivatives"
 
 
-def _difference(loss: PreferenceLoss, case: laws.Case, settings: Mapping[str, Setting], name: str, row: int) -> float:
+def _difference(loss: PreferenceLoss, case: cases.Case, settings: Mapping[str, Setting], name: str, row: int) -> float:
     bump = torch.zeros_like(case[name])
     bump[row] = STEP
-    up, down = (laws.evaluate(loss, {**case, name: case[name] + sign * bump}, settings).sum() for sign in (1, -1))
+    up, down = (cases.evaluate(loss, {**case, name: case[name] + sign * bump}, settings).sum() for sign in (1, -1))
     return float(up - down) / (2 * STEP)

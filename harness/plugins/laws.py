@@ -12,64 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.training.loss_signature import BatchStatistics, TokenLogps
+from harness.plugins.cases import CHOSEN, FURTHER, REJECTED, SINGLE, Case, at_reference, draw_case, evaluate, gradients
 from harness.training.preference import PreferenceLoss
 from harness.types import Setting
 
-Case = Mapping[str, Any]
 Law = Callable[[PreferenceLoss, Case, Mapping[str, Setting]], str]
 
 EXACT = 1e-10  # float64, absolute and relative: design invariant 1
-CHOSEN, REJECTED = ("chosen", "ref_chosen"), ("rejected", "ref_rejected")
-SINGLE = ("logps", "ref_logps")
-LONGEST = 40  # tokens
-
-
-def draw_case(seed: int, *, rows: int = 6, spread: float = 5.0) -> dict[str, Any]:
-    """Values for every name of the closed set: log-ratios in [-spread, spread], both ends among them, all log-probs below 0.
-
-    Tokens and lists are made of the sums when they are asked for (``evaluate``): ``chosen_shares`` and ``rejected_shares`` say what part
-    of a response's log-prob each token has.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(rows, dtype=torch.float64, generator=generator)
-
-    case: dict[str, Any] = {"desirable": torch.arange(rows) % 2 == 0, "progress": 0.5, "state": {}}
-    for policy, reference in (CHOSEN, REJECTED, SINGLE):
-        ratio = uniform(-spread, spread)
-        ratio[:2] = torch.tensor([-spread, spread])[torch.randperm(2, generator=generator)]
-        case[reference] = uniform(-2 * spread, -spread) - 0.01
-        case[policy] = case[reference] + ratio
-    for name in ("chosen_lengths", "rejected_lengths", "lengths"):
-        case[name] = uniform(1, LONGEST).round()
-    case |= {"margin": uniform(-1, 1), "agreement": uniform(0.5, 1), "z0": uniform(-spread, spread)[0]}
-    for side in ("chosen", "rejected"):
-        parts = (0.1 + torch.rand(rows, LONGEST, dtype=torch.float64, generator=generator)) * _mask(case[f"{side}_lengths"])
-        case[f"{side}_shares"] = parts / parts.sum(1, keepdim=True)
-    asked = torch.stack([uniform(0, spread), uniform(-spread, 0)], 1)  # labels as the reward model has them
-    return case | {"batch": _statistics(case), "reward": asked}
-
-
-def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> Tensor:
-    """The loss's values on a case, (rows,); the state is a fresh copy."""
-    known = {**case, **{name: make(case) for name, make in MADE.items() if name in loss.signature.arguments}}
-    named = {name: known[name] for name in loss.signature.arguments}
-    if "state" in named:
-        named["state"] = dict(case["state"])
-    if loss.signature.reads_reward and loss.signature.unpaired:
-        named["reward"] = torch.where(case["desirable"], case["reward"][:, 0], case["reward"][:, 1])
-    return loss.loss(**named, **{**loss.hyperparameters, **settings})
-
-
-def gradients(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> dict[str, Tensor]:
-    """Gradient of the summed loss in each policy log-prob that it reads, (rows,) each; zeros where it has none."""
-    sides = [("chosen", "rejected")[side] for side in loss.signature.policy_sides]
-    leaves: dict[str, Any] = {name: case[name].clone().requires_grad_() for name in (["logps"] if loss.signature.unpaired else sides)}
-    total = evaluate(loss, {**case, **leaves}, settings).sum()
-    found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
-    return dict(zip(leaves, found, strict=True))
 
 
 def one_finite_value_per_row(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
@@ -119,6 +68,7 @@ def only_ratios_matter(loss: PreferenceLoss, case: Case, settings: Mapping[str, 
         return ""
     lowered, signature = dict(case), loss.signature
     read = [(CHOSEN, REJECTED)[side] for side in signature.reference_sides] + [SINGLE] * ("ref_logps" in signature.arguments)
+    read += FURTHER * signature.listed
     for policy, reference in read:
         shift = torch.arange(1, len(case[policy]) + 1, dtype=torch.float64)
         lowered |= {policy: case[policy] - shift, reference: case[reference] - shift}
@@ -129,17 +79,27 @@ def neutral_at_reference(loss: PreferenceLoss, case: Case, settings: Mapping[str
     """At policy = reference every row of one label has one value (DPO: log 2). Exempt: ``has_nll``, and losses without reference."""
     if exemption(loss, neutral_at_reference):
         return ""
-    values = evaluate(loss, _at_reference(case), settings)
+    values = evaluate(loss, at_reference(case), settings)
     labels = (case["desirable"], ~case["desirable"]) if loss.signature.unpaired else (torch.ones_like(case["desirable"]),)
     found = [_same(values[label], values[label][:1].expand(int(label.sum())), "rows differ at policy = reference") for label in labels]
     return next(filter(None, found), "")
 
 
 def first_step_prefers_chosen(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> str:
-    """At policy = reference and no gap, descent raises the chosen and lowers the rejected. Exempt for chosen: ``raises_chosen`` False."""
-    start = _at_reference(case)
-    start |= {"rejected": start["chosen"], "ref_rejected": start["ref_chosen"], "rejected_lengths": start["chosen_lengths"]}
-    found = gradients(loss, start, settings)
+    """At policy = reference and no gap, descent raises the chosen, lowers the rejected, and orders a list. Exempt: ``raises_chosen`` False.
+
+    Of a list the best response is the chosen one and the last the rejected one; none between is raised more than a better one. The trait
+    exempts from raising the chosen alone.
+    """
+    start = at_reference(case)
+    for policy, reference in (REJECTED, *FURTHER):
+        start |= {policy: start["chosen"], reference: start["ref_chosen"]}
+    found = gradients(loss, start | {"rejected_lengths": start["chosen_lengths"]}, settings)
+    if loss.signature.listed:
+        slopes = torch.stack(list(found.values()))
+        if (slopes.diff(dim=0) < -EXACT).any():
+            return f"the first step raises a response of a list more than a better one: gradients {slopes.tolist()}"
+        found = {"chosen": slopes[0], "rejected": slopes[-1]}
     if "logps" in found:
         found = {"chosen": found["logps"][case["desirable"]], "rejected": found["logps"][~case["desirable"]]}
     if loss.raises_chosen and "chosen" in found and not (found["chosen"] < 0).all():
@@ -190,36 +150,6 @@ def violations(loss: PreferenceLoss, settings: Mapping[str, Setting] | None = No
     found = {law.__name__: next(filter(None, (law(loss, case, chosen) for case in cases)), "") for law in LAWS}
     found["far_from_reference"] = one_finite_value_per_row(loss, draw_case(0, spread=1e4), chosen)
     return [f"{loss.name}: {law}: {what}" for law, what in found.items() if what]
-
-
-def _at_reference(case: Case) -> dict[str, Any]:
-    start = {**case, **{policy: case[reference] for policy, reference in (CHOSEN, REJECTED, SINGLE)}}
-    return start | {"z0": torch.zeros((), dtype=torch.float64), "batch": _statistics(start)}
-
-
-def _statistics(case: Case) -> BatchStatistics:
-    chosen, rejected = case["chosen"] - case["ref_chosen"], case["rejected"] - case["ref_rejected"]
-    gap = chosen - rejected
-    lengths = case["chosen_lengths"].mean(), case["rejected_lengths"].mean()
-    return BatchStatistics(chosen.mean(), rejected.mean(), gap.mean(), gap.std(correction=0), *lengths, len(gap))
-
-
-def _mask(lengths: Tensor) -> Tensor:
-    return torch.arange(LONGEST) < lengths[:, None]
-
-
-def _tokens(case: Case, prefix: str = "") -> TokenLogps:
-    """A response's log-prob dealt to its tokens: the policy's, or with the prefix ``ref_`` the reference's."""
-    dealt = [case[f"{side}_shares"] * case[f"{prefix}{side}"][:, None] for side in ("chosen", "rejected")]
-    return TokenLogps(*dealt, *(_mask(case[f"{side}_lengths"]) for side in ("chosen", "rejected")))
-
-
-MADE: Mapping[str, Callable[[Case], Any]] = {
-    "tokens": _tokens,
-    "ref_tokens": lambda case: _tokens(case, "ref_"),
-    "ranked": lambda case: torch.stack([case["chosen"], case["rejected"]], 1),
-    "ref_ranked": lambda case: torch.stack([case["ref_chosen"], case["ref_rejected"]], 1),
-}
 
 
 def _between(found: Tensor, one: Tensor, other: Tensor) -> bool:

@@ -63,7 +63,7 @@ def test_a_broken_law_comes_with_a_counter_example_and_an_exempt_one_with_its_tr
     broken = [line for line in obeyed.lines(loss, {}) if line.startswith("BROKEN")]
     assert len(broken) == 1
     assert broken[0].startswith("BROKEN  first step prefers chosen: the first step does not raise the chosen log-prob: gradient [1.0,")
-    assert broken[0].endswith("(laws.draw_case(0))")
+    assert broken[0].endswith("(cases.draw_case(0))")
     _, wpo = loaded(str(ROOT / "tests" / "plugin" / "wpo.py"))
     assert "exempt  only ratios matter: a likelihood term" in list(obeyed.lines(wpo, {}))
 

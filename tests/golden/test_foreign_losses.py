@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harness.plugins import registry
-from harness.plugins.laws import draw_case, evaluate
+from harness.plugins.cases import draw_case, evaluate
 from harness.training.preference import PreferenceLoss
 
 PLUGINS = Path(__file__).parents[1] / "plugin"

@@ -3,13 +3,14 @@
 The pair of ``test_losses``: c = -10 + 12 = 2, r = -11 + 10 = -1, h = 3; 4 chosen and 2 rejected tokens.
 """
 
-from math import exp, log, sqrt
+from itertools import permutations
+from math import exp, factorial, log, sqrt
 
 import pytest
 import torch
 
 from harness import HarnessError
-from harness.plugins.laws import draw_case, evaluate, gradients
+from harness.plugins.cases import draw_case, evaluate, gradients
 from harness.training.loss_inputs import paired_tokens
 from harness.training.loss_signature import BatchStatistics
 from tests.golden.test_losses import LOG_2, column, load, pair
@@ -176,8 +177,31 @@ def test_plackett_luce_of_three() -> None:
 
 def test_plackett_luce_of_pairs_is_dpo() -> None:
     for seed in range(3):
-        case = draw_case(seed, spread=30.0)
+        case = draw_case(seed, spread=30.0, places=2)
         torch.testing.assert_close(evaluate(load("plackett_luce"), case, {"beta": 0.3}), evaluate(load("dpo"), case, {"beta": 0.3}))
+
+
+@pytest.mark.parametrize("places", [2, 3, 4, 5])
+def test_plackett_luce_is_a_distribution_over_orders_that_only_differences_decide(places: int) -> None:
+    """exp(-loss) of all K! orders adds up to 1; log K! at the reference; a constant on every reward of a list, and two places of equal
+    rewards exchanged, change nothing; of the order by falling rewards the loss is least."""
+    generator, loss = torch.Generator().manual_seed(places), load("plackett_luce").loss
+    reference = -40 * torch.rand((1, places), dtype=torch.float64, generator=generator)
+    ratios = 6 * torch.rand((1, places), dtype=torch.float64, generator=generator) - 3
+    orders = [list(order) for order in permutations(range(places))]
+
+    def value(ratios: torch.Tensor, order: list[int]) -> float:
+        return loss((reference + ratios)[:, order], reference[:, order], beta=0.7).item()
+
+    values = [value(ratios, order) for order in orders]
+    assert sum(exp(-each) for each in values) == pytest.approx(1, abs=1e-12)
+    assert value(torch.zeros_like(ratios), orders[-1]) == pytest.approx(log(factorial(places)), abs=1e-12)
+    assert [value(ratios + 2.5, order) for order in orders] == pytest.approx(values, abs=1e-12)
+    assert orders[min(range(len(orders)), key=values.__getitem__)] == ratios[0].argsort(descending=True).tolist()
+    tied = ratios.clone()
+    tied[0, 0] = tied[0, -1]
+    exchanged = [[{0: places - 1, places - 1: 0}.get(place, place) for place in order] for order in orders]
+    assert [value(tied, order) for order in exchanged] == pytest.approx([value(tied, order) for order in orders], abs=1e-12)
 
 
 def test_distilled_dpo() -> None:
