@@ -20,6 +20,8 @@ FILES = {
     "unknown": "@preference_loss\ndef algorithm(chosen, rejectd):\n    return -chosen\n",
     "no_default": "@preference_loss\ndef algorithm(chosen, *, beta: float):\n    return -beta * chosen\n",
     "indexes": "@preference_loss\ndef algorithm(chosen, rejected):\n    return chosen[999] - rejected\n",
+    "constant": "@preference_loss\ndef algorithm(chosen, rejected):\n    return 0 * chosen + 1\n",
+    "ramp": "@preference_loss\ndef algorithm(chosen, rejected):\n    return (rejected - chosen - 1e3).relu()\n",
     "no_number": "@preference_loss\ndef algorithm(chosen, rejected):\n    return (rejected - chosen) * torch.nan\n",
 }
 SAID = {
@@ -27,6 +29,7 @@ SAID = {
     "detached": "detached.py:4: algorithm 'detached' returns values that nothing can be learnt from",
     "shapeless": "shapeless.py:4: algorithm 'shapeless' must return one value per row, shape (32,), not ()",
     "unknown": "unknown.py:4: loss 'unknown': unknown argument 'rejectd'. Did you mean 'rejected'?",
+    "constant": "constant.py:4: algorithm 'constant' is constant: its gradient is 0 in every row of every drawn batch",
     "indexes": "indexes.py:6: IndexError: index 999 is out of bounds",
     "no_default": "no_default.py:4: loss 'no_default': hyperparameter 'beta' needs a default",
 }
@@ -69,6 +72,7 @@ def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
     study = records.read(records.studies(tmp_path / "results")[0])
     found = {cell.record["algorithm"]["name"]: cell.record for cell in study.cells}
     assert found["dpo"]["status"] == "finished"
+    assert found["ramp"]["status"] == "finished"  # no gradient here, where no pair is 1000 nats apart, but elsewhere
     assert found["no_number"]["status"] == "diverged"
     for name, said in SAID.items():
         assert found[name]["status"] == "failed"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from harness.plugins import cases, laws
+from harness.plugins import cases, constant, laws
 from harness.training.preference import PreferenceLoss
 from harness.training.returned import checked, place
 from harness.types import Setting
@@ -32,8 +32,7 @@ def refused(loss: PreferenceLoss) -> None:
     checked(values, len(case["chosen"]), loss.loss, loss.name)
     if not values.isfinite().all():
         raise HarnessError(f"{place(loss.loss)}: algorithm '{loss.name}' returned a value that is not finite: {short(values.tolist())}")
-    if not any(gradient.abs().sum() > 0 for gradient in cases.gradients(loss, case, {}).values()):
-        raise HarnessError(f"{place(loss.loss)}: algorithm '{loss.name}' is constant: its gradient is 0 in every row of a drawn batch.")
+    constant.refuse(loss, {})
 
 
 def lines(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from harness.models.packing import Past
 from harness.planning import footing, origins, settings
 from harness.planning.budget import Budget
 from harness.planning.experiment import Cell, Experiment, cell_fingerprint, study_key
-from harness.plugins import registry
+from harness.plugins import constant, registry
 from harness.report.alarm import Alarm
 from harness.running import card, kept, outset
 from harness.running.facts import checkpoint, clock, forget_peak, judge_facts, model_facts, run_times, task_facts
@@ -24,6 +24,7 @@ from harness.running.stages import Report
 from harness.running.temperatures import measure_all
 from harness.store.writer import CellWriter
 from harness.training.ledger import Ledger
+from harness.training.preference import PreferenceLoss
 from harness.training.reward import RewardModel
 from harness.tuning.tuner import KEPT, Keeper, scene, tuner_facts
 from harness.types import Update
@@ -116,6 +117,11 @@ class _Run:
             self._checkpoint(1.0, final=True, named=KEPT)
         return "finished", None
 
+    def _refuse_constant(self, update: Update) -> None:
+        """HarnessError after a first step without gradient, where the loss has none anywhere."""
+        if update.metrics.get("gradient_norm") == 0 and isinstance(self.algorithm, PreferenceLoss):
+            constant.refuse(self.algorithm, self.algorithm.resolve(self.settings)[0])
+
     def _inspect(self, reward: RewardModel) -> None:
         key = {"study": study_key(self.experiment), "seed": self.plan.cell.seed}
         self.inspected = once(reward, key, lambda: inspect(reward, self.yard))
@@ -130,8 +136,10 @@ class _Run:
 
     def _log(self, update: Update) -> None:
         self.step += 1
-        self.started |= update.phase != "reward"
         self.writer.log({"step": self.step, "phase": update.phase, "share": self.ledger.share, **update.metrics})
+        if not self.started and update.phase != "reward":
+            self._refuse_constant(update)
+            self.started = True
         self.diagnostics |= {name: value for name, value in update.metrics.items() if name.startswith("reward_")}
         self.report(update.phase, self.ledger.share, update.metrics.get("loss"))
 

@@ -14,7 +14,7 @@ import pytest
 from harness.checking import alike, card, limits, obeyed, price
 from harness.checking.check import check
 from harness.errors import HarnessError
-from harness.plugins import registry
+from harness.plugins import constant, registry
 from harness.training.preference import PreferenceLoss
 
 ROOT = Path(__file__).parents[2]
@@ -184,3 +184,23 @@ def test_the_command_says_everything_of_a_foreign_file(tmp_path: Path) -> None:
         assert part in found.stdout
     assert (tmp_path / "mine-card.svg").is_file()
     assert "\nTraceback" not in found.stderr
+
+
+LATE = "@preference_loss\ndef algorithm(chosen, rejected, progress):\n    return max(0.0, progress - 0.6) * (rejected - chosen)\n"
+FAR_HINGE = "@preference_loss\ndef algorithm(chosen, rejected):\n    return (rejected - chosen - 300).relu()\n"
+THIRD = "@preference_loss\ndef algorithm(ranked):\n    return ranked[:, 2:].sum(1)\n"
+STATEFUL = "@preference_loss\ndef algorithm(chosen, state):\n    return state.get('weight', torch.zeros(())) * chosen\n"
+CONSTANT = "@preference_loss\ndef algorithm(chosen, rejected, *, weight: float = 1.0):\n    return weight * (rejected - chosen)\n"
+
+
+@pytest.mark.parametrize("body", [LATE, FAR_HINGE, THIRD, STATEFUL, CONSTANT])
+def test_a_loss_that_has_a_gradient_somewhere_is_not_constant(tmp_path: Path, body: str) -> None:
+    constant.refuse(loaded(write(tmp_path, body))[1], {})
+
+
+@pytest.mark.parametrize(("body", "settings"), [(CONSTANT, {"weight": 0.0}), (FAR_HINGE.replace("300", "1e9"), {})])
+def test_a_loss_without_gradient_anywhere_is_constant(tmp_path: Path, body: str, settings: dict[str, float]) -> None:
+    with pytest.raises(
+        HarnessError, match=r"mine\.py:6: algorithm 'mine' is constant: its gradient is 0 in every row of every drawn batch"
+    ):
+        constant.refuse(loaded(write(tmp_path, body))[1], settings)
