@@ -10,15 +10,14 @@ import ast
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError, near
+from harness.plugins import syntax
 
 SCALES = ("linear", "log")
 METADATA = ("family", "source", "control", "oracle", "conventions", "optimum", "init", "cost", "untrained", "bounded", "requires", "needs")
-TRAINING, ROOM = "harness.training.", Path(__file__).parents[1] / "training"  # what algorithms share is there
 OPTIMA = ("reward-tilt", "win-tilt", "none known")  # where infinitely many pairs lead: the reference tilted by what
 
 
@@ -70,24 +69,24 @@ class Declaration:
 def read(path: Path, name: str) -> Declaration:
     """The declaration of the object that the file binds to ``name``; HarnessError where the file is not Python."""
     try:
-        tree = parsed(path)
+        tree = syntax.parsed(path)
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise HarnessError(f"{path}{f':{line}' if line else ''}: not a Python file: {getattr(error, 'msg', error)}") from error
     except OSError as error:
         raise HarnessError(f"{path}: cannot be read: {error.strerror}") from error
-    literals = dict(_literals(tree.body))
+    literals = dict(syntax.literals(tree.body))
     if (optimum := str(literals.get("optimum", OPTIMA[0]))) not in OPTIMA:
         raise HarnessError(f"{path}: optimum: {optimum!r} is not one of {', '.join(OPTIMA)}.{near(optimum, OPTIMA)}")
-    node = _binding(tree, name)
+    node = syntax.binding(tree, name)
     if node is None:
-        return Declaration(bound=name in _names(tree), summary=_first_line(tree))
+        return Declaration(bound=name in syntax.names(tree), summary=syntax.first_line(tree))
     return Declaration(
         bound=True,
         loss=isinstance(node, ast.FunctionDef),
-        summary=_first_line(tree) or _first_line(node),
+        summary=syntax.first_line(tree) or syntax.first_line(node),
         arguments=tuple(each.arg for each in (*node.args.posonlyargs, *node.args.args)) if isinstance(node, ast.FunctionDef) else (),
-        uses=_uses(tree, path) if isinstance(node, ast.ClassDef) else frozenset(),
+        uses=syntax.uses(tree, path) if isinstance(node, ast.ClassDef) else frozenset(),
         hyperparameters=tuple({each.name: each for each in (*_inherited(tree, node, path), *_hyperparameters(node))}.values()),
         grid={knob: _as_tuple(values) for knob, values in _mapping(literals, "grid", path).items()},
         search={name: _range(name, value, path) for name, value in _mapping(literals, "search", path).items()},
@@ -99,46 +98,8 @@ def read(path: Path, name: str) -> Declaration:
 
 def settings_of(room: str, name: str) -> tuple[Hyperparameter, ...]:
     """The settings that a dataclass of the room of training declares, by the stem of its file."""
-    tree = parsed(ROOM / f"{room}.py")
+    tree = syntax.parsed(syntax.ROOM / f"{room}.py")
     return tuple(_hyperparameters(next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)))
-
-
-def literal(path: Path, name: str) -> Any:
-    """The literal that a file assigns to a top-level name, or None."""
-    return dict(_literals(parsed(path).body)).get(name)
-
-
-def _binding(tree: ast.Module, name: str) -> ast.FunctionDef | ast.ClassDef | None:
-    """The function or class behind a top-level name, through one ``name = Class`` or ``name = Class(...)``."""
-    defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    if name in defined:
-        return defined[name]
-    for target, value in _assignments(tree.body):
-        source = value.func if isinstance(value, ast.Call) else value
-        if target == name and isinstance(source, ast.Name):
-            return defined.get(source.id)
-    return None
-
-
-def _assignments(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
-    for node in body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            yield node.targets[0].id, node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            yield node.target.id, node.value
-
-
-def _names(tree: ast.Module) -> set[str]:
-    imported = {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    return imported | {name for name, _ in _assignments(tree.body)}
-
-
-def _literals(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
-    for name, value in _assignments(body):
-        try:
-            yield name, ast.literal_eval(value)
-        except ValueError:
-            continue
 
 
 def _mapping(literals: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
@@ -177,55 +138,11 @@ def _hyperparameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[Hyperpara
                 yield _hyperparameter(name, field_.annotation, field_.value)
 
 
-def siblings(path: Path) -> dict[str, Path]:
-    """The files of its own folder that a file takes names from (``from algorithms.ppo import PPO``), by those names."""
-    found: dict[str, Path] = {}
-    for node in _imports(parsed(path)):
-        if node.module and node.module.rpartition(".")[0] == path.parent.name:
-            file = path.parent / f"{node.module.rpartition('.')[2]}.py"
-            found |= {alias.asname or alias.name: file for alias in node.names if file.is_file()}
-    return found
-
-
-def _shared(tree: ast.Module) -> dict[str, Path]:
-    """The files of the room of training that a file takes names from, by those names."""
-    taken = [node for node in tree.body if isinstance(node, ast.ImportFrom) and str(node.module).startswith(TRAINING)]
-    files = {alias.asname or alias.name: ROOM / f"{str(node.module)[len(TRAINING) :]}.py" for node in taken for alias in node.names}
-    return {name: file for name, file in files.items() if file.is_file()}
-
-
-def _uses(tree: ast.Module, path: Path) -> frozenset[str]:
-    """Every name and attribute that is read in the file and in those beside it that it takes names from."""
-    return frozenset[str]().union(*map(_words, [tree, *map(parsed, set(siblings(path).values()))]))
-
-
-@cache
-def _words(tree: ast.Module) -> frozenset[str]:
-    nodes = list(ast.walk(tree))
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    return frozenset(names | {node.attr for node in nodes if isinstance(node, ast.Attribute)})
-
-
-@cache
-def _imports(tree: ast.Module) -> tuple[ast.ImportFrom, ...]:
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
-
-
-def parsed(path: Path) -> ast.Module:
-    """The syntax tree of a file as it is now, the same object for the same text: nobody changes one."""
-    return _parsed(path.read_text(encoding="utf-8"), str(path))
-
-
-@cache
-def _parsed(text: str, name: str) -> ast.Module:
-    return ast.parse(text, filename=name)
-
-
 def _inherited(tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hyperparameter]:
     """The hyperparameters of a class's bases, which stand in the file itself, in one beside it, or in the room of training."""
     for base in (base for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)):
-        file = siblings(path).get(base.id) or _shared(tree).get(base.id)
-        holder = parsed(file) if file else tree
+        file = syntax.siblings(path).get(base.id) or syntax.shared(tree).get(base.id)
+        holder = syntax.parsed(file) if file else tree
         for defined in holder.body:
             if isinstance(defined, ast.ClassDef) and defined.name == base.id:
                 yield from _inherited(holder, defined, file or path)
@@ -253,7 +170,7 @@ def _choices(annotation: ast.expr | None) -> tuple[Any, ...]:
 def _keywords(node: ast.FunctionDef | ast.ClassDef) -> dict[str, Any]:
     """Literal keywords of every decorator of a function, or literal class attributes that are metadata."""
     if isinstance(node, ast.ClassDef):
-        return {name: value for name, value in _literals(node.body) if name in METADATA}
+        return {name: value for name, value in syntax.literals(node.body) if name in METADATA}
     calls = [decorator for decorator in node.decorator_list if isinstance(decorator, ast.Call)]
     found: dict[str, Any] = {}
     for keyword in (keyword for call in calls for keyword in call.keywords if keyword.arg):
@@ -262,10 +179,6 @@ def _keywords(node: ast.FunctionDef | ast.ClassDef) -> dict[str, Any]:
         except ValueError:
             continue
     return found
-
-
-def _first_line(node: ast.Module | ast.FunctionDef | ast.ClassDef) -> str:
-    return (ast.get_docstring(node) or "").strip().partition("\n")[0]
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

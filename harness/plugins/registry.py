@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, near
-from harness.plugins import declaration
+from harness.plugins import declaration, syntax
 from harness.plugins.declaration import Declaration
 
 MARKER = "preference-harness"
@@ -101,7 +101,7 @@ def check(entry: Entry) -> str:
 
 def yardsticks() -> list[Entry]:
     """The built-in algorithms that a new one is shown next to, the first of them first; the package ``algorithms`` names them."""
-    return [find("algorithms", name) for name in declaration.literal(_package("algorithms") / "__init__.py", "YARDSTICKS")]
+    return [find("algorithms", name) for name in syntax.literal(_package("algorithms") / "__init__.py", "YARDSTICKS")]
 
 
 def refuse_taken(kind: str, name: str, path: Path | None) -> None:
@@ -144,7 +144,7 @@ def _package(kind: str) -> Path:
     """The folder of ``algorithms`` or ``tasks`` as an import would find it, with proof that it is ours: such names are easily taken."""
     spec = importlib.util.find_spec(kind)
     origin = Path(spec.origin) if spec and spec.origin else None
-    if origin is None or declaration.literal(origin, "MARKER") != MARKER:
+    if origin is None or syntax.literal(origin, "MARKER") != MARKER:
         where = origin.parent if origin else (list(spec.submodule_search_locations or ()) if spec else "nowhere")
         raise HarnessError(
             f"The package {kind!r} found at {where} is not the one of {MARKER}: another distribution or folder hides it. "
@@ -213,7 +213,7 @@ def _digest(path: Path) -> str:
 def _built_in_digest(path: Path) -> str:
     """sha256 of the file, and of the files beside it whose names it uses: an edit of either reruns its cells."""
     try:
-        beside = sorted(set(declaration.siblings(path).values()))
+        beside = sorted(set(syntax.siblings(path).values()))
     except (SyntaxError, ValueError):
         beside = []
     return hashlib.sha256(b"".join(each.read_bytes() for each in (path, *beside))).hexdigest()
