@@ -2,9 +2,11 @@
 
 The logit is the implicit reward less a shift delta, half of the mean reward of chosen and of rejected responses, which the paper keeps
 as a running mean: here over all pairs that the run has trained on, this batch included and without gradient, like the authors' code.
-TRL 1.16 keeps ``bco_pair``, whose delta is 0. Weighting for prompts that only one of both kinds has is of no use where data are pairs.
+TRL 1.16 keeps ``bco_pair``, whose delta is 0. Where data label responses one by one, ``single`` is the same loss per response; the paper's
+weights against prompts that responses of one kind alone answer need a model of prompts, and are left out.
 """
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -27,8 +29,22 @@ def algorithm(
     beta: float = 0.1,
 ) -> Tensor:
     """-log sigma(beta c - delta) - log sigma(-(beta r - delta)) per pair, (pairs,); c, r: log pi - log ref, token sums in nats."""
+    delta = shift(batch, state, beta)
+    return -logsigmoid(beta * (chosen - ref_chosen) - delta) - logsigmoid(delta - beta * (rejected - ref_rejected))
+
+
+def single(
+    logps: Tensor, ref_logps: Tensor, desirable: Tensor, batch: BatchStatistics, state: dict[str, Tensor], *, beta: float = 0.1
+) -> Tensor:
+    """-log sigma(+-(beta (log pi - log ref) - delta)) per response, (responses,): + where desirable, - where not."""
+    margin = beta * (logps - ref_logps) - shift(batch, state, beta)
+    return -logsigmoid(torch.where(desirable, margin, -margin))
+
+
+def shift(batch: BatchStatistics, state: dict[str, Tensor], beta: float) -> Tensor:
+    """delta, a scalar: the running mean over pairs, or as many couples of single responses, with this batch among them."""
     found = beta * (batch.chosen_ratio + batch.rejected_ratio) / 2
     pairs, mean = state.get("pairs", found.new_zeros(())), state.get("delta", found.new_zeros(()))
     state["pairs"] = pairs + batch.pairs
-    state["delta"] = delta = mean + (found - mean) * batch.pairs / state["pairs"]
-    return -logsigmoid(beta * (chosen - ref_chosen) - delta) - logsigmoid(delta - beta * (rejected - ref_rejected))
+    state["delta"] = mean + (found - mean) * batch.pairs / state["pairs"]
+    return state["delta"]

@@ -24,6 +24,7 @@ family = "prompting"
 source = "Brown et al. 2020, arXiv 2005.14165"
 untrained = True
 optimum = "none known"
+single = True  # desirable responses are examples, whatever they were compared with
 cost = "2 N an answer, examples included"
 
 
@@ -39,9 +40,10 @@ class Prompted:
     def updates(self, setup: Setup) -> Iterator[Update]:
         """One update: what an answer takes."""
         shots, answered = (int(setup.settings.get(name, getattr(self, name))) for name in ("shots", "answered"))
-        if not 1 <= shots <= len(setup.pairs):
-            raise HarnessError(f"prompted.shots = {shots}: must lie between 1 and the {len(setup.pairs)} pairs.")
-        chosen = [setup.pairs[i] for i in torch.randperm(len(setup.pairs), generator=setup.generator)[:shots].tolist()]
+        pairs = [pair for pair in setup.pairs if pair.chosen]
+        if not 1 <= shots <= len(pairs):
+            raise HarnessError(f"prompted.shots = {shots}: must lie between 1 and the {len(pairs)} pairs.")
+        chosen = [pairs[i] for i in torch.randperm(len(pairs), generator=setup.generator)[:shots].tolist()]
         examples = tuple(chain(*((*pair.prompt, *pair.chosen) for pair in chosen)))
         setup.ledger.count(labels=shots)
         longest = max(len(pair.prompt) for pair in setup.pairs) + setup.max_response_tokens

@@ -34,6 +34,9 @@ class Response:
     finished: bool = True
 
 
+NO_RESPONSE = Response("", finished=False)  # stands in a pair where there is none, for a response that was labelled alone
+
+
 @dataclass(frozen=True)
 class Demonstration:
     """A prompt with one or more reference responses, the material of supervised fine-tuning and the data set's opponent.
@@ -48,7 +51,11 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class Pair:
-    """A labelled comparison. ``agreement`` and ``margin`` are what annotators said, where they said it."""
+    """A labelled comparison. ``agreement`` and ``margin`` are what annotators said, where they said it.
+
+    Where data label responses one by one it is half of one: ``chosen`` holds a desirable response or ``rejected`` an undesirable one,
+    and the other is ``NO_RESPONSE``.
+    """
 
     prompt: str
     chosen: Response
@@ -56,6 +63,11 @@ class Pair:
     agreement: float | None = None
     margin: float | None = None
     weight: float = 1.0
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one labelled response."""
+        return NO_RESPONSE in (self.chosen, self.rejected)
 
 
 class Scorer(Protocol):
@@ -138,8 +150,9 @@ class Task:
     task can make them, else drawn in reshuffled epochs). ``pairs`` is None where pairs are to be sampled from the SFT reference and
     labelled by a Bradley-Terry draw from ``score``. ``judge_pairs`` are pairs disjoint from all others on which a reward model is
     fitted to judge a task that has no ``score``; ``tuning_pairs`` are disjoint from those too, for the judge that settings are chosen by,
-    wherever ``pairs`` is not None. ``judges`` names the columns of ``score`` that may judge: the first is the reward that
-    labels pairs and judges where nobody says otherwise, the others are second opinions that are always recorded beside it.
+    wherever ``pairs`` is not None. Either all of them compare two responses, or each labels one. ``judges`` names the columns of
+    ``score`` that may judge: the first is the reward that labels pairs and judges where nobody says otherwise, the others are second
+    opinions that are always recorded beside it.
     What a world may bring beyond that: ``annotators`` weigh the columns of ``score`` each in their own way; ``write(generator, prompts)``
     returns a fresh response of the data's own writer to each; ``own_pairs(generator, n)`` returns those of n pairs that are the task's own
     and not drawn and labelled, the better response first. ``reward_probes`` are twins that a good reward model is not fooled by.
@@ -183,6 +196,11 @@ class Task:
         return None if self.pairs is None else len(self.pairs)
 
     @property
+    def single(self) -> bool:
+        """Whether what it brings are labels of single responses, which make no pairs."""
+        return bool(self.pairs) and self.pairs is not None and self.pairs[0].single
+
+    @property
     def judge_names(self) -> tuple[str, ...]:
         """What may judge this task: the rewards of ``score``, or the one reward model that is fitted where there is none."""
         return self.judges if self.score is not None else (FITTED_JUDGE,)
@@ -196,7 +214,10 @@ class Group(NamedTuple):
 
 
 class TokenPair(NamedTuple):
-    """A tokenised pair; ``row`` is its place in the data set, whatever the order of batches."""
+    """A tokenised pair; ``row`` is its place in the data set, whatever the order of batches.
+
+    Of a response that was labelled alone, desirable or not, the other side is ().
+    """
 
     row: int
     prompt: tuple[int, ...]
@@ -205,6 +226,21 @@ class TokenPair(NamedTuple):
     agreement: float | None = None
     margin: float | None = None
     weight: float = 1.0
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Which responses there are: 0 chosen, 1 rejected."""
+        return tuple(side for side, ids in enumerate((self.chosen, self.rejected)) if ids)
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one labelled response."""
+        return not (self.chosen and self.rejected)
+
+    @property
+    def group(self) -> Group:
+        """The prompt with the responses that there are, chosen before rejected."""
+        return Group(self.prompt, tuple(ids for ids in (self.chosen, self.rejected) if ids))
 
 
 class Sample(NamedTuple):
@@ -228,9 +264,10 @@ class Update:
 class Setup:
     """Everything an algorithm may touch. It charges ``ledger`` by using the models.
 
-    ``reference_logps`` holds log ref of each pair's two responses, (pairs, 2), computed once per seed; no model runs when they are read,
-    so the offline loop charges a row's forward when a run first uses it. ``prompts(n)`` gives up to n fresh training prompts as token
-    ids. ``score(prompts, samples)`` is the task's gold reward, (samples,), or None; only an algorithm told to trains on it.
+    ``reference_logps`` holds log ref of each pair's two responses, (pairs, 2), nan where one is missing, computed once per seed; no model
+    runs when they are read, so the offline loop charges a row's forward when a run first uses it. ``prompts(n)`` gives up to n fresh
+    training prompts as token ids. ``score(prompts, samples)`` is the task's gold reward, (samples,), or None; only an algorithm told
+    to trains on it.
     ``inspect(reward_model)`` lets the engine probe a reward model that the algorithm fitted; it changes and charges nothing.
     ``reuse(settings, fit)`` is that fit of a reward model, or the same one as another run made it, charged alike; ``settings`` must name
     everything that the fit depends on beside pairs, budget and generator. ``serve(policy)`` says that from here on another policy is to

@@ -11,7 +11,7 @@ from harness.commands import preview
 from harness.data import pinning
 from harness.data.shapes import shape
 from harness.errors import HarnessError
-from harness.planning import choosing, experiment, footing, settings, vary
+from harness.planning import choosing, experiment, footing, labelled, settings, vary
 from harness.planning.experiment import Experiment
 from harness.plugins import registry
 from harness.types import Task
@@ -33,10 +33,11 @@ def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]
     world: Task = registry.load_entry(entry).task(source, **options)
     named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
     facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
-    facts["available_pairs"] = world.brought_pairs
+    facts |= {"available_pairs": world.brought_pairs, "single": world.single}
     resolved = experiment.resolve(named, file, world.defaults, **facts)
     choosing.refuse(resolved, world)
     footing.refuse_chat(resolved, resolved.model, dialogues=world.chat)
+    labelled.refuse(resolved)
     return resolved, world
 
 

@@ -16,7 +16,10 @@ SURPLUS = "left out for the shares"
 
 @dataclass(frozen=True)
 class Part:
-    """One place of a source: what it is called, where it is with revision and split, its layout, licence, and its rows in numbers."""
+    """One place of a source: what it is called, where it is with revision and split, its layout, licence, and its rows in numbers.
+
+    ``single`` says that responses were labelled one by one, and not compared.
+    """
 
     name: str
     place: str
@@ -27,11 +30,13 @@ class Part:
     judged: int
     dropped: Mapping[str, int]
     sha256: str
+    single: bool = False
 
     def counts(self) -> str:
         """Returns a line for the report: rows read, kept, and dropped by reason."""
         reasons = "".join(f", {n} dropped: {reason}" for reason, n in sorted(self.dropped.items()) if n)
-        return f"{self.read} rows read ({self.layout}), {self.kept} kept, {self.judged} of them judged{reasons}"
+        alone = " one by one, each counted where pairs are" if self.single else ""
+        return f"{self.read} rows read ({self.layout}), {self.kept} kept, {self.judged} of them judged{alone}{reasons}"
 
 
 @dataclass(frozen=True)
@@ -107,5 +112,5 @@ def _sample(rows: tuple[Row, ...], n: int) -> tuple[Row, ...]:
 def after(part: Part, kept: tuple[tuple[Row, ...], Counter[str]]) -> Part:
     """The part with its rows in numbers as the mixture has them."""
     rows, dropped = kept
-    judged = sum(row.chosen is not None for row in rows)
+    judged = sum(row.judged for row in rows)
     return replace(part, kept=len(rows), judged=judged, dropped=Counter(part.dropped) + dropped)

@@ -20,7 +20,7 @@ from harness.errors import HarnessError, near
 ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(/[\w./-]+)?")
 SHARE = re.compile(r":(\d*\.?\d+)$")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-FILTERS = ("single-turn", "threshold=N")
+FILTERS = ("single-turn", "unpaired", "threshold=N")
 THRESHOLD = re.compile(r"threshold=(-?\d*\.?\d+)")
 
 
@@ -60,6 +60,11 @@ class Place:
     def threshold(self) -> float | None:
         """The rating from which a response is desirable, where a filter says so: the last of several."""
         return next((float(found[1]) for each in reversed(self.filters) if (found := THRESHOLD.fullmatch(each))), None)
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether responses stay single, each with its label, where pairs could be made of them."""
+        return "unpaired" in self.filters
 
     @property
     def name(self) -> str:
@@ -130,7 +135,7 @@ def _filters(text: str) -> tuple[str, tuple[str, ...]]:
     found: list[str] = []
     while "+" in text and not Path(text).exists():
         rest, _, word = text.rpartition("+")
-        if word not in FILTERS[:1] and not THRESHOLD.fullmatch(word):
+        if word not in FILTERS[:2] and not THRESHOLD.fullmatch(word):
             if hint := near(word, FILTERS):
                 raise HarnessError(f"--data: unknown filter {word!r}.{hint} Legal: {', '.join(FILTERS)}.")
             break
@@ -146,5 +151,5 @@ def _completed(place: Place, split: str, revision: str) -> Place:
 
 
 def kept_by(filters: Sequence[str], row: Row) -> bool:
-    """Whether a row passes: ``single-turn`` keeps prompts in which the human speaks once; a threshold drops no row."""
+    """Whether a row passes: ``single-turn`` keeps prompts in which the human speaks once; the others drop no row."""
     return "single-turn" not in filters or turns_in(row.prompt) == 1

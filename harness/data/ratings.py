@@ -12,6 +12,7 @@ from harness.data.rows import Rated, Row
 ALIKE = "rated alike, so no pair of them can be made"
 UNDESIRABLE = "undesirable, with nothing desirable to the same prompt"
 UNSAID = "neither a rating nor a verdict"
+UNLABELLED = "rated, and no threshold says from which rating one is desirable"
 
 
 def compared(rated: Sequence[Rated], dropped: Counter[str]) -> list[Row]:
@@ -51,6 +52,17 @@ def _by_verdict(rated: Sequence[Rated], dropped: Counter[str]) -> list[Row]:
     dropped[UNSAID] += len(rated) - len(good) - len(bad)
     pairs = [Row(a.prompt, a.response, b.response) for a, b in zip(good[:met], bad[:met], strict=True)]
     return [*pairs, *(Row(each.prompt, reference=each.response) for each in good[met:])]
+
+
+def single(rated: Iterable[Rated], dropped: Counter[str]) -> list[Row]:
+    """A row for every response with a verdict, which stays what it is: a label of one response. The others are counted."""
+    rows: list[Row] = []
+    for each in rated:
+        if each.desirable is None:
+            dropped[UNSAID if each.rating is None else UNLABELLED] += 1
+        else:
+            rows.append(Row(each.prompt, each.response) if each.desirable else Row(each.prompt, rejected=each.response))
+    return rows
 
 
 def by_threshold(rated: Iterable[Rated], threshold: float) -> list[Rated]:

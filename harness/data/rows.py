@@ -10,7 +10,8 @@ class Row:
     """One prompt with what the data say about it: a judged pair, a reference response, or both.
 
     ``margin`` is how much better the chosen response was rated, in the raters' own unit; ``agreement`` the share of annotators who chose
-    it. ``source`` names the data set of a mixture that the row is from, and is empty where there is only one.
+    it. ``source`` names the data set of a mixture that the row is from, and is empty where there is only one. Where data say of responses
+    one by one whether they are desirable, a row has one of both: ``chosen`` where it is, ``rejected`` where it is not.
     """
 
     prompt: str
@@ -20,6 +21,16 @@ class Row:
     margin: float | None = None
     agreement: float | None = None
     source: str = ""
+
+    @property
+    def judged(self) -> bool:
+        """Whether anybody said what they prefer, be it of two responses or of one."""
+        return self.chosen is not None or self.rejected is not None
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one response with its label, which nothing was compared with."""
+        return (self.chosen is None) != (self.rejected is None)
 
 
 @dataclass(frozen=True)

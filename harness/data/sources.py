@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.data import files, hub, layouts, ratings, splits
 from harness.data.adapters import Adapter, adapter_of
@@ -22,7 +22,7 @@ from harness.data.mixtures import Part, Source, after, distinct_names, mixed
 from harness.data.places import Place, kept_by, parse
 from harness.data.rows import Rated, Row
 from harness.errors import HarnessError
-from harness.types import Demonstration, Pair, Response
+from harness.types import NO_RESPONSE, Demonstration, Pair, Response
 
 __all__ = ["Part", "Row", "Source", "by_split", "demonstrations", "estimated_tokens", "pairs", "read_rows"]
 
@@ -39,7 +39,9 @@ def read_rows(source: str | Path, *, limit: int | None = None) -> Source:
     Raises HarnessError where a part is missing, empty, malformed or of unknown columns.
     """
     places = parse(str(source))
-    found = [_part(place, limit) for place in places]
+    told = [_told(place, limit) for place in places]
+    single = any(place.unpaired for place in places) or _only_single([each for part in told for each in part.said])
+    found = [_part(part, single=single) for part in told]
     if len(found) == 1:
         return Source(found[0][0], (found[0][1],), _filtered(found[0][1], places[0]))
     named = distinct_names([part for _, part in found])
@@ -61,21 +63,55 @@ def _filtered(part: Part, place: Place) -> str:
     return hashlib.sha256("+".join((part.sha256, *place.filters)).encode()).hexdigest() if place.filters else part.sha256
 
 
-def _part(place: Place, limit: int | None) -> tuple[tuple[Row, ...], Part]:
-    """The rows of one place, and what is to be said of it."""
+class _Told(NamedTuple):
+    """What the records of one place say, before it is rows: those that were converted, and the others by reason."""
+
+    place: Place
+    known: Adapter | None
+    read: files.Read
+    said: list[Row | Rated]
+    dropped: Counter[str]
+
+
+def _told(place: Place, limit: int | None) -> _Told:
     known = adapter_of(place.repository) if place.on_hub else None
     place, read = _read(place, known, limit)
     dropped: Counter[str] = Counter()
-    found = list(_converted(read.parts, known, dropped))
-    rated = [each for each in found if isinstance(each, Rated)]
+    said = list(_converted(read.parts, known, dropped))
     if place.threshold is not None:
-        rated = [replace(each, rating=None) for each in ratings.by_threshold(rated, place.threshold)]
-    candidates = [each for each in found if isinstance(each, Row)] + ratings.compared(rated, dropped)
+        said = [_labelled(each, place.threshold) if isinstance(each, Rated) else each for each in said]
+    if place.unpaired and any(isinstance(each, Rated) and each.rating is not None for each in said):
+        raise HarnessError(f"--data {str(place)!r}: responses are rated; say from which rating one is desirable, such as +threshold=4.")
+    return _Told(place, known, read, said, dropped)
+
+
+def _labelled(rated: Rated, threshold: float) -> Rated:
+    return replace(ratings.by_threshold([rated], threshold)[0], rating=None)
+
+
+def _only_single(said: Sequence[Row | Rated]) -> bool:
+    """Whether single responses were given both labels, and no two responses to one prompt can be compared."""
+    rated = [each for each in said if isinstance(each, Rated)]
+    compared = any(isinstance(each, Row) and each.judged for each in said) or any(row.judged for row in ratings.compared(rated, Counter()))
+    return not compared and {True, False} <= {each.desirable for each in rated}
+
+
+def _part(told: _Told, *, single: bool) -> tuple[tuple[Row, ...], Part]:
+    """The rows of one place, and what is to be said of it; ``single`` says that every label stays one of a single response."""
+    place, known, read, _, dropped = told
+    given, rated = [each for each in told.said if isinstance(each, Row)], [each for each in told.said if isinstance(each, Rated)]
+    if single:
+        references = dict.fromkeys(Row(row.prompt, reference=row.reference) for row in given if row.reference)
+        candidates = [*references, *ratings.single([*ratings.unpaired(given), *rated], dropped)]
+    else:
+        candidates = given + ratings.compared(rated, dropped)
     rows = tuple(row for row in _kept(candidates, dropped) if _passes(place, row, dropped))
     layout = layouts.of(layouts.typical(read.parts[0][1]), read.parts[0][0]) if known is None else known.layout
-    judged = sum(row.chosen is not None for row in rows)
-    said = known.licence if known else ""
-    return rows, Part(place.name, str(replace(place, share=None)), layout, said, len(read.records), len(rows), judged, dropped, read.sha256)
+    if len(verdicts := {each.desirable for each in rated} - {None}) == 1:
+        layout += f", every label {'desirable' if True in verdicts else 'undesirable'}"
+    judged = sum(row.judged for row in rows)
+    where, licence = str(replace(place, share=None)), known.licence if known else ""
+    return rows, Part(place.name, where, layout, licence, len(read.records), len(rows), judged, dropped, read.sha256, single)
 
 
 def _read(place: Place, known: Adapter | None, limit: int | None) -> tuple[Place, files.Read]:
@@ -150,27 +186,59 @@ def _passes(place: Place, row: Row, dropped: Counter[str]) -> bool:
 def by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Returns the rows by split, disjoint by prompt, each in the order of its prompts' hashes, whatever the file's order was."""
     parts: dict[str, list[Row]] = {name: [] for name, _ in SPLITS}
-    judged = {row.prompt for row in rows if row.chosen is not None}
+    judged = {row.prompt for row in rows if row.judged}
     for row in sorted(rows, key=lambda row: splits.share_of(row.prompt)):
         name = splits.split_of(row.prompt, SPLITS)
         parts["train" if name in ("judge", "tuner") and row.prompt not in judged else name].append(row)
+    _refuse_one_label({name: [row for row in part if row.single] for name, part in parts.items() if not any(map(_compared, part))})
     return parts
 
 
+def _compared(row: Row) -> bool:
+    return row.judged and not row.single
+
+
+def _refuse_one_label(parts: Mapping[str, Sequence[Row]]) -> None:
+    """HarnessError where single labelled responses leave a split without the labels that it is for."""
+    every = [row for part in parts.values() for row in part]
+    for what, desirable in (("desirable", True), ("undesirable", False)):
+        if every and not any((row.chosen is not None) is desirable for row in every):
+            raise HarnessError(
+                f"none of {len(every)} labelled responses is {what}; responses that were labelled one by one need both labels."
+            )
+        for name in ("train", "judge", "evaluation"):
+            found = parts.get(name, ())
+            if found and not any((row.chosen is not None) is desirable for row in found):
+                said = f"none of the {len(found)} labelled responses of the split '{name}' is {what}"
+                raise HarnessError(f"too few labelled responses: {said}; splits go by the hash of the prompt.")
+
+
 def pairs(rows: Sequence[Row]) -> list[Pair]:
-    """Returns the judged rows as pairs."""
-    return [
+    """Returns the rows in which two responses were compared as pairs; where none were, each single labelled response as half of one."""
+    compared = [
         Pair(row.prompt, Response(row.chosen), Response(row.rejected), agreement=row.agreement, margin=row.margin)
         for row in rows
         if row.chosen and row.rejected
     ]
+    return compared or [_half(row) for row in rows if row.single]
+
+
+def _half(row: Row) -> Pair:
+    if row.chosen:
+        return Pair(row.prompt, Response(row.chosen), NO_RESPONSE)
+    return Pair(row.prompt, NO_RESPONSE, Response(row.rejected or ""))
 
 
 def demonstrations(rows: Sequence[Row]) -> list[Demonstration]:
-    """Returns every prompt once with its references: the file's own, or the chosen responses where it has none."""
+    """Returns every prompt once with its references: the file's own, or the chosen responses where it has none.
+
+    A prompt to which only undesirable responses are known has none, and is left out.
+    """
     found: dict[str, dict[str, None]] = {}
     origins: dict[str, str] = {}
     for row in rows:
+        if row.single and not row.chosen:
+            continue
         found.setdefault(row.prompt, {})[row.reference or row.chosen or ""] = None
         origins.setdefault(row.prompt, row.source)
     return [Demonstration(prompt, tuple(references), origins[prompt]) for prompt, references in found.items()]

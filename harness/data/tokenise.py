@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.data import chat
-from harness.types import Demonstration, Group, Pair, Response, TokenPair
+from harness.types import NO_RESPONSE, Demonstration, Group, Pair, Response, TokenPair
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,19 @@ class Tokens:
         return reason is None
 
     def pairs(self, pairs: Sequence[Pair]) -> list[TokenPair]:
-        """Every pair that fits; pairs whose two responses are the same ids teach nothing and are dropped."""
-        groups = self.groups([p.prompt for p in pairs], [(p.chosen, p.rejected) for p in pairs])
+        """Every pair, or single labelled response, that fits; pairs whose responses are the same ids teach nothing and are dropped."""
+        groups = self.groups([p.prompt for p in pairs], [[r for r in (p.chosen, p.rejected) if r != NO_RESPONSE] for p in pairs])
         kept: list[TokenPair] = []
         for pair, group in zip(pairs, groups, strict=True):
-            if not self.fits(group, "pairs"):
+            if not self.fits(group, "labelled responses" if pair.single else "pairs"):
                 continue
-            if group.responses[0] == group.responses[1]:
+            if pair.single:
+                chosen, rejected = (group.responses[0], ()) if pair.rejected == NO_RESPONSE else ((), group.responses[0])
+            elif group.responses[0] == group.responses[1]:
                 self.dropped["pairs: identical responses"] += 1
                 continue
-            chosen, rejected = group.responses
+            else:
+                chosen, rejected = group.responses
             kept.append(TokenPair(len(kept), group.prompt, chosen, rejected, pair.agreement, pair.margin, pair.weight))
         return kept
 

@@ -34,9 +34,9 @@ def number(record: Record, *names: str) -> float | None:
 
 
 def verdict(record: Record, name: str) -> bool | None:
-    """The verdict under a column: true and false, 1 and 0, yes and no, as JSON or as text; None where there is none."""
+    """The verdict under a column: true and false, 1 and 0 or -1, yes and no, as JSON or as text; None where there is none."""
     value = record.get(name)
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": None, "none": None}
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "-1": False, "no": False, "": None, "none": None}
     word = str(value).strip().lower().removesuffix(".0")
     if word not in words:
         raise HarnessError(f"has {value!r:.40} under '{name}'; expected true or false")

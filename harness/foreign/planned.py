@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.errors import HarnessError
-from harness.training.batches import Batch, ReferenceKey, affordable, pairs_in, rows, take
+from harness.training.batches import Batch, ReferenceKey, affordable, largest, pairs_in, passes, rows, take
 from harness.training.ledger import Ledger
 from harness.training.loss_signature import LossSignature
 from harness.training.schedule import schedule
@@ -33,7 +33,7 @@ def planned(setup: Setup, signature: LossSignature, name: str) -> list[Step]:
     if ledger.match == "device-seconds":
         raise HarnessError(f"algorithm '{name}': its steps are planned before it trains, which seconds do not allow; match flops or steps.")
     rehearsal = Ledger(ledger.limit, ledger.match)
-    size = min(setup.batch_pairs, len(setup.pairs) * (2 if signature.unpaired else 1))
+    size = min(setup.batch_pairs, largest(setup.pairs, signature))
     stream, paid, steps = rows(setup.pairs, signature, setup.generator), set[ReferenceKey](), list[Step]()
     shapes = setup.policy.shape, setup.reference.shape
     while True:
@@ -58,7 +58,7 @@ def charge(ledger: Ledger, setup: Setup, batch: Batch, signature: LossSignature)
         ledger.charge(setup.policy.shape.learning([each.group() for each in batch.examples]))
     pairs, fresh = pairs_in(batch.examples, signature), ledger.distinct(pairs=(each.pair.row for each in batch.examples))
     ledger.distinct(prompts=(each.pair.prompt for each in batch.examples))
-    ledger.count(steps=1, labels=fresh, pairs=pairs, epochs=pairs / len(setup.pairs))
+    ledger.count(steps=1, labels=fresh, pairs=pairs, epochs=passes(pairs, setup.pairs))
 
 
 def tokens(steps: Sequence[Step]) -> int:

@@ -159,6 +159,8 @@ def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array
     """
     if not yard.heldout or policy.kl_bound is not None:
         return {}
+    if yard.heldout[0].single:
+        return _labels(policy, yard, most)
     groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout[:most]]
     logps = _array(policy.logps(groups)).reshape(-1, 2)
     ratios = logps - yard.heldout_logps[:most]
@@ -168,6 +170,14 @@ def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array
     for side, name in enumerate(("heldout_chosen", "heldout_rejected")):
         found |= {name: logps[:, side], f"{name}_change": ratios[:, side]}
     return found
+
+
+def _labels(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array]:
+    """Of each held-out response that was labelled alone whether the sign of its implicit reward is its label's: 1, 0, or half unmoved."""
+    some = yard.heldout[:most]
+    ratios = _array(policy.logps([pair.group for pair in some])) - np.nansum(yard.heldout_logps[: len(some)], 1)
+    right, _ = wins(np.where([bool(pair.chosen) for pair in some], ratios, -ratios), np.zeros(len(some)), tie=ROUNDING)
+    return {"heldout_label_accuracy": right}
 
 
 def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, *, spoken: bool) -> tuple[list[Row], dict[str, Interval]]:

@@ -31,6 +31,8 @@ def inspect(reward: RewardModel, yard: Yardstick) -> dict[str, Any]:
 def _quality(reward: RewardModel, yard: Yardstick) -> dict[str, Any]:
     if not yard.heldout:
         return {}
+    if yard.heldout[0].single:
+        return dict(heldout_quality(reward, yard.heldout))
     gap = margins(reward.scores([pair_group(pair) for pair in yard.heldout])).double().cpu()
     right = (gap > 0).double() + 0.5 * (gap == 0).double()
     sure = {"reward_accuracy": _interval("accuracy", right.numpy()), "reward_log_loss": _interval("loss", -logsigmoid(gap).numpy())}

@@ -12,9 +12,10 @@ from harness.planning.plan import Frozen
 from harness.plugins.registry import canonical
 from harness.types import FITTED_JUDGE, Setting
 
-Labels = Literal["bt", "flip", "annotators", "length-biased", "shuffled", "data"]
+Labels = Literal["bt", "flip", "annotators", "length-biased", "shuffled", "data", "single"]
 Origin = Literal["sft", "older-policy", "references", "mixture", "data"]
 BROUGHT = "data"  # labels and responses of a data set that brings its own pairs
+SINGLE = "single"  # labels of a data set in which responses were labelled one by one, so that there are no pairs
 
 
 class Assumptions(Frozen):
@@ -45,14 +46,19 @@ def departures(given: Assumptions) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (Assumptions.model_fields[name].default, BROUGHT)}
 
 
-def of_data(values: Mapping[str, Any], brings_pairs: bool) -> dict[str, Any]:
-    """Labels and responses as they are where the data brings pairs of its own; HarnessError where something else is asked of it."""
+def of_data(values: Mapping[str, Any], brings_pairs: bool, single: bool = False) -> dict[str, Any]:
+    """Labels and responses as they are where the data brings pairs of its own; HarnessError where something else is asked of it.
+
+    ``single`` says that it brings labels of single responses.
+    """
     found = {}
     for name, kind in (("labels", Labels), ("pairs_from", Origin)):
-        asked = values.get(name, BROUGHT if brings_pairs else Assumptions.model_fields[name].default)
-        if brings_pairs and asked != BROUGHT:
-            raise HarnessError(f"{name} {asked!r}: this data brings its own labelled pairs, so none are drawn; leave {name} out.")
-        legal = [BROUGHT] if brings_pairs else [each for each in get_args(kind) if each != BROUGHT]
+        brought = SINGLE if single and name == "labels" else BROUGHT
+        asked = values.get(name, brought if brings_pairs else Assumptions.model_fields[name].default)
+        if brings_pairs and asked != brought:
+            own = "labelled responses" if single else "labelled pairs"
+            raise HarnessError(f"{name} {asked!r}: this data brings its own {own}, so none are drawn; leave {name} out.")
+        legal = [brought] if brings_pairs else [each for each in get_args(kind) if each not in (BROUGHT, SINGLE)]
         if asked not in legal:
             raise HarnessError(f"{name}: unknown value {asked!r}.{near(str(asked), legal)} Legal: {', '.join(legal)}.")
         found[name] = asked

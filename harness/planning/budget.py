@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import HarnessError, near
 from harness.planning.footing import BARE
-from harness.planning.price import pair_forward, pair_spared
+from harness.planning.price import in_row, pair_forward, pair_spared
 from harness.training.ledger import UNITS
 
 if TYPE_CHECKING:
@@ -95,12 +95,16 @@ def absolute_budget(spec: str, default: str) -> str:
 
 
 def budget_flops(spec: str, experiment: Experiment, shape: Shape, typical_tokens: tuple[float, float]) -> float:
-    """Canonical FLOPs of a budget; ``typical_tokens`` are a pair's (prompt, response) lengths. At least one batch must fit."""
+    """Canonical FLOPs of a budget; ``typical_tokens`` are a pair's (prompt, response) lengths. At least one batch must fit.
+
+    Where responses were labelled one by one an epoch is what a loss per response costs for all of them, its reference read once.
+    """
     found, unit = parse_budget(spec)
     if unit not in ("epochs", "flops"):
         raise HarnessError(f"Budget {spec!r} is no amount of FLOPs; resolve it first (absolute_budget, matched_on).")
-    forward, spared = pair_forward(shape, typical_tokens), pair_spared(shape, typical_tokens)
-    reference = pair_forward(shape.bare(), typical_tokens) if experiment.reference_mode in BARE else forward
+    responses = in_row(experiment)
+    forward, spared = (price(shape, typical_tokens, responses) for price in (pair_forward, pair_spared))
+    reference = pair_forward(shape.bare(), typical_tokens, responses) if experiment.reference_mode in BARE else forward
     if unit == "epochs" and typical_tokens[1] <= 0:
         raise HarnessError(
             f"Budget {spec!r}: the task does not say how long its texts are, so epochs have no price; give FLOPs, such as 1.2e12."
@@ -111,7 +115,7 @@ def budget_flops(spec: str, experiment: Experiment, shape: Shape, typical_tokens
     if flops < step:
         raise HarnessError(
             f"Budget {spec!r} is {flops:.3g} FLOPs, too small for one step: "
-            f"a batch of {experiment.batch_pairs} pairs costs {step:.3g} FLOPs."
+            f"a batch of {experiment.batch_pairs} {'responses' if experiment.single else 'pairs'} costs {step:.3g} FLOPs."
         )
     return flops
 
@@ -134,11 +138,12 @@ def _limit(spec: str, experiment: Experiment) -> float:
     found, unit = parse_budget(spec)
     if unit in SECONDS:
         return found * SECONDS[unit]
-    batch = min(experiment.batch_pairs, experiment.pairs)
-    pairs = found * (experiment.pairs if unit == "epochs" else 1)
+    worth = in_row(experiment) / 2  # of a row in pairs, as ledgers count
+    batch = min(experiment.batch_pairs, experiment.pairs) * worth
+    pairs = found * (experiment.pairs * worth if unit == "epochs" else 1)
     least, limit = (1, math.ceil(pairs / batch)) if experiment.match == "steps" and unit == "epochs" else (batch, pairs)
     if experiment.match == "steps" and unit == "steps":
         least, limit = 1, found
     if limit < least or (experiment.match == "steps" and limit != int(limit)):
-        raise HarnessError(f"Budget {spec!r} is not a whole step: give steps as a whole number, or at least {batch} pairs, one batch.")
+        raise HarnessError(f"Budget {spec!r} is not a whole step: give steps as a whole number, or at least {batch:g} pairs, one batch.")
     return float(limit)

@@ -116,6 +116,11 @@ class Experiment(Assumptions, Footing):
         return self.model_dump(mode="json", exclude=footing.settled(self))
 
     @property
+    def single(self) -> bool:
+        """Whether what is learnt from are single labelled responses: ``pairs`` counts them."""
+        return self.labels == assumptions.SINGLE
+
+    @property
     def cell_count(self) -> int:
         """Algorithms' settings times seeds times budgets."""
         return len(self.seeds) * len(self.budget) * sum(len(plan.settings) for plan in self.algorithms)
@@ -157,13 +162,14 @@ def resolve(
     *,
     task_version: str = "",
     available_pairs: int | None = None,
+    single: bool = False,
     judges: Sequence[str] = ("gold",),
 ) -> Experiment:
     """The experiment: defaults < ``--quick`` < file < flags.
 
     ``flags`` holds only what was given, under the flags' names (``set`` is a list of ``NAME.beta=0.1``); ``available_pairs`` caps the
-    pairs where they come from a file; ``judges`` are the task's, the first of them the default. Raises HarnessError naming the value,
-    its origin and what is legal.
+    pairs where they come from a file, ``single`` says that these are responses labelled one by one; ``judges`` are the task's, the first
+    of them the default. Raises HarnessError naming the value, its origin and what is legal.
     """
     written = read(file) if file else {}
     values = _plain(defaults)
@@ -177,7 +183,7 @@ def resolve(
     values["budget"] = tuple(absolute_budget(spec, defaults.budget) for spec in budget_specs(values["budget"]))
     values["match"] = matched_on(values["budget"], values.get("match"))
     values |= assumptions.judging(str(values.get("judge", judges[0])), judges)
-    values |= assumptions.of_data(values, available_pairs is not None)
+    values |= assumptions.of_data(values, available_pairs is not None, single)
     values |= suites.resolved(values)
     values["algorithms"] = plans(flags, written, defaults, quick=bool(values.get("quick")), origin=f"{file}: algorithms.")
     values["baseline"] = baseline_of(values.get("baseline"), [plan.name for plan in values["algorithms"]])

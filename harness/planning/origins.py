@@ -8,7 +8,7 @@ from harness.errors import HarnessError
 from harness.measure import lineage
 from harness.measure.lineage import Lineage
 from harness.planning import settings
-from harness.planning.assumptions import BROUGHT
+from harness.planning.assumptions import BROUGHT, SINGLE
 from harness.plugins import registry
 from harness.types import Task
 
@@ -50,7 +50,7 @@ def judges(experiment: Experiment, shared: Shared) -> dict[str, Lineage]:
 
 def labels(experiment: Experiment, task: Task) -> str:
     """Who labelled the training pairs."""
-    if experiment.labels == BROUGHT:
+    if experiment.labels in (BROUGHT, SINGLE):
         return f"annotators of {task.source}"
     reward = f"{task.judges[0]} of {task.name}"
     return "" if experiment.labels == "shuffled" else LABELLERS.get(experiment.labels, "{reward}").format(reward=reward)

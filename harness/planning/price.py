@@ -26,6 +26,11 @@ class Estimate(NamedTuple):
     total: float
 
 
+def in_row(experiment: Experiment) -> int:
+    """Responses of one row of the data: two of a pair, one where responses were labelled one by one."""
+    return 1 if experiment.single else 2
+
+
 def pair_forward(shape: Shape, typical_tokens: tuple[float, float], responses: int = 2) -> float:
     """FLOPs of one forward over a prompt and its responses at typical lengths."""
     prompt, response = (round(tokens) for tokens in typical_tokens)
@@ -44,8 +49,9 @@ def worth(budget: Budget, experiment: Experiment, shape: Shape, typical_tokens: 
         return budget.flops
     if budget.match == "device-seconds":
         return budget.limit * THROUGHPUT
-    pairs = budget.limit * (experiment.batch_pairs if budget.match == "steps" else 1)
-    forward, spared = pair_forward(shape, typical_tokens), pair_spared(shape, typical_tokens)
+    responses = in_row(experiment)
+    pairs = budget.limit * (experiment.batch_pairs if budget.match == "steps" else 2 / responses)
+    forward, spared = (price(shape, typical_tokens, responses) for price in (pair_forward, pair_spared))
     return forward * (3 * pairs + min(pairs, experiment.pairs)) - spared * pairs
 
 

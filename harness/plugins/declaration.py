@@ -58,6 +58,7 @@ class Declaration:
     search: Mapping[str, Range] = field(default_factory=dict)
     optimiser: Mapping[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    single: bool = False  # whether the file binds ``single``: how it learns from single labelled responses
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -92,6 +93,7 @@ def read(path: Path, name: str) -> Declaration:
         search={name: _range(name, value, path) for name, value in _mapping(literals, "search", path).items()},
         optimiser=_mapping(literals, "optimiser", path),
         aliases=_as_tuple(literals.get("ALIASES", ())),
+        single="single" in {*literals, *(each.name for each in tree.body if isinstance(each, ast.FunctionDef))},
         metadata={**{key: literals[key] for key in METADATA if key in literals}, **_keywords(node)},
     )
 

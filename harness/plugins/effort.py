@@ -37,6 +37,21 @@ def needs(declared: Declaration) -> tuple[str, ...]:
     return (*found, *(said for name, said in ANNOTATIONS.items() if name in declared.arguments))
 
 
+def learns_from_single(declared: Declaration) -> bool:
+    """Whether it learns from responses that were labelled one by one, of which no two were compared.
+
+    A loss per response does, one that reads chosen responses alone, and whatever binds ``single`` in its file; nobody who fits a reward
+    model on pairs.
+    """
+    wanted = needs(declared)
+    if "reward model" in wanted or set(wanted) & {*ANNOTATIONS.values()}:
+        return False
+    if not declared.loss or declared.single:
+        return declared.single or "single responses" in wanted
+    signature = LossSignature(declared.arguments, {})
+    return signature.unpaired or ({*signature.policy_sides, *signature.reference_sides} == {0} and "batch" not in declared.arguments)
+
+
 def cost(declared: Declaration) -> str:
     """FLOPs per weight and token of the responses that are read: of the first pass, and of later ones where the reference is known.
 

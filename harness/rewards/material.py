@@ -73,7 +73,7 @@ def _of_data(asked: Asked) -> Material:
     base = None if asked.model is None else _folder(asked.model)
     source = sources.read_rows(written(parse(pinning.pinned(asked.word, split=asked.split, revision=asked.revision))))
     pairs = sources.pairs(source.rows)
-    if not pairs:
+    if not pairs or pairs[0].single:
         raise HarnessError(f"{asked.word}: no labelled pair in it ({source.counts()}); chosen and rejected responses are wanted.")
     ordered = sorted(pairs, key=lambda pair: splits.share_of(f"reward\n{pair.prompt}"))[: asked.limit]
     held = [pair for pair in ordered if splits.share_of(f"heldout\n{pair.prompt}") < asked.heldout]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,13 @@ def enumerated(task: Task, tokens: Tokens, reference: Metered, pairs: int, seed:
         known = likelihoods(reference, task.choices, tokens)
     train = task.choices.pairs(np.random.default_rng((seed, 2)), known, pairs)
     return tokens.pairs(train), tokens.pairs(task.heldout_pairs)
+
+
+def by_side(pairs: Sequence[TokenPair], logps: torch.Tensor) -> torch.Tensor:
+    """Log-probs of every response of these pairs in order, (responses,), as (pairs, 2): chosen and rejected, nan where there is none."""
+    found = logps.new_full((len(pairs), 2), torch.nan)
+    found[torch.tensor([[side in pair.sides for side in (0, 1)] for pair in pairs], device=logps.device)] = logps
+    return found
 
 
 def _mixed(pairs: list[Pair], own: list[Pair], assumed: str, seed: int) -> list[Pair]:

@@ -26,7 +26,7 @@ from harness.planning.experiment import Experiment
 from harness.planning.footing import FITTED, START
 from harness.plugins import registry
 from harness.running import supervised
-from harness.running.pairing import HELDOUT, Models, enumerated, sampled
+from harness.running.pairing import HELDOUT, Models, by_side, enumerated, sampled
 from harness.running.supervised import Report, dtype_of
 from harness.store.cache import key_of, stage
 from harness.training.ledger import Ledger
@@ -177,14 +177,17 @@ def _make_pairs(
         train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)[: 2 * (experiment.limit or HELDOUT)]
     if not train:
         raise HarnessError(f"task {task.name}: no pair is left to train on: {dict(tokens.dropped)}")
+    for what, side in (("desirable", 0), ("undesirable", 1)):
+        if experiment.single and not any(side in pair.sides for pair in train):
+            raise HarnessError(f"task {task.name}: of {len(train)} labelled responses no {what} one is left: {dict(tokens.dropped)}")
     write_pairs(folder / "pairs.jsonl", train)
     write_pairs(folder / "heldout.jsonl", heldout)
     report("reference log-probs", 0.5, None)
     with torch.no_grad():
-        logps = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in train])
+        logps = by_side(train, reference.logps([pair.group for pair in train]))
     if other is not None:
         (folder / DISTANCE).write_text(json.dumps(_distance(start, train, logps)))
-    storage.save_tensor(folder / "reference_logps.safetensors", logps.view(-1, 2).cpu())
+    storage.save_tensor(folder / "reference_logps.safetensors", logps.cpu())
     (folder / "dropped.json").write_text(json.dumps(dict(tokens.dropped)))
     spent = None if task.pairs is not None else start.ledger.canonical["pairs"]  # None: drawn by whoever made the data
     (folder / "cost.json").write_text(json.dumps({"flops": spent, "pairs": len(train)}))
@@ -192,11 +195,12 @@ def _make_pairs(
 
 def _distance(start: Metered, pairs: Sequence[TokenPair], reference: torch.Tensor) -> dict[str, float]:
     """Perplexity of the reference and of what policies start from on chosen responses of the first pairs, and how many."""
-    some = pairs[:DISTANCE_PAIRS]
+    chosen = [place for place, pair in enumerate(pairs) if pair.chosen][:DISTANCE_PAIRS]
+    some = [pairs[place] for place in chosen]
     lengths = torch.tensor([len(pair.chosen) for pair in some])
     with torch.no_grad():
         own = start.logps([Group(pair.prompt, (pair.chosen,)) for pair in some]).cpu()
-    found = {"reference": reference.view(-1, 2)[: len(some), 0].cpu(), "policy": own}
+    found = {"reference": reference[chosen, 0].cpu(), "policy": own}
     return {**{name: supervised.perplexity(logps, lengths) for name, logps in found.items()}, "pairs": len(some)}
 
 

@@ -28,7 +28,7 @@ from harness.planning.footing import BASE, FITTED, START
 from harness.store.cache import key_of, stage
 from harness.store.hashes import weights_hash
 from harness.training.ledger import Ledger
-from harness.types import Demonstration, Pair, Task
+from harness.types import NO_RESPONSE, Demonstration, Pair, Task
 
 OLDER = 0.5  # share of its steps after which the SFT reference is the older policy
 Report = Callable[[str, float, float | None], None]
@@ -168,6 +168,7 @@ def _taught(experiment: Experiment, task: Task, seed: int) -> Task:
 
 def _chosen(pairs: list[Pair]) -> refusals.Draw:
     """Chosen responses as demonstrations, in reshuffled epochs: what DPO's authors do where there is no SFT model (section 4)."""
+    pairs = [pair for pair in pairs if pair.chosen != NO_RESPONSE]
     order = splits.epochs(len(pairs))
     return lambda generator, n: [Demonstration(pairs[i].prompt, (pairs[i].chosen.text,)) for i in order(generator, n)]
 

@@ -22,6 +22,7 @@ from harness.models.metered import Metered
 from harness.models.storage import load_reward
 from harness.planning import suites
 from harness.planning.experiment import Experiment
+from harness.running.pairing import by_side
 from harness.running.stages import Report, Shared
 from harness.store.cache import key_of, stage
 from harness.training.ledger import Ledger
@@ -58,7 +59,7 @@ def yardstick(experiment: Experiment, shared: Shared, ledger: Ledger, report: Re
         refusals={name: np.array(values) for name, values in facts["refusals"].items()},
         proxy=load_reward(shared.proxy, ledger)[0] if shared.proxy else None,
         heldout=shared.heldout,
-        heldout_logps=np.array(facts["heldout_logps"]).reshape(-1, 2),
+        heldout_logps=by_side(shared.heldout, torch.tensor(facts["heldout_logps"], dtype=torch.float64)).numpy(),
         gold=shared.task.score is not None,
         seed=shared.seed,
         questions=_questions(experiment, shared),
@@ -140,7 +141,7 @@ def _baseline(path: Path, experiment: Experiment, shared: Shared, judge: ScoreJu
     with torch.no_grad():
         theirs = scored(judge, shared, prompts, opponents)
         texts = judge.score(prompts, own, [Response(d.responses[0]) for d in rows])
-        heldout = reference.logps([Group(p.prompt, (p.chosen, p.rejected)) for p in shared.heldout]) if shared.heldout else torch.zeros(0)
+        heldout = reference.logps([pair.group for pair in shared.heldout]) if shared.heldout else torch.zeros(0)
         masses = {}
         for probe in _probes(experiment, shared):
             refused = safety.refusals(tokens, probe, experiment.probe_prompts)

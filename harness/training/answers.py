@@ -46,4 +46,4 @@ def typical(setup: Setup) -> tuple[int, int]:
     """Mean lengths of the pairs' prompts and responses, tokens."""
     pairs = setup.pairs
     prompt = sum(len(pair.prompt) for pair in pairs) // len(pairs)
-    return prompt, sum(len(pair.chosen) + len(pair.rejected) for pair in pairs) // (2 * len(pairs))
+    return prompt, sum(len(pair.chosen) + len(pair.rejected) for pair in pairs) // sum(len(pair.sides) for pair in pairs)

@@ -68,16 +68,30 @@ def rows(pairs: Sequence[TokenPair], signature: LossSignature, generator: torch.
     """Examples for ever: pairs, rankings where the loss is on lists, or single responses where it is unpaired.
 
     Unpaired: chosen and rejected responses are shuffled apart and dealt in turn, so a pair's two responses do not travel together
-    and no batch of two or more, shrunk or not, is all of one label.
+    and no batch of two or more, shrunk or not, is all of one label. Where data label single responses, more of them with one label than
+    with the other, the scarcer ones come round more often. A loss of chosen responses alone is given those.
     """
     if signature.listed:
-        lists = [Example(found.neighbours[0], (0, 1), found.neighbours[1:], found.implied) for found in rankings(pairs)]
+        lists = [Example(each.neighbours[0], (0, 1), each.neighbours[1:], each.implied) for each in rankings(pairs)]
         yield from (lists[i] for i in cycle(len(lists), generator))
     if not signature.unpaired:
-        yield from (Example(pairs[i], signature.policy_sides) for i in cycle(len(pairs), generator))
-    streams = [cycle(len(pairs), generator) for _ in range(2)]
+        found = usable(pairs, signature)
+        yield from (Example(found[i], signature.policy_sides) for i in cycle(len(found), generator))
+    sides = [[pair for pair in pairs if side in pair.sides] for side in (0, 1)]
+    streams = [cycle(len(found), generator) for found in sides]
     while True:
-        yield from (Example(pairs[next(stream)], (side,)) for side, stream in enumerate(streams))
+        yield from (Example(sides[side][next(stream)], (side,)) for side, stream in enumerate(streams))
+
+
+def usable(pairs: Sequence[TokenPair], signature: LossSignature) -> list[TokenPair]:
+    """The pairs, or of single labelled responses those with a label that the loss reads."""
+    read = set(signature.policy_sides)
+    return [pair for pair in pairs if signature.unpaired or read <= {*pair.sides}]
+
+
+def largest(pairs: Sequence[TokenPair], signature: LossSignature) -> int:
+    """How many rows a batch may have at most: every one that there is, once; of pairs under an unpaired loss both responses."""
+    return sum(len(pair.sides) for pair in pairs) if signature.unpaired else len(usable(pairs, signature))
 
 
 def take(stream: Iterator[Example], size: int) -> list[Example]:
@@ -161,7 +175,13 @@ def affordable(
 
 def pairs_in(examples: Sequence[Example], signature: LossSignature) -> float:
     """Pairs that a batch learns from: every comparison of a ranking, and half of one where a row is a single response."""
-    return sum(len(example.rows) for example in examples) / (2 if signature.unpaired else 1)
+    single = signature.unpaired or any(example.pair.single for example in examples)
+    return sum(len(example.rows) for example in examples) / (2 if single else 1)
+
+
+def passes(pairs: float, data: Sequence[TokenPair]) -> float:
+    """Epochs of the data that so many pairs are: two single responses with their labels are one pair's worth."""
+    return pairs / (len(data) / 2 if data[0].single else len(data))
 
 
 def of_one_length(examples: Sequence[Example], part: slice) -> list[slice]:

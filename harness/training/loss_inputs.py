@@ -64,7 +64,9 @@ def same_sides(examples: Sequence[Example], reference: Tensor) -> Tensor:
 
 
 def batch_statistics(examples: Sequence[Example], logps: Tensor, reference: Tensor, signature: LossSignature) -> BatchStatistics:
-    """Statistics of the whole optimiser batch of pairs; both (pairs, 2). The result carries no gradient."""
+    """Statistics of the whole optimiser batch; of pairs both are (pairs, 2), of an unpaired loss ``logps`` (responses, 1). No gradient."""
+    if signature.unpaired:
+        return _apart(examples, logps, reference, signature)
     named = [side in signature.reference_sides for side in (0, 1)]
     ratios = logps.detach() - reference * logps.new_tensor(named)
     gap = ratios[:, 0] - ratios[:, 1]
@@ -72,6 +74,17 @@ def batch_statistics(examples: Sequence[Example], logps: Tensor, reference: Tens
     return BatchStatistics(
         ratios[:, 0].mean(), ratios[:, 1].mean(), gap.mean(), gap.std(correction=0), lengths[0], lengths[1], len(examples)
     )
+
+
+def _apart(examples: Sequence[Example], logps: Tensor, reference: Tensor, signature: LossSignature) -> BatchStatistics:
+    """Statistics of single responses: the variance of all couples' gaps is the sum of both variances."""
+    ratios = logps.detach() - same_sides(examples, reference) * float("ref_logps" in signature.arguments)
+    lengths = logps.new_tensor([len(e.group().responses[0]) for e in examples])
+    desirable = torch.tensor([e.sides[0] == 0 for e in examples], device=logps.device)
+    good, bad = ratios[desirable, 0], ratios[~desirable, 0]
+    spread = (good.var(correction=0) + bad.var(correction=0)).sqrt()
+    means = good.mean(), bad.mean(), good.mean() - bad.mean(), spread
+    return BatchStatistics(*means, lengths[desirable].mean(), lengths[~desirable].mean(), len(examples) / 2)
 
 
 def check_annotations(pairs: Sequence[TokenPair], signature: LossSignature, name: str) -> None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LENGTHS = ("chosen_lengths", "rejected_lengths")
-PAIRED = ("chosen", "rejected", "ref_chosen", "ref_rejected", *LENGTHS, "batch", "margin", "agreement", "tokens", "ref_tokens")
+PAIRED = ("chosen", "rejected", "ref_chosen", "ref_rejected", *LENGTHS, "margin", "agreement", "tokens", "ref_tokens")
 UNPAIRED = ("logps", "ref_logps", "desirable", "lengths", "z0")
 LISTED = ("ranked", "ref_ranked")
-EITHER = ("progress", "state", "reward")
+EITHER = ("batch", "progress", "state", "reward")
 NAMES = PAIRED + UNPAIRED + LISTED + EITHER
 # Which names read which response of a pair, 0 chosen and 1 rejected, by the policy and by the reference. A list of two is a pair.
 POLICY = (("chosen", "tokens", "ranked"), ("rejected", "tokens", "ranked"))
@@ -35,10 +35,11 @@ class TokenLogps(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchStatistics:
-    """Detached scalars over the whole optimiser batch of pairs, whatever the micro-batches: means in nats, lengths in tokens.
+    """Detached scalars over the whole optimiser batch, whatever the micro-batches: means in nats, lengths in tokens.
 
     A ratio is log pi - log ref where the loss names that side's reference, else log pi itself. ``gap_std`` is the population
-    standard deviation (0 for one pair).
+    standard deviation (0 for one pair). Of an unpaired loss chosen are the desirable responses and rejected the undesirable ones, a gap
+    is that of every couple of both, and ``pairs`` is half of the responses.
     """
 
     chosen_ratio: Tensor
@@ -47,7 +48,7 @@ class BatchStatistics:
     gap_std: Tensor
     chosen_length: Tensor
     rejected_length: Tensor
-    pairs: int
+    pairs: float
 
 
 @dataclass(frozen=True)
@@ -125,5 +126,5 @@ def _check_combination(arguments: tuple[str, ...], name: str) -> None:
     if not {"logps", "chosen", "rejected", "tokens", "ranked"} & set(arguments):
         said = "a loss names 'chosen', 'rejected' or 'tokens' (pairs), 'logps' and 'desirable' (unpaired), or 'ranked' (lists)."
         raise HarnessError(f"loss '{name}': {said}")
-    if "batch" in arguments and not {"chosen", "rejected"} <= set(arguments):
+    if "batch" in arguments and not (found["per response"] or {"chosen", "rejected"} <= set(arguments)):
         raise HarnessError(f"loss '{name}': 'batch' holds statistics of both responses, so 'chosen' and 'rejected' must be named.")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.training.batches import Batch, Example, ReferenceKey, affordable, of_one_length, pairs_in, rows, take
+from harness.training.batches import Batch, Example, ReferenceKey, affordable, largest, of_one_length, pairs_in, passes, rows, take
 from harness.training.loss_inputs import batch_statistics, check_annotations, compared, loss_inputs, metrics, paired_tokens, same_sides
 from harness.training.loss_signature import BatchStatistics, TokenLogps
 from harness.training.returned import checked
@@ -30,6 +30,7 @@ def offline_updates(algorithm: PreferenceLoss, setup: Setup) -> Iterator[Update]
     Stops early after an update whose loss or gradient is not finite; such an update reports its loss as it is (nan where only the
     gradient failed) and does not touch the weights. Raises HarnessError for data or batch sizes that the loss cannot use.
     """
+    algorithm = algorithm.over(setup.pairs)
     hyperparameters, optimiser = algorithm.resolve(setup.settings)
     reward = (yield from RewardFit().told(setup).fitted(setup)) if algorithm.signature.reads_reward else None
     setup.policy.optimise(betas=(0.9, 0.99), **optimiser)
@@ -73,7 +74,7 @@ class _Run:
         """Rows of the data per step: pairs, in lists or not, or as many single responses (as TRL counts); no more than the data hold."""
         signature, pairs = self.algorithm.signature, self.setup.pairs
         check_annotations(pairs, signature, self.algorithm.name)
-        size = min(self.setup.batch_pairs, len(pairs) * (2 if signature.unpaired else 1))
+        size = min(self.setup.batch_pairs, largest(pairs, signature))
         if size < signature.least:
             raise HarnessError(f"algorithm '{self.algorithm.name}' compares rows of a batch, so it needs at least {signature.least}.")
         return size
@@ -205,5 +206,5 @@ class _Run:
         self.tokens += sum(len(g.prompt) + sum(map(len, g.responses)) for g in (e.group() for e in examples))
         pairs, fresh = pairs_in(examples, signature), ledger.distinct(pairs=(row for e in examples for row in e.rows))
         ledger.distinct(prompts=(e.pair.prompt for e in examples))
-        ledger.count(steps=1, labels=fresh, pairs=pairs, epochs=pairs / len(self.setup.pairs))
-        return {"tokens": float(self.tokens), "progress": ledger.share, "epoch": self.seen / len(self.setup.pairs)}
+        ledger.count(steps=1, labels=fresh, pairs=pairs, epochs=passes(pairs, self.setup.pairs))
+        return {"tokens": float(self.tokens), "progress": ledger.share, "epoch": passes(self.seen, self.setup.pairs)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -13,7 +13,7 @@ from harness.errors import HarnessError, near
 from harness.training.loss_signature import LossSignature, read_signature
 from harness.training.returned import place
 from harness.training.schedule import OPTIMISER
-from harness.types import Setting, Setup, Update
+from harness.types import Setting, Setup, TokenPair, Update
 
 Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 
@@ -67,6 +67,16 @@ class PreferenceLoss:
             if not isinstance(value, (int, float)) or not value > 0:
                 raise HarnessError(f"{self.name}.{key} = {value}: must be above 0.")
         return hyperparameters, optimiser
+
+    def over(self, pairs: Sequence[TokenPair]) -> PreferenceLoss:
+        """This algorithm for such data: with what its file binds to ``single`` where they are single labelled responses.
+
+        That is the loss per response which its loss of a pair is the sum of two of.
+        """
+        single = getattr(self.loss, "__globals__", {}).get("single")
+        if self.signature.unpaired or single is None or not pairs[0].single:
+            return self
+        return replace(self, loss=single, signature=read_signature(single, self.name))
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """Optimiser steps until the budget is spent; see harness/training/offline.py."""

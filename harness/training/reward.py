@@ -59,14 +59,30 @@ def pooled(values: TokenValues, pooling: Pooling) -> Tensor:
 
 
 def pair_group(pair: TokenPair) -> Group:
-    """The pair's prompt with its chosen and its rejected response, in this order."""
-    return Group(pair.prompt, (pair.chosen, pair.rejected))
+    """The pair's prompt with its chosen and its rejected response, in this order; with the one response of a label."""
+    return pair.group
 
 
 def margins(scores: Tensor) -> Tensor:
     """r_w - r_l per pair, (pairs,), from the scores of ``pair_group``s in order, (2 pairs,)."""
     chosen, rejected = scores.view(-1, 2).unbind(1)
     return chosen - rejected
+
+
+def sided(scores: Tensor, pairs: Sequence[TokenPair]) -> Tensor:
+    """What is to be positive per row, (rows,): r_w - r_l of pairs; of single labelled responses r, or -r of an undesirable one."""
+    if not pairs[0].single:
+        return margins(scores)
+    return torch.where(torch.tensor([bool(pair.chosen) for pair in pairs], device=scores.device), scores, -scores)
+
+
+def balanced(pairs: Sequence[TokenPair]) -> list[TokenPair]:
+    """Single labelled responses weighted so that both labels count alike, the mean weight being 1; pairs as they are."""
+    if not pairs[0].single:
+        return list(pairs)
+    desirable = sum(bool(pair.chosen) for pair in pairs)
+    each = {True: len(pairs) / (2 * max(desirable, 1)), False: len(pairs) / (2 * max(len(pairs) - desirable, 1))}
+    return [pair._replace(weight=pair.weight * each[bool(pair.chosen)]) for pair in pairs]
 
 
 def fit_reward_model(
@@ -87,8 +103,10 @@ def fit_reward_model(
     Stops after ``epochs`` reshuffled passes or when ``budget``, in the unit that the ledger matches, is spent, whichever comes first,
     centring included; the last batch shrinks to what fits. Everything is charged to the phase ``reward``. The schedule runs over what
     will be spent. ``margin``, in nats per unit of what pairs bring as theirs, asks for so much of a gap: -log sigma(r_w - r_l - m)
-    (Touvron et al. 2023, arXiv 2307.09288, equation 2); 0 leaves margins out. Raises HarnessError where not one step fits.
+    (Touvron et al. 2023, arXiv 2307.09288, equation 2); 0 leaves margins out. Single labelled responses are classified by their score,
+    -log sigma(r) or -log sigma(-r), both labels counting alike. Raises HarnessError where not one step fits.
     """
+    pairs = balanced(pairs)
     sample = pairs[:CENTRING_PAIRS]
     room = _Room(model, budget, _training_cost(model.shape.scalar(), pairs) * epochs, [pair_group(pair) for pair in sample])
     if pooling == "sum" and model.head is not None:
@@ -175,7 +193,7 @@ def _step(
     wanted = torch.tensor([margin * (pair.margin or 0.0) for pair in batch])
 
     def one(model: Metered, part: slice) -> tuple[float, float]:
-        gap = margins(pooled(model.scalars(groups[part], at="token"), pooling))
+        gap = sided(pooled(model.scalars(groups[part], at="token"), pooling), batch[part])
         loss = -(logsigmoid(gap - wanted[part].to(gap)) * weights[part].to(gap)).sum() / len(batch)
         model.backward(loss)
         return float(loss.detach()), float((gap.detach() > 0).sum())
@@ -190,8 +208,11 @@ def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: in
 
     Confidence is the mean predicted probability of the preferred side, max(p, 1 - p); annotators side with a calibrated model as
     often as it is confident. How often they do is each pair's ``agreement``, where known, not the order that accuracy is counted on.
-    The calibration error is the mean |agreement - confidence| over ``bins`` equally filled bins of confidence.
+    The calibration error is the mean |agreement - confidence| over ``bins`` equally filled bins of confidence. Of single labelled
+    responses there is ``reward_auc`` in their place, the share of couples of both labels that the scores order so, ties one half.
     """
+    if pairs[0].single:
+        return _ordered(reward, pairs)
     with reward.model.ledger.phase("evaluation"):
         gap = margins(reward.scores([pair_group(pair) for pair in pairs])).double()
     confidence = gap.abs().sigmoid()
@@ -207,3 +228,13 @@ def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: in
         "reward_log_loss": float(-logsigmoid(gap).mean()),
         "reward_heldout_pairs": float(len(pairs)),
     }
+
+
+def _ordered(reward: RewardModel, pairs: Sequence[TokenPair]) -> dict[str, float]:
+    """How scores order held-out responses that were labelled one by one; n of them. No AUC where all have one label."""
+    with reward.model.ledger.phase("evaluation"):
+        scores = reward.scores([pair_group(pair) for pair in pairs]).double().cpu()
+    desirable = torch.tensor([bool(pair.chosen) for pair in pairs])
+    gaps = scores[desirable][:, None] - scores[~desirable]
+    found = {"reward_auc": float((gaps > 0).double().mean() + 0.5 * (gaps == 0).double().mean())} if gaps.numel() else {}
+    return {**found, "reward_heldout_responses": float(len(pairs))}

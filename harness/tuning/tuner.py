@@ -91,7 +91,10 @@ def scene(experiment: Experiment, seed: int, ledger: Ledger, report: Report, *, 
 
 
 def tuner_facts(experiment: Experiment, shared: Shared, folder: Path) -> dict[str, Any]:
-    """What a record says of the tuning judge: its pairs, its held-out accuracy with the Wilson interval (Wilson 1927), its lineage."""
+    """What a record says of the tuning judge: its pairs, its held-out accuracy with the Wilson interval (Wilson 1927), its lineage.
+
+    Of a judge that learnt from single labelled responses the pairs are those, and there is no accuracy.
+    """
     quality = json.loads((folder / "reward.json").read_text())["quality"]
     pairs = len(read_pairs(folder / "pairs.jsonl"))
     origin = Lineage(folder.name, shared.sft.name, (f"tuning pairs {folder.name}",), labels(experiment, shared.task))
