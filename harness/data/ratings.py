@@ -10,7 +10,7 @@ from itertools import combinations
 from harness.data.rows import Rated, Row
 
 ALIKE = "rated alike, so no pair of them can be made"
-UNDESIRABLE = "undesirable, with nothing desirable to the same prompt"
+UNDESIRABLE = "undesirable, with nothing desirable to the same prompt (+unpaired keeps it)"
 UNSAID = "neither a rating nor a verdict"
 UNLABELLED = "rated, and no threshold says from which rating one is desirable"
 
