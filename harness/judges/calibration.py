@@ -21,10 +21,11 @@ class Calibration(NamedTuple):
     """A judge against labels, each number with its interval over prompts; the pairs of one prompt are averaged first.
 
     ``agreement`` counts ties one half, ``ties`` is their share, ``kappa`` counts a tie as no agreement. ``consistency`` is the share of
-    verdicts that stay when the two responses change places and ``position`` by how much more often than one half the first place wins;
-    None for a judge that no order can sway. ``longer`` and ``labels_longer`` are how often judge and labels choose the longer of
-    two responses of different length in words, ``length_bias`` the first less the second, ``where_longer`` and ``where_shorter`` the
-    agreement where labels chose the longer and the shorter; None where there are no such pairs.
+    verdicts that stay when the two responses change places and ``position`` by how much more often than one half the first place wins,
+    both of pairs with a verdict both ways round; None for a judge that no order can sway, and where it gave no such verdicts.
+    ``longer`` and ``labels_longer`` are how often judge and labels choose the longer of two responses of different length in words,
+    ``length_bias`` the first less the second, ``where_longer`` and ``where_shorter`` the agreement where labels chose the longer and the
+    shorter; None where there are no such pairs.
     """
 
     agreement: Interval
@@ -40,12 +41,19 @@ class Calibration(NamedTuple):
 
 
 def calibration(
-    wins: Array, places: tuple[Array, Array] | None, lengths: Array, prompts: Sequence[str], *, make: Callable[[], np.random.Generator]
+    wins: Array,
+    places: tuple[Array, Array] | None,
+    lengths: Array,
+    prompts: Sequence[str],
+    *,
+    make: Callable[[], np.random.Generator],
+    decided: Array | None = None,
 ) -> Calibration:
     """Of a judge's outcomes for the chosen responses, (pairs,), and the words of what was chosen and rejected, (pairs, 2).
 
     ``places`` are the outcomes with the chosen response shown first and with it shown second, each for the response shown first;
     None for a judge that no order can sway. ``prompts`` are those of the pairs. ``make`` gives the generator of every interval.
+    ``decided`` says which pairs got a verdict both ways round, (pairs,); None: all of them.
     """
     clusters = np.unique(np.array(prompts), return_inverse=True)[1].reshape(-1).astype(np.float64)
     differ = lengths[:, 0] != lengths[:, 1]
@@ -67,8 +75,8 @@ def calibration(
         agreement,
         _kappa(wins, clusters, make()),
         ties,
-        None if places is None else share((places[0] == 1 - places[1]).astype(float)),
-        None if places is None else share((places[0] + places[1]) / 2 - 0.5),
+        None if places is None else share((places[0] == 1 - places[1]).astype(float), decided),
+        None if places is None else share((places[0] + places[1]) / 2 - 0.5, decided),
         share(judged_longer, differ),
         share(chose_longer.astype(float), differ),
         bias,

@@ -92,6 +92,10 @@ class EndpointJudge:
         found = [self.answers[question(*each)].value for each in texts]
         return np.array([0.5 if value is None else value for value in found])
 
+    def decided(self, texts: Sequence[Texts]) -> Array:
+        """Whether the answers to these questions, which were asked, hold a verdict, (questions,)."""
+        return np.array([self.answers[question(*each)].value is not None for each in texts], dtype=bool)
+
     def usage(self, texts: Iterable[Texts]) -> Usage:
         """What the answers to these questions took, each question once; those that are not answered are left out."""
         keys = dict.fromkeys(question(*each) for each in texts)

@@ -41,7 +41,7 @@ LINES = (
     ("where_longer", "agrees where labels chose the longer"),
     ("where_shorter", "agrees where labels chose the shorter"),
 )
-SEEN_ALONE = "cannot matter: asked once"
+SEEN_ALONE, UNDECIDED = "cannot matter: asked once", "no verdict both ways round"
 
 
 def calibrate(data: Path, word: str, results: Path, *, limit: int | None = None, say: Say = print, asking: Asking | None = None) -> Path:
@@ -61,14 +61,17 @@ def calibrate(data: Path, word: str, results: Path, *, limit: int | None = None,
         if isinstance(judge, EndpointJudge):
             judge = replace(judge, answers=stack.enter_context(Answers(folder, slug(judge))))
         wins, places = _verdicts(judge, rows)
+        decided = _decided(judge, rows)
         texts = [text for row in rows for text in _texts(row)]
         took, said = spent(judge, texts, asking.price), in_words(judge, texts, asking.price)
     lengths = np.array([[len(str(text).split()) for text in (row.chosen, row.rejected)] for row in rows], dtype=np.float64)
-    found = calibration(wins, places, lengths, [row.prompt for row in rows], make=lambda: np.random.default_rng(0))
+    prompts = [row.prompt for row in rows]
+    found = calibration(wins, places, lengths, prompts, make=lambda: np.random.default_rng(0), decided=decided)
     about = {"name": data.name, "sha256": source.sha256, "layout": source.layout, "rows": source.counts(), "pairs": len(rows)}
     facts = {"judge": {**described(judge), **took}, "data": about, "metrics": _plain(found)}
     path = write(folder, f"{slug(judge)}-{_key(source.sha256, limit)}", facts, _outcomes(wins, places, lengths))
-    say(f"{judge.name} against the labels of {data.name}: {len(rows):,} pairs{said}.\n{table(facts['metrics'])}\nRecord: {path}")
+    shown = table(facts["metrics"], once=places is None)
+    say(f"{judge.name} against the labels of {data.name}: {len(rows):,} pairs{said}.\n{shown}\nRecord: {path}")
     return path
 
 
@@ -79,6 +82,13 @@ def _verdicts(judge: PairwiseJudge, rows: Sequence[sources.Row]) -> tuple[Array,
     if not judge.order_sensitive:
         return wins, None
     return wins, (judge(prompts, chosen, rejected), judge(prompts, rejected, chosen))  # all of it is answered by now
+
+
+def _decided(judge: PairwiseJudge, rows: Sequence[sources.Row]) -> Array | None:
+    """Which pairs got a verdict both ways round, (pairs,); None of a judge that has always one."""
+    if not isinstance(judge, EndpointJudge):
+        return None
+    return np.array([judge.decided(_texts(row)).all() for row in rows])
 
 
 def _texts(row: sources.Row) -> list[tuple[str, str, str]]:
@@ -103,16 +113,16 @@ def _key(sha256: str, limit: int | None) -> str:
     return hashlib.sha256(f"{sha256}:{limit}".encode()).hexdigest()[:8]
 
 
-def table(metrics: dict[str, Any]) -> str:
-    """The numbers for a terminal, each with its interval and n, prompts."""
+def table(metrics: dict[str, Any], *, once: bool) -> str:
+    """The numbers for a terminal, each with its interval and n, prompts; ``once`` says that the judge was asked one way round."""
     wide = max(len(words) for _, words in LINES)
-    rows = [f"  {words:<{wide}}  {_said(metrics[name], name)}" for name, words in LINES]
+    rows = [f"  {words:<{wide}}  {_said(metrics[name], name, once)}" for name, words in LINES]
     return "\n".join([*rows, "  95 % bootstrap over prompts; n counts prompts. Lengths are in words."])
 
 
-def _said(number: dict[str, Any] | None, name: str) -> str:
+def _said(number: dict[str, Any] | None, name: str, once: bool) -> str:
     if number is None:
-        return SEEN_ALONE if name in ("consistency", "position") else "no such pairs"
+        return (SEEN_ALONE if once else UNDECIDED) if name in ("consistency", "position") else "no such pairs"
     sign = "+" if name in ("position", "length_bias") else ""
     value, lower, upper = (float(number[each]) for each in ("value", "lower", "upper"))
     bounds = f"[{lower:{sign}.3f}, {upper:{sign}.3f}]" if np.isfinite(lower + upper) else "[no bounds]"

@@ -56,7 +56,8 @@ def _keys(study: Loaded, asked: Sequence[Again]) -> set[str]:
 def _agreement(known: Sequence[Mapping[str, Any]]) -> Grid:
     rows = []
     for each in known:
-        metrics = [_said(each["metrics"].get(name), name) for name in COLUMNS]
+        once = each["judge"].get("asked") == "once"
+        metrics = [_said(each["metrics"].get(name), name, once) for name in COLUMNS]
         rows.append([str(each["judge"].get("name")), str(each["data"].get("name")), f"{each['data'].get('pairs')}", *metrics])
     caption = "95 % bootstrap over prompts; n counts prompts."
     return Grid(["judge", "labels of", "pairs", *COLUMNS.values()], rows, caption)
@@ -81,9 +82,9 @@ def _row(again: Again, answers: Sequence[judgements.Answer]) -> list[str]:
     return [again.name, *(f"{n:,}" for n in (len(answers), silent, read, written, len(answers) - len(counted))), cost]
 
 
-def _said(number: Mapping[str, Any] | None, name: str) -> str:
+def _said(number: Mapping[str, Any] | None, name: str, once: bool) -> str:
     if number is None:
-        return "cannot matter" if name in ("consistency", "position") else "no such pairs"
+        return "cannot matter" if once and name in ("consistency", "position") else "no such pairs"
     sign = "+" if name in SIGNED else ""
     if number.get("lower") is None or number.get("upper") is None:
         return f"{number['value']:{sign}.3f} [no bounds] n={number['n']}"

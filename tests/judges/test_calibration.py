@@ -58,6 +58,18 @@ def test_a_judge_that_is_always_right_wrong_or_tied() -> None:
     assert (tied.kappa.value, tied.agreement.value, tied.ties.value) == (0, 0.5, 1)
 
 
+def test_position_and_consistency_are_those_of_pairs_with_two_verdicts() -> None:
+    """Of four pairs two have both verdicts: one stays, one turns to the first place, so 1/2 and (0 + 1/2) / 2; a silence counts a tie."""
+    places = np.array([1.0, 1.0, 0.5, 0.5]), np.array([0.0, 1.0, 0.5, 1.0])
+    wins = np.where(places[0] == 1 - places[1], places[0], 0.5)
+    decided = np.array([True, True, False, False])
+    each = calibration(wins, places, np.ones((4, 2)), list("abcd"), make=made, decided=decided)
+    assert each.consistency and each.position
+    assert (each.consistency.value, each.position.value, each.position.n, each.agreement.n) == (0.5, 0.25, 2, 4)
+    silent = calibration(wins, places, np.ones((4, 2)), list("abcd"), make=made, decided=np.zeros(4, dtype=bool))
+    assert silent.consistency is silent.position is None
+
+
 def test_kappa_is_that_of_the_table_of_both_orders() -> None:
     """Against the general formula on the pairs written out in both orders."""
     wins = np.random.default_rng(1).choice([0.0, 0.5, 1.0], 400, p=[0.3, 0.1, 0.6])

@@ -96,7 +96,10 @@ def test_a_model_of_other_words_is_refused_in_one_line_and_its_answers_are_kept(
         assert allowed.exception is None, allowed.output
         assert server.answered == 12
     (path,) = (tmp_path / "r" / "calibrations").glob("*.json")
-    assert json.loads(path.read_text())["judge"]["usage"]["silent"] == 12
+    record = json.loads(path.read_text())
+    assert record["judge"]["usage"]["silent"] == 12
+    assert record["metrics"]["consistency"] is record["metrics"]["position"] is None  # 12 silences are no verdict that stays
+    assert "prefers the first place by                 no verdict both ways round" in allowed.output
 
 
 def test_the_key_comes_from_the_environment_and_stays_there(
