@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import chat, sources, splits, twins
+from harness.data.files import READERS, SAVED, readable, split_of
 from harness.data.sources import Row, Source
 from harness.errors import HarnessError, near
 from harness.types import Defaults, Setting, Task
 
-SUFFIXES = (".csv", ".json", ".jsonl")
 PRETRAINED_PPO: Mapping[str, Setting] = {
     "reward_learning_rate": 1e-5,
     "value_learning_rate": 1e-5,
@@ -48,7 +48,7 @@ def read(path: Path, *, limit: int | None = None, subset: str = "", keep: Callab
     files = files_of(path, subset)
     read = {file: sources.read_rows(file, limit=limit) for file in files}
     kept = {file: [row for row in source.rows if keep(row)] for file, source in read.items()}
-    tests = [file for file in files if file.name.startswith("test.")]
+    tests = [file for file in files if split_of(Path(file.name)) == "test"]
     held = [row for file in tests for row in kept[file]] if len(tests) < len(files) else []
     prompts = {row.prompt for row in held}
     rest = [row for file in files if not (held and file in tests) for row in kept[file] if row.prompt not in prompts]
@@ -62,16 +62,17 @@ def read(path: Path, *, limit: int | None = None, subset: str = "", keep: Callab
 
 
 def files_of(path: Path, subset: str = "") -> list[Path]:
-    """Returns the file itself, or the data files of a folder in the subfolders whose names begin with ``subset``, sorted."""
-    if not path.is_dir():
+    """Returns the file itself, or the data files of a folder in the subfolders whose names begin with ``subset``, sorted.
+
+    A folder that ``save_to_disk`` wrote is one source.
+    """
+    if not path.is_dir() or (not subset and any((path / name).is_file() for name in SAVED)):
         return [path]
-    files = [each for each in sorted(path.rglob("*")) if Path(each.name.removesuffix(".gz")).suffix in SUFFIXES]
+    files = [each for each in sorted(path.rglob("*")) if readable(each.relative_to(path).as_posix())]
     found = [each for each in files if each.parent.name.startswith(subset)]
     if not found:
         held = sorted({each.parent.name for each in files})
-        inside = (
-            f"of {subset!r} (it has {', '.join(held)}).{near(subset, held)}" if held else f"({', '.join(SUFFIXES)}, each also with .gz)"
-        )
+        inside = f"of {subset!r} (it has {', '.join(held)}).{near(subset, held)}" if held else f"({', '.join(READERS)})"
         raise HarnessError(f"the data folder '{path}' holds no data file {inside}")
     return found
 

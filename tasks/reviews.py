@@ -83,13 +83,15 @@ def _labelled(read: Read) -> Iterator[tuple[str, bool]]:
         for number, record in enumerate(records, 1):
             where = f"row {number} of the data '{file}'"
             columns = sorted(map(str, record)) if isinstance(record, Mapping) else []
-            if not {"text", "label"} <= set(columns) or not isinstance(record["text"], str):
+            if not {"text", "label"} <= set(columns):
                 raise HarnessError(f"{where} has the columns ({', '.join(columns)}); expected text and label")
+            if not isinstance(record["text"], str | None):
+                raise HarnessError(f"{where} has a {type(record['text']).__name__} under 'text'; expected a string")
             label = str(record["label"]).strip().lower()
             if label not in LABELS and label != "-1":  # -1: unsupervised rows of IMDb
                 raise HarnessError(f"{where} has the label {label!r}; legal: {', '.join(LABELS)}")
             if label in LABELS:
-                yield record["text"], LABELS[label]
+                yield record["text"] or "", LABELS[label]
 
 
 def _cut(text: str, positive: bool) -> Review:

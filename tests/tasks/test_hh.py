@@ -4,7 +4,9 @@ import gzip
 import json
 from pathlib import Path
 
+import datasets
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from harness.data import sources
@@ -102,6 +104,18 @@ def test_a_folder_has_subsets_and_its_test_files_are_the_evaluation(tmp_path: Pa
     _assert_disjoint(both)
     with pytest.raises(HarnessError, match=r"holds no data file of 'harmles-x' \(it has harmless-base, helpful-base\)"):
         recorded.read(folder, subset="harmles-x")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_parquet_and_saved_folders_are_read_like_any_other(tmp_path: Path) -> None:
+    """A file's name says that it is a test split whatever follows; a saved folder is one source, without what describes it."""
+    made = task(write(tmp_path / "hh.jsonl", transcripts(60)))
+    for name, rows in (("train-00000-of-00001", transcripts(60)), ("test-00000-of-00001", transcripts(8, first=200))):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data" / f"{name}.parquet")
+    assert len(task(tmp_path / "data").evaluation) == 8
+    datasets.Dataset.from_list(transcripts(60)).save_to_disk(str(tmp_path / "saved"))
+    assert task(tmp_path / "saved").pairs == made.pairs and made.chat
 
 
 def test_single_turns_alone_are_a_setting(tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ def test_the_gold_of_real_reviews_knows_their_sides(tmp_path: Path) -> None:
 
 BAD = [
     ("r.jsonl", '{"text": "a b c"}\n', r"row 1 .* has the columns \(text\); expected text and label"),
+    ("r.jsonl", '{"text": 3, "label": 1}\n', "row 1 .* has a int under 'text'; expected a string"),
+    ("r.jsonl", '{"text": null, "label": 1}\n', "no reviews of both kinds"),
     ("r.jsonl", '{"text": "a b c", "label": 7}\n', r"row 1 .* has the label '7'; legal: 1, pos"),
     ("r.jsonl", '{"text": \n', "cannot be read"),
     ("r.jsonl", "", "holds no rows"),
