@@ -62,7 +62,8 @@ def _reached(group: Sequence[Measured], compute: Array) -> dict[float, Reached]:
     tables, count = [each.values[0] for each in group] + [each.seen for each in group], len(group)
 
     def every(*means: Array) -> Array:
-        return np.asarray(np.array(means[:count]) / np.array(means[count:]))
+        with np.errstate(invalid="ignore"):  # a resample without any prompt of a mark: 0 / 0, which reaches no level
+            return np.asarray(np.array(means[:count]) / np.array(means[count:]))
 
     rates, resamples = replicates(tables, every, generator=resampler(), resamples=1000)
     return {level: _first(rates, resamples, compute, group, level) for level in LEVELS}

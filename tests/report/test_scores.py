@@ -169,6 +169,14 @@ def test_one_point_s_missing_seed_does_not_hide_the_others(tmp_path: Path) -> No
     assert more.seeds == (0, 1, 2) and list(more.left_out) == ["dpo beta=0.1 2epochs's seed 3 (other runs lack it)"]
 
 
+def test_a_resample_without_a_prompt_of_a_mark_is_no_warning(tmp_path: Path) -> None:
+    """The mark measured 2 of 384 prompts, which a resample leaves out with a chance of e^-2."""
+    study = synthetic.study(tmp_path, ("dpo",), settings=1, failed=False)
+    for folder in study.glob("cells/dpo*"):
+        rewrite(folder, lambda row: row | {"slice": "other"} if row["mark"] == 0.5 and row["prompt_id"] > 1 else row)
+    assert all(0 <= each.share <= 1 for each in reaching(study).levels["dpo"].values())
+
+
 def test_marks_are_placed_by_the_ids_of_their_prompts(tmp_path: Path) -> None:
     """The mark measured prompts 256 to 383, which are not the first of the end's."""
     study = synthetic.study(tmp_path, ("dpo",), settings=1, failed=False)
