@@ -1,4 +1,4 @@
-"""Contrastive preference optimisation (Xu et al. 2024, https://arxiv.org/abs/2401.08417, the loss L_CPO).
+"""Contrastive preference optimisation (Xu et al. 2024, https://arxiv.org/abs/2401.08417, L_CPO; equation 3 is its first term).
 
 DPO with a uniform reference, which drops out, held near the data by the likelihood of the chosen response. The paper writes that
 likelihood as a sum; its authors' code (and TRL's trainer, which is theirs) takes the mean over tokens, as here, each response's own.

@@ -1,4 +1,4 @@
-"""Kahneman-Tversky optimisation (Ethayarajh et al. 2024, https://arxiv.org/abs/2402.01306, the loss L_KTO).
+"""Kahneman-Tversky optimisation (Ethayarajh et al. 2024, https://arxiv.org/abs/2402.01306, equation 7: L_KTO).
 
 Learns from single responses marked desirable or undesirable: a gain or loss against a reference point z0, saturating in both
 directions. z0 comes from the loop: the mean log-ratio of prompts with responses to other prompts over the whole optimiser batch,
@@ -19,7 +19,7 @@ search = {
 }
 
 
-@preference_loss(source="arXiv:2402.01306 L_KTO", knob="beta", positive=("beta",), conventions={"reduction": "sum", "kl_scope": "global"})
+@preference_loss(source="arXiv:2402.01306 eq. 7", knob="beta", positive=("beta",), conventions={"reduction": "sum", "kl_scope": "global"})
 def algorithm(
     logps: Tensor,
     ref_logps: Tensor,

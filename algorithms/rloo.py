@@ -1,6 +1,7 @@
-"""RLOO: REINFORCE on whole responses with a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740).
+"""RLOO: REINFORCE on whole responses with a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740, section 2.3).
 
-A reward model is fitted as for PPO. Then, for k samples of a prompt, with R(y) = r(x, y) - kl_coef log pi(y|x) / ref(y|x), the gradient is
+A reward model is fitted as for PPO. Then, for k samples of a prompt, with R(y) = r(x, y) - kl_coef log pi(y|x) / ref(y|x) (equation 3), the
+gradient is (it has no number there)
 
     1/k sum_i [R(y_i) - 1/(k - 1) sum_{j != i} R(y_j)] grad log pi(y_i | x).
 
@@ -28,7 +29,7 @@ search = {
 }
 family = "online"
 oracle = {"reward": "gold"}  # a run on the judge's own reward
-source = "Ahmadian et al. 2024, arXiv 2402.14740"
+source = "Ahmadian et al. 2024, arXiv 2402.14740, section 2.3"
 optimum = "reward-tilt"  # of the reward model it is given
 cost = "12 N"
 

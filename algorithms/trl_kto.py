@@ -16,7 +16,7 @@ from harness.types import Setup, Update
 
 grid = {"beta": (2.0, 0.5, 0.1)}  # those of kto
 family = "offline"
-source = "arXiv:2402.01306 L_KTO, by trl.KTOTrainer"
+source = "arXiv:2402.01306 eq. 7, by trl.KTOTrainer"
 optimum = "none known"
 cost = "12 N, then 10 N"
 requires = "trl"

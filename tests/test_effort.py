@@ -40,7 +40,7 @@ def test_needs_and_cost(name: str) -> None:
 
 def test_the_list_shows_them_beside_family_and_source() -> None:
     lines = {line.split()[0]: line for line in listing.plugins("algorithms")}
-    assert "(offline; arXiv:2402.01306 L_KTO; needs reference, single responses; 12 N, then 10 N a token)" in lines["kto"]
+    assert "(offline; arXiv:2402.01306 eq. 7; needs reference, single responses; 12 N, then 10 N a token)" in lines["kto"]
     assert "(offline; arXiv:2405.14734 eq. 6; needs pairs alone; 6 N a token)" in lines["simpo"]
     assert "(online; Ouyang et al. 2022, arXiv 2203.02155; needs reference, reward model, sampling)" in lines["ppo"]
     assert "needs" not in "".join(listing.plugins("tasks"))
