@@ -105,18 +105,24 @@ def compare(
     from harness.watching import trackers
 
     trackers.check(told := _words(report_to) or [])
-    wanted = asked.variations(_flags(context.params), vary or (), experiment)
+    flags, left = asked.left_out(_flags(context.params), experiment)
+    wanted = asked.variations(flags, vary or (), experiment)
     previews = [asked.priced(*each, jobs) for each in wanted]
+    for reason in left.values():
+        typer.echo(f"left out: {reason}", err=True)
     if dry_run:
         typer.echo("\n\n".join(previews))
-        return
+        raise typer.Exit(bool(left))
     _writable(results)
     options = {"jobs": jobs, "force": force, "verbose": verbose, "report_to": told}
     failed = [name for resolved, world in wanted for name in _run(resolved, world, results, options)]
     if len(wanted) > 1:
         cli_report.robustness(results)
+    if left:
+        typer.echo(f"error: left out, as said above: {', '.join(left)}", err=True)
     if failed:
         typer.echo(f"error: failed, see log.txt in each: {', '.join(failed)}", err=True)
+    if failed or left:
         raise typer.Exit(1)
 
 

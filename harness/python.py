@@ -83,7 +83,7 @@ def compare(
     ``file`` is an experiment file; ``options`` are its keys, with the same values, and win over it; ``set`` is a list such as
     ``["dpo.beta=0.1,0.3"]``, ``vary`` one such as ``["labels=bt,flip"]``, ``report_to`` one of trackers. Runs are processes that import
     the calling script: it needs ``if __name__ == "__main__":``. Raises HarnessError in one line where something is asked for that is not
-    legal, or a run failed.
+    legal, and after everything has run where a run failed or a file that cannot be planned was left out.
     """
     import harness.compare as engine
     from harness.watching import trackers
@@ -94,6 +94,7 @@ def compare(
             raise HarnessError(f"harness.compare: {name!r} is no option.{near(name, OPTIONS)} Legal: {', '.join(sorted(OPTIONS))}.")
     if isinstance(options.get("algorithms"), str):
         options["algorithms"] = [word.strip() for word in options["algorithms"].split(",") if word.strip()]
+    options, left = asked.left_out(options, Path(file) if file else None)
     wanted = asked.variations(options, vary, Path(file) if file else None)
     for each in wanted:
         asked.priced(*each, jobs)  # an unusable model or budget ends here, before anything runs
@@ -101,8 +102,9 @@ def compare(
     studies = [engine.carry_out(each, Path(results), task=world, **how) for each, world in wanted]
     report(studies[0] if len(studies) == 1 else results)  # of several that vary, side by side as well
     failed = [name for study in studies for name in engine.failures(study)]
-    if failed:
-        raise HarnessError(f"failed, see log.txt in each below {results}: {', '.join(failed)}")
+    said = [f"failed, see log.txt in each below {results}: {', '.join(failed)}"] if failed else []
+    if left or failed:
+        raise HarnessError("; ".join([*(f"left out: {reason}" for reason in left.values()), *said]))
     return _results(studies)
 
 

@@ -20,6 +20,8 @@ FILES = {
     "unknown": "@preference_loss\ndef algorithm(chosen, rejectd):\n    return -chosen\n",
     "no_default": "@preference_loss\ndef algorithm(chosen, *, beta: float):\n    return -beta * chosen\n",
     "indexes": "@preference_loss\ndef algorithm(chosen, rejected):\n    return chosen[999] - rejected\n",
+    "bare": "def algorithm(chosen, rejected):\n    return rejected - chosen\n",
+    "leaves": "raise SystemExit(3)\n\n\ndef algorithm(chosen):\n    ...\n",
     "constant": "@preference_loss\ndef algorithm(chosen, rejected):\n    return 0 * chosen + 1\n",
     "ramp": "@preference_loss\ndef algorithm(chosen, rejected):\n    return (rejected - chosen - 1e3).relu()\n",
     "no_number": "@preference_loss\ndef algorithm(chosen, rejected):\n    return (rejected - chosen) * torch.nan\n",
@@ -29,6 +31,8 @@ SAID = {
     "detached": "detached.py:4: algorithm 'detached' returns values that nothing can be learnt from",
     "shapeless": "shapeless.py:4: algorithm 'shapeless' must return one value per row, shape (32,), not ()",
     "unknown": "unknown.py:4: loss 'unknown': unknown argument 'rejectd'. Did you mean 'rejected'?",
+    "bare": "bare.py:4: 'algorithm' cannot be run: a function under @preference_loss or a class with updates(setup) is wanted",
+    "leaves": "leaves.py:4: importing it failed with SystemExit: 3",
     "constant": "constant.py:4: algorithm 'constant' is constant: its gradient is 0 in every row of every drawn batch",
     "indexes": "indexes.py:6: IndexError: index 999 is out of bounds",
     "no_default": "no_default.py:4: loss 'no_default': hyperparameter 'beta' needs a default",
@@ -54,8 +58,9 @@ keep_policies = "none"
 def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
     for name, body in FILES.items():
         (tmp_path / f"{name}.py").write_text(HEAD + body)
+    (tmp_path / "ipo.py").write_text(HEAD + FILES["detached"])
     (tmp_path / "experiment.toml").write_text(EXPERIMENT)
-    algorithms = ",".join(["dpo", *(f"./{name}.py" for name in FILES)])
+    algorithms = ",".join(["dpo", "./ipo.py", *(f"./{name}.py" for name in FILES)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HARNESS_CACHE": str(tmp_path / "cache")}
     line = [sys.executable, "-m", "harness", "compare", "experiment.toml", "--algorithms", algorithms, "--set", "dpo.beta=0.5"]
     run = subprocess.run(
@@ -69,6 +74,7 @@ def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
     )
     assert run.returncode == 1, run.stderr
     assert "Traceback" not in run.stderr
+    assert any(line.startswith("left out:") and "ipo.py:4: the name 'ipo' is already" in line for line in run.stderr.splitlines())
     study = records.read(records.studies(tmp_path / "results")[0])
     found = {cell.record["algorithm"]["name"]: cell.record for cell in study.cells}
     assert found["dpo"]["status"] == "finished"

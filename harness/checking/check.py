@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.checking import alike, card, limits, obeyed, price
-from harness.planning.settings import middle
+from harness.errors import HarnessError
+from harness.planning.settings import legal_grid, middle
 from harness.plugins import registry
 from harness.plugins.registry import Entry
 from harness.report.escape import visible
@@ -18,8 +19,8 @@ from harness.types import Setting
 def check(name: str, folder: Path) -> Iterator[str]:
     """What ``harness check NAME`` prints, line by line; the card goes into ``folder``. HarnessError where the algorithm cannot be used."""
     entry = registry.find("algorithms", name)
-    bound = registry.load_entry(entry).algorithm
-    algorithm = bound() if isinstance(bound, type) else bound
+    legal_grid(entry)
+    algorithm = _made(entry)
     yield visible(f"{entry.name}: {entry.declaration.summary or 'says nothing of itself'} ({entry.path})", lines=False)
     if isinstance(algorithm, PreferenceLoss):
         yield from _of_loss(algorithm, entry)
@@ -30,6 +31,17 @@ def check(name: str, folder: Path) -> Iterator[str]:
         yield ""
         for path in card.save([_line(algorithm, entry), *_yardsticks(entry)], folder):
             yield f"card: {path}"
+
+
+def _made(entry: Entry) -> Any:
+    """The algorithm, of a class one instance; HarnessError in one line where making it raises."""
+    bound = registry.load_entry(entry).algorithm
+    try:
+        return bound() if isinstance(bound, type) else bound
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(registry.raised(entry.path, error)) from error
 
 
 def _of_loss(loss: PreferenceLoss, entry: Entry) -> Iterator[str]:

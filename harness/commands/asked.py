@@ -11,7 +11,7 @@ from harness.commands import preview
 from harness.data import pinning
 from harness.data.shapes import shape
 from harness.errors import HarnessError
-from harness.planning import choosing, experiment, footing, labelled, settings, vary
+from harness.planning import choosing, experiment, footing, labelled, settings, usable, vary
 from harness.planning.experiment import Experiment
 from harness.plugins import registry
 from harness.types import Task
@@ -59,6 +59,11 @@ def _suites(words: Any, file: Path | None) -> dict[str, Any]:
     if not lock or not lock.is_file() or not isinstance(words, list | tuple):
         return {}
     return {"safety_suites": pinning.pinned_suites(words, lock)}
+
+
+def left_out(flags: dict[str, Any], file: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """The flags without algorithm files that cannot be planned, and why each is left out; see ``planning.usable``."""
+    return usable.usable(flags, experiment.read(file) if file else {})
 
 
 def variations(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> list[tuple[Experiment, Task]]:

@@ -100,7 +100,7 @@ def _table(tables: Mapping[str, Any], entry: Entry, origin: str) -> Mapping[str,
 
 def _plan(entry: Entry, layers: Sequence[tuple[Mapping[str, Any], str]], quick: bool) -> AlgorithmPlan:
     """The grid of the algorithm's file, each setting of a later layer replacing it, spread into cells."""
-    grid = settings.choices(entry, entry.declaration.grid or settings.around_default(entry), f"{entry.path}: grid: ")
+    grid = settings.legal_grid(entry)
     chosen = settings.middle(grid) if quick else dict(grid)
     for asked, where in layers:
         chosen |= settings.choices(entry, asked, where)

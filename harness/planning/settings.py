@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from harness.errors import HarnessError, near
+from harness.plugins import syntax
 from harness.plugins.declaration import Hyperparameter, Range, settings_of
 from harness.plugins.registry import Entry, canonical
 from harness.training.schedule import OPTIMISER
@@ -135,6 +136,12 @@ def spread(chosen: Choices) -> tuple[dict[str, Setting], ...]:
     """The Cartesian product of the values of several settings, one dictionary per grid cell; one empty cell for no setting."""
     names = list(chosen)
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*chosen.values()))
+
+
+def legal_grid(entry: Entry) -> dict[str, tuple[Setting, ...]]:
+    """The grid that an algorithm's file declares, checked, or the one around its default; HarnessError with file and line."""
+    line = entry.path and syntax.line(entry.path, "grid")
+    return choices(entry, entry.declaration.grid or around_default(entry), f"{entry.path}{f':{line}' if line else ''}: grid: ")
 
 
 def around_default(entry: Entry) -> dict[str, tuple[Setting, ...]]:

@@ -26,6 +26,11 @@ from harness.plugins.declaration import Declaration
 
 MARKER = "preference-harness"
 BINDINGS = {"algorithms": "algorithm", "tasks": "task"}
+CALLED = {"algorithms": "updates", "tasks": "__call__"}  # what is called of what is bound
+WANTED = {
+    "algorithms": "a function under @preference_loss or a class with updates(setup) is wanted",
+    "tasks": "a function that returns a Task is wanted",
+}
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,13 @@ def load_entry(entry: Entry) -> ModuleType:
         module = importlib.import_module(entry.module) if entry.module else _import_file(entry)
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HarnessError(f"{_place(entry, error)}: importing it failed with {type(error).__name__}: {error}") from error
-    if not hasattr(module, BINDINGS[entry.kind]):
-        raise HarnessError(f"{entry.path or entry.module}: defines no {BINDINGS[entry.kind]!r}.")
+    name = BINDINGS[entry.kind]
+    if not hasattr(module, name):
+        raise HarnessError(f"{entry.path or entry.module}: defines no {name!r}.")
+    if not callable(getattr(getattr(module, name), CALLED[entry.kind], None)):
+        raise HarnessError(f"{_bound_at(entry)}: {name!r} cannot be run: {WANTED[entry.kind]}.")
     return module
 
 
@@ -108,7 +116,8 @@ def refuse_taken(kind: str, name: str, path: Path | None) -> None:
     """HarnessError where a name is a built-in plug-in's or its alias, and ``path``, the file that wants it, is not that plug-in's own."""
     for entry in _built_in(kind):
         if name in map(canonical, (entry.name, *entry.declaration.aliases)) and (path is None or entry.path != path):
-            where = f"{path}: " if path else ""
+            line = path and path.is_file() and syntax.line(path, BINDINGS[kind])
+            where = f"{path}{f':{line}' if line else ''}: " if path else ""
             raise HarnessError(f"{where}the name {name!r} is already that of {entry.path}; records go by it, so give the file another.")
 
 
@@ -227,13 +236,19 @@ def _wheel_digest(point: EntryPoint) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest() if code else ""
 
 
-def _place(entry: Entry, error: Exception) -> str:
+def _bound_at(entry: Entry) -> str:
+    """The plug-in's file, and the line that binds its name where it is bound there."""
+    line = entry.path and syntax.line(entry.path, BINDINGS[entry.kind])
+    return f"{entry.path or entry.module}{f':{line}' if line else ''}"
+
+
+def _place(entry: Entry, error: BaseException) -> str:
     """The plug-in's file, and the last line of it that the error went through."""
     found = _line(entry.path, error) or (getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None)
     return f"{entry.path or entry.module}{f':{found}' if found else ''}"
 
 
-def _line(path: Path | None, error: Exception) -> int | None:
+def _line(path: Path | None, error: BaseException) -> int | None:
     """The last line of a file that an error went through."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if path and Path(frame.filename) == path]
     return lines[-1] if lines else None

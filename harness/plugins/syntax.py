@@ -16,6 +16,20 @@ def literal(path: Path, name: str) -> Any:
     return dict(literals(parsed(path).body)).get(name)
 
 
+def line(path: Path, name: str) -> int | None:
+    """The line of a file that binds a top-level name, that of its first decorator where it has one; None where it has none."""
+    try:
+        body = parsed(path).body
+    except (SyntaxError, ValueError):
+        return None
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if getattr(node, "name", None) == name or any(isinstance(each, ast.Name) and each.id == name for each in targets):
+            decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+            return min(node.lineno, *(each.lineno for each in decorators)) if decorators else node.lineno
+    return None
+
+
 def binding(tree: ast.Module, name: str) -> ast.FunctionDef | ast.ClassDef | None:
     """The function or class behind a top-level name, through one ``name = Class`` or ``name = Class(...)``."""
     defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}

@@ -55,7 +55,8 @@ class PreferenceLoss:
         declared: Mapping[str, float] = getattr(self.loss, "__globals__", {}).get("optimiser", {})
         for key in declared:
             if key not in OPTIMISER:
-                raise HarnessError(f"algorithm '{self.name}': unknown optimiser setting '{key}'.{near(key, list(OPTIMISER))}")
+                said = f"unknown optimiser setting '{key}'.{near(key, list(OPTIMISER))}"
+                raise HarnessError(f"{place(self.loss)}: algorithm '{self.name}': {said}")
         return {**OPTIMISER, **declared}
 
     def resolve(self, settings: Mapping[str, Any]) -> tuple[dict[str, Setting], dict[str, float]]:

@@ -162,6 +162,18 @@ def test_an_unpaired_loss_has_a_card_too(tmp_path: Path) -> None:
         ),
         ("@preference_loss\ndef algorithm(chosen, rejectd):\n    return chosen\n", r"mine\.py:6: .*unknown argument 'rejectd'.*'rejected'"),
         ("@preference_loss\ndef algorithm(chosen, *, beta: float):\n    return chosen\n", r"mine\.py:6: .*'beta' needs a default"),
+        ("def algorithm(chosen, rejected):\n    return -chosen\n", r"mine\.py:6: 'algorithm' cannot be run: .* @preference_loss"),
+        ("class Mine:\n    pass\n\n\nalgorithm = Mine\n", r"mine\.py:10: 'algorithm' cannot be run: .* class with updates"),
+        ("raise SystemExit(3)\n\n\ndef algorithm(chosen): ...\n", r"mine\.py:6: importing it failed with SystemExit: 3"),
+        (
+            "class Mine:\n    def __init__(self):\n        1 / 0\n\n    def updates(self, setup): ...\n\n\nalgorithm = Mine\n",
+            r"mine\.py:8: ZeroDiv",
+        ),
+        ("grid = {'b': (1.0,)}\n\n\n@preference_loss\ndef algorithm(chosen):\n    return -chosen\n", r"mine\.py:6: grid: mine\.b: unknown"),
+        (
+            "optimiser = {'lr': 1.0}\n\n\n@preference_loss\ndef algorithm(chosen):\n    return -chosen\n",
+            r"mine\.py:9: .*optimiser setting 'lr'",
+        ),
         ("@preference_loss\ndef algorithm(chosen):\n    return chosen[9]\n", r"mine\.py:6: .* raised IndexError"),
         ("@preference_loss(sauce='x')\ndef algorithm(chosen):\n    return -chosen\n", r"mine\.py:6: .*unknown metadata 'sauce'.*'source'"),
     ],

@@ -89,6 +89,6 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path, words: tuple[str, ..
 
 def test_a_file_may_not_take_a_built_in_s_name(tmp_path: Path) -> None:
     (tmp_path / "ipo.py").write_text("def algorithm(chosen): ...\n")
-    with pytest.raises(HarnessError, match=r"ipo\.py: the name 'ipo' is already that of .*algorithms/ipo\.py"):
+    with pytest.raises(HarnessError, match=r"ipo\.py:1: the name 'ipo' is already that of .*algorithms/ipo\.py"):
         registry.find("algorithms", str(tmp_path / "ipo.py"))
     assert registry.find("algorithms", str(ROOT / "algorithms" / "ipo.py")).name == "ipo"
