@@ -30,6 +30,7 @@ NAMES_OF_SHARES = (
     "harmful_",
     "borderline_",
     "preference_accuracy",
+    "heldout_label_accuracy",
 )
 POSSIBLE = (
     *((name, SHARE) for name in NAMES_OF_SHARES),

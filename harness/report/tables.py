@@ -21,6 +21,7 @@ MAIN = (
     Column("tie_sft", "ties vs SFT", "share"),
     Column("gold", "gold reward", "reward"),
     Column("preference_accuracy", "held-out accuracy", "share"),
+    Column("heldout_label_accuracy", "held-out labels", "share"),
     Column("rouge_l", "ROUGE-L", "share", 3),
     Column("kl", "KL", "nats"),
     Column("k1", "k1 check", "nats"),

@@ -9,7 +9,18 @@ from typing import Any
 from harness.checkpoints import place
 from harness.planning.experiment import Experiment
 
-SHOWN = ("win_sft", "win_reference", "gold", "kl", "entropy", "length", "eos_rate", "preference_accuracy", "refusal_mass")
+SHOWN = (
+    "win_sft",
+    "win_reference",
+    "gold",
+    "kl",
+    "entropy",
+    "length",
+    "eos_rate",
+    "preference_accuracy",
+    "heldout_label_accuracy",
+    "refusal_mass",
+)
 
 
 def text(record: Mapping[str, Any], experiment: Experiment, *, adapted: bool) -> str:
