@@ -57,6 +57,20 @@ def of_texts(rows: Sequence[Row]) -> list[Count]:
     ]
 
 
+def of_labels(rows: Sequence[Row]) -> list[Count]:
+    """What responses that were labelled one by one show; nothing where there are none."""
+    single = [row for row in rows if row.single]
+    labels: dict[tuple[str, str], set[bool]] = {}
+    for row in single:
+        labels.setdefault((row.prompt, row.chosen or row.rejected or ""), set()).add(row.chosen is not None)
+    prompts, good = {row.prompt for row in single}, [row for row in single if row.chosen is not None]
+    return [
+        Count("labelled responses that are desirable", len(good), len(single), "both labels are dealt in turn, however many there are"),
+        Count("labelled responses with both labels", sum(len(each) > 1 for each in labels.values()), len(labels), "they contradict"),
+        Count("prompts without a desirable response", len(prompts - {row.prompt for row in good}), len(prompts), "never evaluated on"),
+    ] * bool(single)
+
+
 def leaks(rows: Sequence[Row]) -> Count:
     """Prompts that differ in case, space and marks alone and yet stand in different splits, which go by the hash of the whole text."""
     places: dict[str, set[str]] = {}

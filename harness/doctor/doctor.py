@@ -35,6 +35,9 @@ def examine(
     paired = [row for row in source.rows if row.chosen and row.rejected]
     yield from _read(source)
     yield from _section("Texts", [*checks.of_texts(source.rows), checks.leaks(source.rows), *_others(places, source.rows)])
+    if labels := checks.of_labels(source.rows):
+        yield from _section("Labels of single responses", [*labels, "no two responses are compared: only what learns from labels can run"])
+        return
     known = [row.agreement for row in paired if row.agreement is not None]
     agreement: tuple[Interval | None, str] = (_mean(known), "as the data say") if len(known) * 2 > len(paired) else (None, "")
     distance = None
@@ -60,7 +63,8 @@ def _section(title: str, lines: Sequence[object]) -> Iterator[str]:
 def _read(source: sources.Source) -> Iterator[str]:
     lines: list[str] = []
     for part in source.parts:
-        lines += [f"{part.name}: {part.read} rows read ({part.layout}), {part.kept} rows made of them, {part.judged} of them pairs"]
+        kind = "labels alone" if part.single else "pairs"
+        lines += [f"{part.name}: {part.read} rows read ({part.layout}), {part.kept} rows made of them, {part.judged} of them {kind}"]
         lines += [f"  {part.place}; licence: {part.licence}"] * bool(part.licence)
         lines += [f"  {n} dropped: {reason}" for reason, n in sorted(part.dropped.items()) if n]
     return _section("Rows", lines)

@@ -10,6 +10,7 @@ import torch
 from toy import toy_pairs, toy_setup
 
 from harness.plugins import registry
+from harness.plugins.declaration import Declaration
 from harness.plugins.effort import learns_from_single
 from harness.running.pairing import by_side
 from harness.training.batches import Example, largest, pairs_in, passes, rows
@@ -111,3 +112,5 @@ def test_a_reward_model_s_rows_are_signed_and_both_labels_weigh_alike() -> None:
 def test_who_learns_from_labels_alone() -> None:
     able = {entry.name for entry in registry.describe("algorithms") if learns_from_single(entry.declaration)}
     assert able == {"bco", "kto", "prompted", "sft_chosen", "trl_kto"}
+    scored = Declaration(bound=True, loss=True, arguments=("logps", "desirable", "reward"))
+    assert not learns_from_single(scored)  # its reward model is fitted on pairs

@@ -11,6 +11,7 @@ import pytest
 
 from harness.data.rows import Row
 from harness.data.sources import Source, by_split, demonstrations, pairs, read_rows
+from harness.doctor.doctor import examine
 from harness.errors import HarnessError
 from harness.types import NO_RESPONSE, Pair, Response
 from tasks.tldr import task
@@ -121,3 +122,13 @@ def test_splits_of_labels_alone_are_disjoint_by_prompt(tmp_path: Path) -> None:
     parts = by_split(read_rows(write(tmp_path / "a.jsonl", rows)).rows)
     owners = [{row.prompt for row in part} for part in parts.values()]
     assert sum(map(len, owners)) == len(set().union(*owners)) == 200
+
+
+def test_the_doctor_counts_labels(tmp_path: Path) -> None:
+    rows = [*TWO, said("p", "good", False)]
+    lines = list(examine(f"{write(tmp_path / 'a.jsonl', rows)}+unpaired"))
+    assert "  labelled responses that are desirable: 1 of 4 (25.0 %); both labels are dealt in turn, however many there are" in lines
+    assert "  labelled responses with both labels: 1 of 3 (33.3 %); they contradict" in lines
+    assert "  prompts without a desirable response: 1 of 2 (50.0 %); never evaluated on" in lines
+    assert "  a.jsonl: 4 rows read (unpaired), 4 rows made of them, 4 of them labels alone" in lines
+    assert not any("DPO" in line for line in lines)  # it cannot run
