@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.checkpoints import base_of, is_adapter, place
 
@@ -39,11 +41,26 @@ def weights_hash(model: str) -> str:
         return hashlib.sha256(model.encode()).hexdigest()
     if is_adapter(folder):
         digest.update(weights_hash(str(base_of(folder))).encode())
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    _read(digest, [path for path in folder.iterdir() if path.is_file()])
+    return digest.hexdigest()
+
+
+@cache
+def tensors_hash(model: str) -> str:
+    """The same over the configuration and the safetensors of a whole model alone, whatever is put beside them: what an adapter is over."""
+    folder, digest = place(model), hashlib.sha256()
+    if folder is None:
+        return hashlib.sha256(model.encode()).hexdigest()
+    _read(digest, [folder / "config.json", *folder.glob("*.safetensors")])
+    return digest.hexdigest()
+
+
+def _read(digest: Any, files: Iterable[Path]) -> None:
+    """Name, size, and the first and last MiB of each file into a hash."""
+    for path in sorted(files):
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as stream:
             digest.update(stream.read(END))
             stream.seek(max(0, size - END))
             digest.update(stream.read(END))
-    return digest.hexdigest()
