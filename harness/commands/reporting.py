@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from harness.report import bibliography, combining, drawing, page, paper, robust
 from harness.report.beside import Beside
 from harness.report.points import Loaded, load
 from harness.report.styles import Sheet
-from harness.store import archives
+from harness.store import ahead, archives
 from harness.store.files import uncollected, write_json
-from harness.store.records import studies
+from harness.store.records import SAMPLES, sample_rows, studies
 
 BIBLIOGRAPHIES = "references.bib"  # beside the algorithms of a package
 
@@ -46,7 +46,7 @@ def write(
         raise HarnessError("Several result folders are merged into one report; say with --out DIR where it goes.")
     if out is None and archives.packs(roots[0]):
         raise HarnessError(f"{roots[0]} is an archive; say with --out DIR where its report goes.")
-    with archives.unpacked(roots, _meanwhile) as folders, uncollected():
+    with uncollected(), archives.unpacked(roots, _meanwhile) as folders:
         yield from _write(folders, what, out, overrides, leave_out_newer=leave_out_newer)
 
 
@@ -69,11 +69,17 @@ def _write(
     yield from (f"Left out: {line}" for line in found.left_out)
 
 
-def _meanwhile(do: Callable[[], None]) -> Callable[[], None]:
-    """Begin to unpack, and read meanwhile what drawing needs: seconds in which nothing else can be done."""
-    wait = Beside(lambda: None, niceness=0).start(do)
+def _meanwhile(do: archives.Do, progress: Path) -> archives.Do:
+    """Begin to unpack, and read meanwhile what drawing needs and the samples that are there already: seconds that would be lost."""
+    beside = Beside(lambda: None, niceness=0)
+    wait = beside.start(do)
     drawing.warm()
-    return wait
+
+    def read_and_wait() -> None:
+        ahead.follow(progress, beside.busy, SAMPLES, sample_rows)
+        wait()
+
+    return read_and_wait
 
 
 def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any], *, leave_out_newer: bool) -> Iterator[str | HarnessError]:
@@ -98,7 +104,7 @@ def _pages(wanted: Sequence[tuple[Loaded, Path | None]]) -> list[page.Written]:
         notes = [Path(scratch) / f"{number}.json" for number in range(len(wanted))]
         beside, others = Beside(drawing.warm), [number for number in range(len(wanted)) if number != longest]
         waited = {number: beside.begin(partial(_noted, *wanted[number], notes[number]), notes[number]) for number in others}
-        made = {longest: _page(*wanted[longest])} if wanted else {}
+        made = {longest: _page(*wanted[longest], beside)} if wanted else {}
         told = {number: json.loads(text()) for number, text in waited.items()}
     made |= {number: page.Written(Path(each["path"]), each["numbers"], each["table"]) for number, each in told.items()}
     return [made[number] for number in range(len(wanted))]
@@ -110,9 +116,9 @@ def _noted(study: Loaded, place: Path | None, note: Path) -> None:
     write_json(note, {**written._asdict(), "path": str(written.path)})
 
 
-def _page(study: Loaded, place: Path | None) -> page.Written:
+def _page(study: Loaded, place: Path | None, beside: Beside | None = None) -> page.Written:
     """Write a study's page into its own folder or, where one is named, into another."""
-    return page.written(study if place is None else replace(study, folder=place))
+    return page.written(study if place is None else replace(study, folder=place), beside)
 
 
 def _below(out: Path, label: str, count: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,7 @@ def report(
     from harness.commands import reporting
     from harness.execute import allocation
     from harness.report.escape import visible
+    from harness.store.files import uncollected
 
     allocation.keep(0)  # resamples are arrays of megabytes, made and left by the hundred: a twelfth of the CPU seconds
     if safety_margin is not None and not 0 < safety_margin < 1:
@@ -37,12 +39,14 @@ def report(
     overrides: dict[str, Any] = {} if safety_margin is None else {"safety_margin": safety_margin}
     wanted = reporting.wanted(formats, style, columns)
     broken = False
-    for told in reporting.write(results or [RESULTS], wanted, out, overrides, leave_out_newer=leave_out_newer):
-        if isinstance(told, HarnessError):
-            broken = True
-            complain(told)
-        else:
-            typer.echo(visible(told, lines=False))
+    with uncollected():
+        for told in reporting.write(results or [RESULTS], wanted, out, overrides, leave_out_newer=leave_out_newer):
+            if isinstance(told, HarnessError):
+                broken = True
+                complain(told)
+            else:
+                typer.echo(visible(told, lines=False))
+        gc.freeze()  # the process ends here: looking for cycles in what is left, now and at the interpreter's end, took a second
     if broken:
         raise typer.Exit(1)
 

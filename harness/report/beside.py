@@ -4,7 +4,8 @@ A fork makes the pages of both processes copies that are made when they are writ
 most of them by counting references: a fork for every figure took 2 of 25 seconds, and a dozen at a time left the first process a third
 of a core.
 
-A page that is written beside another begins its own figures beside itself: more processes than cores for a while, the first of them first.
+A page that is written beside another has its share of the cores. Of two cores that is the one it runs on, and the first process, whose
+page waits with its figures for the other's core, hands over half of what is left once that is free.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-AFTER = 5  # niceness of the other processes: the first has the longest way to go and waits for them at its end
+AFTER = 1  # niceness of the other processes: the first has the longest way to go and waits for them at its end
+_cores: int | None = None  # this process's share of them, where it is one of several; None: all
 
 
 @dataclass(eq=False)
@@ -42,7 +44,7 @@ class Beside:
         ``niceness`` is what the other processes have beyond this one's.
         """
         alone = not hasattr(os, "fork") or threading.active_count() > 1
-        self._others = 0 if alone else (os.cpu_count() or 1) - 1
+        self._others = 0 if alone else (_cores or os.cpu_count() or 1) - 1
         self._warm: Callable[[], None] | None = warm
         self._niceness = niceness
         self._waiting: list[Work] = []
@@ -62,21 +64,31 @@ class Beside:
         """Begin work or put it to the rest; what comes back waits for it."""
         work = Work(do)
         self._waiting.append(work)
-        for process in [*self._running]:
-            self._settle(process, os.WNOHANG)
-        if len(self._running) < self._others:
-            self._fork()
+        self._hand_over(len(self._waiting))
         return partial(self._finish, work)
 
-    def _fork(self) -> None:
-        """A process for everything that waits."""
+    def _hand_over(self, count: int) -> None:
+        """The last so many of what waits to another process, where a core is free and this is anything at all."""
+        self.busy()
+        if count and len(self._running) < self._others:
+            self._fork(count)
+
+    def busy(self) -> bool:
+        """Whether another process still works."""
+        for process in [*self._running]:
+            self._settle(process, os.WNOHANG)
+        return bool(self._running)
+
+    def _fork(self, count: int) -> None:
+        """A process for the last so many that wait."""
         if self._warm is not None:
             self._warm()
             self._warm = None
-        works, self._waiting = self._waiting, []
+        self._waiting, works = self._waiting[:-count], self._waiting[-count:]
+        share = max(1, (self._others + 1) // (len(self._running) + 2))
         process = os.fork()
         if process == 0:
-            _all_and_leave(works, self._niceness)
+            _all_and_leave(works, self._niceness, share)
         self._running[process] = works
 
     def _settle(self, process: int, options: int = 0) -> None:
@@ -88,6 +100,7 @@ class Beside:
 
     def _finish(self, wanted: Work) -> None:
         """Until it is done: what waits is done here meanwhile."""
+        self._hand_over(len(self._waiting) // 2)
         while not wanted.done:
             running = next((process for process, works in self._running.items() if wanted in works), None)
             if self._waiting:
@@ -96,11 +109,13 @@ class Beside:
                 self._settle(running)
             else:
                 wanted.here()
+            self._hand_over(len(self._waiting) // 2)
 
 
-def _all_and_leave(works: Sequence[Work], niceness: int) -> NoReturn:
-    """Do all of it and end this process at once, whatever happens: nothing of the parent's may run twice."""
-    status = 1
+def _all_and_leave(works: Sequence[Work], niceness: int, share: int) -> NoReturn:
+    """Do all of it on a share of the cores and end this process at once, whatever happens: nothing of the parent's may run twice."""
+    global _cores
+    _cores, status = share, 1
     try:
         os.nice(niceness)
         for work in works:

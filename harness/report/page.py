@@ -110,12 +110,12 @@ def write(study: Path | Loaded, **overrides: Any) -> Path:
 
 
 @uncollected()
-def written(study: Path | Loaded, **overrides: Any) -> Written:
-    """``write`` the report; what it wrote."""
+def written(study: Path | Loaded, beside: Beside | None = None, **overrides: Any) -> Written:
+    """``write`` the report; what it wrote. ``beside`` may have other work already, which comes before the figures."""
     loaded = load(study) if isinstance(study, Path) else study
     loaded = replace(loaded, experiment={**loaded.experiment, **overrides}) if overrides else loaded
     folder = loaded.folder / "report"
-    found, beside = points(loaded), Beside(drawing.warm)
+    found, beside = points(loaded), beside or Beside(drawing.warm)
     with drawing.style():
         mark = findings.watermark(loaded)
         figures = [figure(drawn, name, folder, mark, beside) for name, drawn in drawings(loaded, found, _looks(found))]

@@ -128,8 +128,12 @@ class _Kind(NamedTuple):
 def _kinds(rows: Sequence[Row]) -> list[_Kind]:
     """The rows by the columns that they have: a handful of kinds in thousands of rows."""
     found: dict[tuple[str, ...], list[Row]] = {}
+    last: tuple[str, ...] | None = None
+    group: list[Row] = []
     for row in rows:
-        found.setdefault(tuple(row), []).append(row)
+        if (names := tuple(row)) != last:  # to compare is quicker than to look up: most rows are of the kind of the row before
+            last, group = names, found.setdefault(names, [])
+        group.append(row)
     return [_Kind(*each) for each in found.items()]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import lzma
 import shutil
 import tarfile
@@ -15,8 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.store import ahead
 
 SUFFIXES = (".zip", ".tar.gz", ".tar.xz")
+PROGRESS = ".whole"  # after the name of a folder: which of its files are there, in the order in which they come
 WINDOW = 1 << 28  # bytes at most that xz looks back: over the runs of a study, which share prompts, references and opponents
 
 
@@ -64,10 +67,11 @@ def _taped(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-Start = Callable[[Callable[[], None]], Callable[[], None]]  # takes what is to be done and gives what waits for it
+Do = Callable[[], None]
+Start = Callable[[Do, Path], Do]  # takes what is to be done and gives what waits for it
 
 
-def at_once(do: Callable[[], None]) -> Callable[[], None]:
+def at_once(do: Do, progress: Path) -> Do:
     """Do it here and now; nothing is left to wait for."""
     do()
     return lambda: None
@@ -77,13 +81,17 @@ def at_once(do: Callable[[], None]) -> Callable[[], None]:
 def unpacked(paths: Sequence[Path], start: Start = at_once) -> Iterator[list[Path]]:
     """The folders among the paths as they are and the archives as folders, which are gone when the block ends.
 
-    ``start`` begins to unpack an archive, in another process perhaps.
+    ``start`` begins to unpack an archive, in another process perhaps; a file named to it as well gets a line, a path in JSON, for every
+    file that is there as a whole.
     """
     with ExitStack() as stack:
-        folders, waits = [], []
-        for path in paths:
-            folders.append(_folder(path, Path(stack.enter_context(tempfile.TemporaryDirectory()))) if packs(path) else path)
-            waits += [start(partial(_unpack, path, folders[-1]))] if packs(path) else []
+        stack.callback(ahead.forget)
+        folders, waits = [*paths], []
+        for number, path in enumerate(paths):
+            if packs(path):
+                folder = folders[number] = _folder(path, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+                progress = folder.with_name(folder.name + PROGRESS)
+                waits.append(start(partial(_unpack, path, folder, progress), progress))
         for wait in waits:
             wait()
         yield folders
@@ -99,18 +107,21 @@ def _folder(path: Path, scratch: Path) -> Path:
     return scratch / next(path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix))
 
 
-def _unpack(path: Path, folder: Path) -> None:
+def _unpack(path: Path, folder: Path, progress: Path) -> None:
     """Write the archive's content into a folder; nothing outside of it is written, whatever the archive says."""
     try:
-        _extract(path, folder)
+        _extract(path, folder, progress)
     except (OSError, EOFError, ValueError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise HarnessError(f"{path} cannot be unpacked: {error}.") from error
 
 
-def _extract(path: Path, folder: Path) -> None:
+def _extract(path: Path, folder: Path, progress: Path) -> None:
     if path.suffix == ".zip":
         shutil.unpack_archive(path, folder)
     elif hasattr(tarfile, "data_filter"):
-        shutil.unpack_archive(path, folder, filter="data")
+        with tarfile.open(path) as tape, progress.open("w", buffering=1, encoding="utf-8") as told:
+            for member in tape:
+                tape.extract(member, folder, filter="data")
+                told.write(json.dumps(str(folder / member.name)) + "\n")
     else:
         raise HarnessError(f"{path}: this Python cannot unpack it safely (3.11.4 can); unpack it yourself and report on the folder.")

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.store import pooling
+from harness.store import ahead, pooling
 from harness.store.files import compressed, line, plain, write_bytes, write_json
 from harness.store.lines import Row, rows, shared
 
@@ -56,10 +56,22 @@ class Cell:
     @cached_property
     def _samples(self) -> list[Row]:
         path = self.folder / SAMPLES
-        try:
-            return shared(rows(path, gzip.decompress(path.read_bytes()))) if path.exists() else []
-        except (OSError, EOFError, zlib.error) as error:
-            raise HarnessError(f"{path.parent.name}/{path.name} is not a whole gzip file: {error}") from error
+        return ahead.taken(path, sample_rows) if path.exists() else []
+
+
+def sample_rows(path: Path) -> list[Row]:
+    """The rows of a samples.jsonl.gz; HarnessError where it is not whole or holds something else."""
+    try:
+        return shared(rows(path, _unpacked(path.read_bytes())))
+    except (OSError, EOFError, zlib.error) as error:
+        raise HarnessError(f"{path.parent.name}/{path.name} is not a whole gzip file: {error}") from error
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What a gzip file holds, in half of gzip's own time where it is of one piece, as those that are written here."""
+    piece = zlib.decompressobj(wbits=31)
+    found = piece.decompress(content)
+    return found if piece.eof and not piece.unused_data else gzip.decompress(content)
 
 
 @dataclass(frozen=True, eq=False)

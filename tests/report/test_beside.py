@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,43 @@ def test_what_fails_in_another_process_is_done_again_in_this_one_which_says_what
         text()
     here, there = sorted((tmp_path / "tried").read_text().split(), key=lambda process: int(process) != os.getpid())
     assert int(here) == os.getpid() != int(there)
+
+
+def test_a_process_beside_another_keeps_to_its_share_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two cores one: what it begins in its turn it does itself. Of eight half, then a third."""
+    for cores, shares in ((2, [1]), (8, [4, 2])):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        beside, inner = Beside(lambda: None), tmp_path / f"inner{cores}"
+        places = [tmp_path / f"share{cores}-{number}" for number in range(len(shares))]
+
+        def nested(place: Path, inner: Path = inner) -> None:
+            own = Beside(lambda: None)
+            text = own.begin(lambda: noting(inner), inner)
+            place.write_text(str(own._others + 1))
+            text()
+
+        waits = [beside.begin(lambda place=place: nested(place), place) for place in places]
+        assert [int(text()) for text in waits] == shares
+
+
+def test_half_of_what_waits_goes_to_a_core_that_becomes_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    beside, end = Beside(lambda: None), tmp_path / "end"
+    os.mkfifo(end)
+
+    def slowly(path: Path) -> None:
+        time.sleep(0.2)
+        noting(path)
+
+    page = beside.begin(lambda: noting(Path(end.read_text())), tmp_path / "page")  # until it is told where
+    texts = [beside.begin(lambda path=tmp_path / f"{i}": slowly(path), tmp_path / f"{i}") for i in range(6)]
+    assert len(beside._waiting) == 6
+    end.write_text(str(tmp_path / "page"))
+    while beside.busy():
+        time.sleep(0.01)
+    assert page() != f"{os.getpid()}\n" and len(beside._waiting) == 3
+    found = [int(text()) for text in texts]
+    assert 1 <= found.count(os.getpid()) <= 3 and len({*found}) > 1
 
 
 def test_nothing_is_forked_beside_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
