@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.report import letters
 from harness.report.beside import Beside
 from harness.report.palette import INK
 from harness.report.spots import Spot, described
@@ -54,8 +55,6 @@ STYLE: Any = {  # its type in matplotlib's stubs is a list of every key
     "svg.hashsalt": "harness",
     "pdf.fonttype": 42,
 }
-# Tables of a font that place its glyphs, which a PDF does by itself: to cut them to the glyphs of a figure is most of embedding a font.
-PLACING = ("GDEF", "GPOS", "GSUB", "kern", "MATH")
 # Where in an SVG a coordinate of six decimals stands; a hundredth of a point is a page's finest, and half of its bytes are digits.
 DIGITS, LONG = re.compile(r' (?:d|x|y)="[^"]*\.[^"]*"'), re.compile(r"(\.\d\d)\d+")
 # comments, indents, and names that nothing refers to
@@ -111,9 +110,10 @@ def start(drawing: Drawing, folder: Path, beside: Beside) -> Callable[[], str]:
 
 @lru_cache(1)
 def warm() -> None:
-    """Draw one letter in every format, so that what is imported and read of fonts for it is there."""
+    """Draw a letter in every format, so that what is imported and read of fonts for it is there."""
     figure = new(1, 1)
     figure.text(0.5, 0.5, "a")
+    figure.text(0.5, 0.5, "a", weight="bold")
     for kind in METADATA:
         rendered(figure, kind)
 
@@ -134,26 +134,9 @@ def rendered(figure: Figure, kind: str) -> bytes:
     """The figure's file of a kind of ``METADATA``, without a clock in it."""
     buffer = io.BytesIO()
     options: Any = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}  # half the time of the default for 4 % more bytes
-    with _glyphs_alone():
+    with letters.copied():
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=METADATA[kind], facecolor="white", **options)
     return buffer.getvalue()
-
-
-@contextmanager
-def _glyphs_alone() -> Iterator[None]:
-    """Fonts are embedded without ``PLACING``: 0.04 in place of 0.13 s a font.
-
-    matplotlib says what to drop when it subsets and leaves no setting for more, so the defaults of fontTools are set meanwhile.
-    """
-    from matplotlib.backends import _backend_pdf_ps
-
-    subset: Any = vars(_backend_pdf_ps)["subset"]  # of fontTools, which is matplotlib's dependency and not the report's own
-    before = subset.Options._drop_tables_default
-    subset.Options._drop_tables_default = [*before, *PLACING]
-    try:
-        yield
-    finally:
-        subset.Options._drop_tables_default = before
 
 
 def inline(svg: str, name: str, alternative: str, spots: Sequence[Spot] = ()) -> str:
