@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.measure.statistics import Array, Interval, two_way_interval
-from harness.report.numbers import Marked, by_mark, interval_of, marked, metrics, per_prompt, resampler
+from harness.report.numbers import Marked, by_mark, by_prompt, interval_of, marked, metrics, per_prompt, resampler
 from harness.store.lines import Row
 from harness.store.records import Cell
 
@@ -75,16 +75,22 @@ class Run:
         """A metric by prompt, or by held-out pair; empty where a value is missing."""
         return per_prompt(self.rows, key, mark)
 
+    def column(self, key: str, mark: float) -> tuple[Sequence[int], Array]:
+        """The prompts and the numbers of ``values``, not to be changed."""
+        return by_prompt(self.rows, key, mark)
+
     def change(self, key: str, late: float, early: float) -> Array:
         """A metric at one mark less the same at another, by prompt, on the prompts that both measured; (prompts,), maybe empty."""
+        (prompts, now), (others, then) = self.column(key, late), self.column(key, early)
+        if prompts == others:
+            return now - then
         after, before = self.values(key, late), self.values(key, early)
         return np.array([after[prompt] - before[prompt] for prompt in after if prompt in before])
 
     def texts(self, mark: float, *names: str) -> list[tuple[str, ...]]:
         """The texts of these columns in every evaluation row of a mark; none where one of them is no text."""
-        rows = self.rows.get((mark, "evaluation"), ())
-        known = all(isinstance(row.get(name), str) for row in rows for name in names)
-        return [tuple(row[name] for name in names) for row in rows] if known else []
+        columns = [[row.get(name) for row in self.rows.get((mark, "evaluation"), ())] for name in names]
+        return list(zip(*columns, strict=True)) if all({*map(type, column)} <= {str} for column in columns) else []
 
 
 Look = Callable[[Run, float, float], tuple[Evidence, ...]]

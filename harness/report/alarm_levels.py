@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +29,8 @@ def length_drift(run: Run, mark: float, share: float) -> tuple[Evidence, ...]:
 
     The interval is of the ratio, both lengths resampled together.
     """
-    ours, theirs = run.values("length", mark), _opponents(run, mark)
-    table = np.array([[ours[prompt], theirs[prompt]] for prompt in ours if prompt in theirs])
+    (prompts, ours), theirs = run.column("length", mark), _opponents(run, mark)
+    table = np.array([(mine, theirs[prompt]) for prompt, mine in zip(prompts, ours.tolist(), strict=True) if prompt in theirs])
     if len(table) < 2 or not table[:, 1].sum() or abs(table[:, 0].sum() / table[:, 1].sum() - 1) <= share:
         return ()
     ratio = replicated(table.T[:, None, :], lambda mine, other: mine / other - 1, generator=resampler())
@@ -42,6 +44,10 @@ def length_drift(run: Run, mark: float, share: float) -> tuple[Evidence, ...]:
 def _opponents(run: Run, mark: float) -> dict[int, float]:
     """Mean length of the reference's frozen samples by prompt, in tokens; without prompts whose row has none."""
     rows = [(row["prompt_id"], row.get("opponent_lengths")) for row in run.rows.get((mark, "evaluation"), ())]
+    lists: list[Any] = [found for _, found in rows]
+    if {*map(type, lists)} == {list} and len(counts := {*map(len, lists)}) == 1 and {*map(type, chain.from_iterable(lists))} == {int}:
+        sums: list[int] = np.array(lists).sum(1).tolist()
+        return {prompt: total / max(counts) for (prompt, _), total in zip(rows, sums, strict=True)}
     known = [(prompt, found) for prompt, found in rows if isinstance(found, list) and found and all(type(n) in (int, float) for n in found)]
     return {prompt: sum(found) / len(found) for prompt, found in known}
 
@@ -75,7 +81,7 @@ def constant(run: Run, mark: float, share: float) -> tuple[Evidence, ...]:
 
 def estimates_disagree(run: Run, mark: float, errors: float) -> tuple[Evidence, ...]:
     """K1 less the Rao-Blackwellised KL on the same samples, where they are more than so many standard errors apart."""
-    kl, k1 = (np.array(list(run.values(name, mark).values())) for name in ("kl", "k1"))
+    kl, k1 = (run.column(name, mark)[1] for name in ("kl", "k1"))
     if len(kl) < 2 or len(k1) != len(kl) or cross_check(kl, k1, errors) is None:
         return ()
     return Evidence("k1 less KL", mean_of(k1 - kl), "nats"), Evidence("KL(policy || reference)", mean_of(kl), "nats")

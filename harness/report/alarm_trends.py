@@ -24,7 +24,7 @@ def chosen_falling(run: Run, mark: float, marks: float) -> tuple[Evidence, ...]:
     """
     if mark > 1:
         return ()
-    heldout = any(run.values(CHOSEN, each) for each in run.marks)
+    heldout = any(run.column(CHOSEN, each)[0] for each in run.marks)
     falls = list(_heldout_falls(run, mark) if heldout else _logged_falls(run, mark))
     wanted = min(int(marks), max(2, len(run.marks))) if run.ended else int(marks)
     latest = falls[-wanted:]
@@ -61,7 +61,7 @@ def _before(run: Run, mark: float) -> float:
 def _heldout_falls(run: Run, mark: float) -> Iterator[tuple[float, Interval]]:
     """For every mark up to this one the change of log pi(y_w) since the mark before: (mark, interval); +inf where it did not fall."""
     for before, each in pairwise((0.0, *(other for other in run.marks if other <= mark))):
-        since = np.array(list(run.values(CHOSEN, each).values())) if before == 0 else run.change(CHOSEN, each, before)
+        since = run.column(CHOSEN, each)[1] if before == 0 else run.change(CHOSEN, each, before)
         yield each, below(since, 0.0) or _risen(since)
 
 

@@ -36,13 +36,23 @@ ALL, OWN = "", "\n"  # keys beside the names of categories: all prompts, and the
 
 
 class Slices(dict[str, Sequence[Row]]):
-    """Rows of one policy or reference by slice, and their columns, of which a reference's serve every policy of its seed."""
+    """Rows of one policy or reference by slice, with their prompts and columns, of which a reference's serve every policy of its seed."""
 
     def column(self, metric: Metric) -> dict[int, float]:
         """Means of a metric by prompt, as ``_column`` gives them; empty where the slice is not there."""
         if metric not in self._known:
-            self._known[metric] = _column(self.get(metric.part, ()), metric)
+            self._known[metric] = _column(self.get(metric.part, ()), self.prompts(metric.part), metric)
         return self._known[metric]
+
+    def prompts(self, part: str) -> list[int]:
+        """The prompt of each row of a slice."""
+        if part not in self._prompts:
+            self._prompts[part] = [int(row["prompt_id"]) for row in self.get(part, ())]
+        return self._prompts[part]
+
+    @cached_property
+    def _prompts(self) -> dict[str, list[int]]:
+        return {}
 
     @cached_property
     def _known(self) -> dict[Metric, dict[int, float]]:
@@ -150,21 +160,21 @@ def _paired(after: Sequence[Slices], before: Sequence[Slices], metric: Metric) -
     common = sorted(set.intersection(*map(set, columns)))
     if not common:
         return None
-    table = np.array([[column[prompt] for prompt in common] for column in columns])
-    names = {int(row["prompt_id"]): str(row.get("group") or "") for row in after[0][metric.part]}
+    alike = all(list(column) == common for column in columns)
+    table = np.array([[*column.values()] if alike else [column[prompt] for prompt in common] for column in columns])
+    names = dict(zip(after[0].prompts(metric.part), (str(row.get("group") or "") for row in after[0][metric.part]), strict=True))
     categories = tuple(names[prompt] for prompt in common)
-    asked = len({int(row["prompt_id"]) for rows in after for row in rows.get(metric.part, ())})
+    asked = len(set[int]().union(*(rows.prompts(metric.part) for rows in after)))
     return Paired(table[: len(after)], table[len(after) :], categories if all(categories) else (), asked, asked - len(common))
 
 
-def _column(rows: Sequence[Row], metric: Metric) -> dict[int, float]:
+def _column(rows: Sequence[Row], prompts: Sequence[int], metric: Metric) -> dict[int, float]:
     """Means by prompt over its samples; a prompt of which a sample has no value is absent, for what is missing may be what is worst."""
-    prompts = [int(row["prompt_id"]) for row in rows]
     if len(set(prompts)) == len(prompts):
         return {prompt: found for prompt, found in zip(prompts, metric.values(rows), strict=True) if found is not None}
     values: dict[int, list[float | None]] = {}
-    for row in rows:
-        values.setdefault(int(row["prompt_id"]), []).append(metric.value(row))
+    for prompt, row in zip(prompts, rows, strict=True):
+        values.setdefault(prompt, []).append(metric.value(row))
     known = {prompt: [each for each in found if each is not None] for prompt, found in values.items()}
     return {prompt: sum(found) / len(found) for prompt, found in known.items() if len(found) == len(values[prompt])}
 
