@@ -21,6 +21,7 @@ AXE = "4.14.1"  # pinned: a newer release may know more rules
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> \x1b[31m \u202e"
 ONLY = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], rules: {'heading-order': {enabled: true}, 'skip-link': {enabled: true}}}"
 SPOTS = '#figure-frontier [data-scale="log"] .spot'
+PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "tldr-embedded" / "report" / "tldr-labels-bt" / "report" / "index.html"
 TAB, ESCAPE, SPACE, RIGHT = ("Tab", 9), ("Escape", 27), (" ", 32), ("ArrowRight", 39)
 
 
@@ -98,6 +99,12 @@ def test_a_setting_of_many_values_does_not_push_the_numbers_out_of_sight(browser
     browser.open(written.as_uri(), 1280)
     browser.ask("document.querySelector('.found tbody th small').textContent = 'learning_rate=0.0005, '.repeat(8); 0")
     assert browser.ask("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('.found .scroll'))")
+
+
+@pytest.mark.parametrize("width", [768, 960, 1024, 1280, 1920])
+def test_the_overview_of_the_published_comparison_is_seen_whole(browser: Browser, width: int) -> None:
+    browser.open(PUBLISHED.as_uri(), width)
+    assert browser.ask("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.found .scroll'))") == 0
 
 
 def test_nothing_is_fetched_and_nothing_goes_wrong(browser: Browser, written: Path) -> None:
