@@ -68,7 +68,8 @@ def _caption(study: Loaded, found: Sequence[Point], marks: Marks) -> str:
     said = [
         "Win rate against samples of the shared SFT reference (ties one half) and KL to it in nats per response, each with its interval: "
         + findings.interval_line(found),
-        f"{seeds} seeds, {' to '.join(map(str, dict.fromkeys([prompts[0], prompts[-1]]))) if prompts else 'no'} prompts.",
+        f"{seeds} seed{'s' * (seeds != '1')}, "
+        f"{' to '.join(map(str, dict.fromkeys([prompts[0], prompts[-1]]))) if prompts else 'no'} prompts.",
     ]
     if why := marking.unsupported(found):
         said.append(f"Nothing is marked as best: {why}.")
