@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -69,6 +69,11 @@ class Drawn(Sequence[TokenPair]):
             raise IndexError(place)
         seed, size = place // BATCH, len(self.rows) // len(self.generators)
         return self.rows[seed * size + int(self.generators[seed].integers(size))]
+
+    def __iter__(self) -> Iterator[TokenPair]:
+        """A row that each place may hold, none drawn: for who asks what pairs these are, and not which."""
+        size = len(self.rows) // len(self.generators)
+        return (self.rows[place // BATCH * size] for place in range(len(self)))
 
 
 def learnt(

@@ -37,6 +37,9 @@ def copied() -> Iterator[None]:
     from matplotlib.backends import _backend_pdf_ps
 
     backend: Any = _backend_pdf_ps  # fontTools in it is matplotlib's dependency and not the report's own
+    if not hasattr(backend, "get_glyphs_subset"):  # another version of matplotlib, which cuts in its own way
+        yield
+        return
     cut, options = backend.get_glyphs_subset, backend.subset.Options
     before = options._drop_tables_default
     options._drop_tables_default = [*before, *PLACING]

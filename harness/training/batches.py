@@ -76,17 +76,17 @@ def rows(pairs: Sequence[TokenPair], signature: LossSignature, generator: torch.
         yield from (lists[i] for i in cycle(len(lists), generator))
     if not signature.unpaired:
         found = usable(pairs, signature)
-        yield from (Example(found[i], signature.policy_sides) for i in cycle(len(found), generator))
-    sides = [[pair for pair in pairs if side in pair.sides] for side in (0, 1)]
+        yield from (Example(pairs[found[i]], signature.policy_sides) for i in cycle(len(found), generator))
+    sides = [[place for place, pair in enumerate(pairs) if side in pair.sides] for side in (0, 1)]
     streams = [cycle(len(found), generator) for found in sides]
     while True:
-        yield from (Example(sides[side][next(stream)], (side,)) for side, stream in enumerate(streams))
+        yield from (Example(pairs[sides[side][next(stream)]], (side,)) for side, stream in enumerate(streams))
 
 
-def usable(pairs: Sequence[TokenPair], signature: LossSignature) -> list[TokenPair]:
-    """The pairs, or of single labelled responses those with a label that the loss reads."""
+def usable(pairs: Sequence[TokenPair], signature: LossSignature) -> list[int]:
+    """The places of the pairs, or of single labelled responses those with a label that the loss reads."""
     read = set(signature.policy_sides)
-    return [pair for pair in pairs if signature.unpaired or read <= {*pair.sides}]
+    return [place for place, pair in enumerate(pairs) if signature.unpaired or read <= {*pair.sides}]
 
 
 def largest(pairs: Sequence[TokenPair], signature: LossSignature) -> int:
@@ -181,7 +181,7 @@ def pairs_in(examples: Sequence[Example], signature: LossSignature) -> float:
 
 def passes(pairs: float, data: Sequence[TokenPair]) -> float:
     """Epochs of the data that so many pairs are: two single responses with their labels are one pair's worth."""
-    return pairs / (len(data) / 2 if data[0].single else len(data))
+    return pairs / (len(data) / 2 if next(iter(data)).single else len(data))
 
 
 def of_one_length(examples: Sequence[Example], part: slice) -> list[slice]:
