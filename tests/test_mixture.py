@@ -64,7 +64,7 @@ def experiment() -> Experiment:
 @pytest.mark.slow
 def test_what_is_stored_is_what_the_models_say(tmp_path: Path, experiment: Experiment) -> None:
     """Two policies that are the reference with noise: each stored ratio is the difference of two log-probs, scored one by one."""
-    both, ledger = shared(experiment, 0, quiet), Ledger(math.inf)
+    both, ledger, before = shared(experiment, 0, quiet), Ledger(math.inf), cached()
     policies = []
     for index in range(2):
         policy = both.reference(ledger)
@@ -90,16 +90,21 @@ def test_what_is_stored_is_what_the_models_say(tmp_path: Path, experiment: Exper
             under = [[float(model.logps([Group(prompt, (r.ids,))])) for r in samples] for model in (*policies, reference)]
         assert ratios[:, :5] == pytest.approx(np.array(under[:2]) - np.array(under[2]), abs=2e-3)
         assert np.abs(ratios).max() > 0.01
-    joined(tmp_path, experiment, cell(tmp_path, "run2", 2.5, 1.0, policy=False))
+    joined(tmp_path, experiment, cell(tmp_path, "run2", 2.5, 1.0, policy=False), {*cached()} - {*before})
     # Under its own policy a sample is likelier than chance would have it: E log pi / ref over pi is a KL.
     everything = np.array([row["log_ratios"] for row in rows])
     assert everything[:, 0, 5 : 5 + mixture.SAMPLES].mean() > 0 > everything[:, 0, :5].mean()
 
 
-def joined(tmp_path: Path, experiment: Experiment, folder: Path) -> None:
-    """A third policy joins: the first two are not asked again about the reference's samples."""
-    known = {path: path.stat().st_mtime_ns for path in (cache_root() / "mixture").glob("*/logps.safetensors")}
-    assert len(known) == 2
+def cached() -> dict[Path, int]:
+    """The log-probs of policies that the cache holds, those of other tests among them, and when they were written."""
+    return {path: path.stat().st_mtime_ns for path in (cache_root() / "mixture").glob("*/logps.safetensors")}
+
+
+def joined(tmp_path: Path, experiment: Experiment, folder: Path, own: set[Path]) -> None:
+    """A third policy joins: the first two, whose log-probs are ``own``, are not asked again about the reference's samples."""
+    known = cached()
+    assert len(own) == 2
     both = shared(experiment, 0, quiet)
     kept.keep(both.reference(Ledger(math.inf)), both.tokens.tokenizer, folder)
     asked = Metered.in_parts
