@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -59,13 +59,14 @@ def _write(
     found = combining.combined(roots, leave_out_newer=leave_out_newer)
     yield from found.problems
     parts = [paper.Part(label, _overridden(study, overrides)) for label, study in found.studies]
+    tex: Callable[[], dict[str, str]] = cache(partial(paper.texts, parts, what.sheet, _known())) if "latex" in what.formats else dict
     if "html" in what.formats:
-        pages = _pages([(part.study, out and _below(out, part.label, len(parts))) for part in parts])
+        pages = _pages([(part.study, out and _below(out, part.label, len(parts))) for part in parts], tex)
         yield from (f"Report: {written.path}" for written in pages)
         parts = [part._replace(numbers=written.numbers, table=written.table) for part, written in zip(parts, pages, strict=True)]
     if (rest := {*what.formats} - {"html"}) and parts:
         folder = out or _beside(roots[0])
-        yield f"Paper: {folder} ({len(paper.write(parts, folder, rest, what.sheet, _known()))} files)"
+        yield f"Paper: {folder} ({len(paper.write(parts, folder, rest, what.sheet, tex()))} files)"
     yield from (f"Left out: {line}" for line in found.left_out)
 
 
@@ -90,21 +91,27 @@ def _one_by_one(root: Path, out: Path | None, overrides: Mapping[str, Any], *, l
             study = load(folder)
             if not leave_out_newer:
                 combining.refuse_newer(study)
-            yield f"Report: {_page(_overridden(study, overrides), out and _below(out, folder.name, len(folders))).path}"
+            placed = _placed(_overridden(study, overrides), out and _below(out, folder.name, len(folders)))
+            yield f"Report: {page.write(placed)}"
         except HarnessError as error:  # of one study; the others have their report all the same
             yield error
     if out is None and (side_by_side := robustness.write(root)):
         yield f"Robustness: {side_by_side}"
 
 
-def _pages(wanted: Sequence[tuple[Loaded, Path | None]]) -> list[page.Written]:
-    """``_page`` of every study in its place: that of the most runs in this process, those of the others beside it."""
+def _pages(wanted: Sequence[tuple[Loaded, Path | None]], meanwhile: Callable[[], object]) -> list[page.Written]:
+    """The page of every study in its place: that of the most runs by this process, those of the others beside it.
+
+    What is to be done anyway is done ``meanwhile``, before this process draws: figures are what other processes can take off it.
+    """
     longest = max(range(len(wanted)), key=lambda number: len(wanted[number][0].cells), default=0)
     with TemporaryDirectory() as scratch:
         notes = [Path(scratch) / f"{number}.json" for number in range(len(wanted))]
         beside, others = Beside(drawing.warm), [number for number in range(len(wanted)) if number != longest]
         waited = {number: beside.begin(partial(_noted, *wanted[number], notes[number]), notes[number]) for number in others}
-        made = {longest: _page(*wanted[longest], beside)} if wanted else {}
+        finish = {longest: page.begun(_placed(*wanted[longest]), beside)} if wanted else {}
+        meanwhile()
+        made = {number: finished() for number, finished in finish.items()}
         told = {number: json.loads(text()) for number, text in waited.items()}
     made |= {number: page.Written(Path(each["path"]), each["numbers"], each["table"]) for number, each in told.items()}
     return [made[number] for number in range(len(wanted))]
@@ -112,13 +119,13 @@ def _pages(wanted: Sequence[tuple[Loaded, Path | None]]) -> list[page.Written]:
 
 def _noted(study: Loaded, place: Path | None, note: Path) -> None:
     """Write a study's page, and into a file what was written, for another process."""
-    written = _page(study, place)
+    written = page.written(_placed(study, place))
     write_json(note, {**written._asdict(), "path": str(written.path)})
 
 
-def _page(study: Loaded, place: Path | None, beside: Beside | None = None) -> page.Written:
-    """Write a study's page into its own folder or, where one is named, into another."""
-    return page.written(study if place is None else replace(study, folder=place), beside)
+def _placed(study: Loaded, place: Path | None) -> Loaded:
+    """The study, whose page goes into its own folder or, where one is named, into another."""
+    return study if place is None else replace(study, folder=place)
 
 
 def _below(out: Path, label: str, count: int) -> Path:

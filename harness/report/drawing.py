@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -103,9 +103,16 @@ def save(drawing: Drawing, folder: Path) -> str:
 
 
 def start(drawing: Drawing, folder: Path, beside: Beside) -> Callable[[], str]:
-    """Begin to ``save`` a figure beside everything else; what comes back waits for it and gives the SVG's text."""
+    """Begin to ``save`` a figure beside everything else, a file at a time; what comes back waits for them and gives the SVG's text."""
     write_bytes(folder / f"{drawing.name}.csv", table(drawing.rows).encode())
-    return beside.begin(lambda: write(drawing, folder), folder / f"{drawing.name}.svg")
+    waits = [beside.start(partial(write, drawing, folder, (kind,))) for kind in METADATA]
+
+    def text() -> str:
+        for wait in waits:
+            wait()
+        return (folder / f"{drawing.name}.svg").read_text(encoding="utf-8")
+
+    return text
 
 
 @lru_cache(1)

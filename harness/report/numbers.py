@@ -101,9 +101,11 @@ def _marked(cells: Sequence[Cell]) -> Marked:
 
 def by_mark(rows: Sequence[Row]) -> Marked:
     """Sample rows grouped by (mark, slice)."""
-    groups = Marked()
+    groups, last, group = Marked(), None, list[Row]()
     for row in rows:
-        groups.setdefault((float(row.get("mark", 1.0)), str(row.get("slice", "evaluation"))), []).append(row)
+        if (at := (row.get("mark", 1.0), row.get("slice", "evaluation"))) != last:  # most rows are where the row before was
+            last, group = at, groups.setdefault((float(at[0]), str(at[1])), [])
+        group.append(row)
     return groups
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,9 +109,14 @@ def write(study: Path | Loaded, **overrides: Any) -> Path:
     return written(study, **overrides).path
 
 
-@uncollected()
 def written(study: Path | Loaded, beside: Beside | None = None, **overrides: Any) -> Written:
     """``write`` the report; what it wrote. ``beside`` may have other work already, which comes before the figures."""
+    return begun(study, beside, **overrides)()
+
+
+@uncollected()
+def begun(study: Path | Loaded, beside: Beside | None = None, **overrides: Any) -> Callable[[], Written]:
+    """Begin the report: all its numbers are there, its figures are being saved; what comes back waits for them and writes the page."""
     loaded = load(study) if isinstance(study, Path) else study
     loaded = replace(loaded, experiment={**loaded.experiment, **overrides}) if overrides else loaded
     folder = loaded.folder / "report"
@@ -121,14 +126,20 @@ def written(study: Path | Loaded, beside: Beside | None = None, **overrides: Any
         figures = [figure(drawn, name, folder, mark, beside) for name, drawn in drawings(loaded, found, _looks(found))]
         again = _linear(loaded, found, figures[0], folder, beside)
         rooms = list(_rooms(SECTIONS, loaded, found, folder, beside)), list(_rooms(TRAINING, loaded, found, folder, beside))
+    table = rows.rows(loaded)
+    write_bytes(folder / "table.csv", drawing.table(table).encode())
+
+    @uncollected()
+    def finish() -> Written:
         every = [*figures, *(each for group in rooms for room in group for each in room["figures"])]
-        table = rows.rows(loaded)
-        write_bytes(folder / "table.csv", drawing.table(table).encode())
-        for each in [*every, *again]:
-            each["svg"] = each["svg"]() if each["svg"] else ""
-    page = folder / "index.html"
-    write_bytes(page, render(loaded, found, [*figures, *again], rooms).encode())
-    return Written(page, {each["name"]: drawing.table(each["rows"]) for each in every if not each["reason"]}, table)
+        with drawing.style():
+            for each in [*every, *again]:
+                each["svg"] = each["svg"]() if each["svg"] else ""
+        page = folder / "index.html"
+        write_bytes(page, render(loaded, found, [*figures, *again], rooms).encode())
+        return Written(page, {each["name"]: drawing.table(each["rows"]) for each in every if not each["reason"]}, table)
+
+    return finish
 
 
 def _rooms(makers: Sequence[Make], study: Loaded, found: list[Point], folder: Path, beside: Beside) -> Iterator[dict[str, Any]]:

@@ -65,20 +65,20 @@ def formats(text: str) -> list[str]:
 
 
 @uncollected()
-def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Sheet, known: Mapping[str, str] | None = None) -> list[Path]:
+def write(parts: Sequence[Part], out: Path, wanted: Collection[str], sheet: Sheet, tex: Mapping[str, str] | None = None) -> list[Path]:
     """Write a paper's files below ``out`` and return their paths, in order of their names.
 
     What an earlier report wrote of the same kinds and this one does not is removed; other files there are left alone.
 
-    ``wanted`` are formats but html; ``known`` BibTeX entries by key. One algorithm has one look in all the figures of all the parts.
+    ``wanted`` are formats but html; ``tex`` are the ``texts`` where they were made before. One algorithm has one look in all the figures.
     """
     made, floats = _figures(parts, sheet, wanted) if {"pdf", "csv"} & {*wanted} else ({}, [])
     if "csv" in wanted:
         table = [{**row, "study": part.label} for part in parts for row in part.table or rows.rows(part.study)]
         made["table.csv"] = drawing.table(table).encode()
     if "latex" in wanted:
-        texts = _texts(parts, sheet, known or {}) | ({"figures.tex": HEADER + CLEAR.join(floats)} if "pdf" in wanted else {})
-        made |= {name: text.encode("ascii") for name, text in texts.items()}
+        shown = {"figures.tex": HEADER + CLEAR.join(floats)} if "pdf" in wanted else {}
+        made |= {name: text.encode("ascii") for name, text in {**(texts(parts, sheet) if tex is None else tex), **shown}.items()}
     for name, content in made.items():
         write_bytes(out / name, content)
     paper_files.listed(out, made)
@@ -140,20 +140,20 @@ def _files(name: str, drawn: Drawing, wanted: Collection[str]) -> dict[str, byte
     return files | ({f"{name}.pdf": drawing.rendered(drawn.figure, "pdf")} if "pdf" in wanted else {})
 
 
-def _texts(parts: Sequence[Part], sheet: Sheet, known: Mapping[str, str]) -> dict[str, str]:
-    """The LaTeX files by name."""
+def texts(parts: Sequence[Part], sheet: Sheet, known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The LaTeX files by name, but for the one that shows figures; ``known`` are BibTeX entries by key."""
     found = [point for part in parts for point in points(part.study)]
-    texts = {"macros.tex": macros.file([each for part in parts for each in _macros(part)])}
-    texts["references.bib"] = bibliography.bibliography(found, known)
-    texts["methods.tex"] = "\n".join(paper_methods.paragraph(part.study) for part in parts)
-    texts["appendix.tex"] = latex.FIT + CLEAR.join(paper_appendix.appendix(part.study, part.label) for part in parts)
-    texts["checklist.tex"] = paper_checklist.checklist([part.study for part in parts])
+    made = {"macros.tex": macros.file([each for part in parts for each in _macros(part)])}
+    made["references.bib"] = bibliography.bibliography(found, known or {})
+    made["methods.tex"] = "\n".join(paper_methods.paragraph(part.study) for part in parts)
+    made["appendix.tex"] = latex.FIT + CLEAR.join(paper_appendix.appendix(part.study, part.label) for part in parts)
+    made["checklist.tex"] = paper_checklist.checklist([part.study for part in parts])
     for part in parts:
         narrow = sheet.stacked
-        made = {"results": paper_tables.results(part.study, part.label, narrow=narrow)}
-        made["comparisons"] = paper_tables.compared(part.study, part.label, narrow=narrow) or ""
-        texts |= {f"tables/{part.label}-{name}.tex": latex.FIT + text for name, text in made.items() if text}
-    return {name: (HEADER if name.endswith(".tex") else "") + text for name, text in texts.items()}
+        tables = {"results": paper_tables.results(part.study, part.label, narrow=narrow)}
+        tables["comparisons"] = paper_tables.compared(part.study, part.label, narrow=narrow) or ""
+        made |= {f"tables/{part.label}-{name}.tex": latex.FIT + text for name, text in tables.items() if text}
+    return {name: (HEADER if name.endswith(".tex") else "") + text for name, text in made.items()}
 
 
 def _macros(part: Part) -> Iterator[macros.Macro]:

@@ -22,8 +22,8 @@ def rows(path: Path, content: bytes) -> list[Row]:
     Raises:
         HarnessError: a line that is no mapping in JSON, by its number.
     """
-    lines = content.split(b"\n")[:-1]
-    return _at_once(lines) or _one_by_one(path, lines)
+    whole = content[: content.rfind(b"\n") + 1]
+    return _at_once(whole) or _one_by_one(path, whole.split(b"\n")[:-1])
 
 
 def shared(found: list[Row]) -> list[Row]:
@@ -35,18 +35,19 @@ def shared(found: list[Row]) -> list[Row]:
     return found
 
 
-def _at_once(lines: Sequence[bytes]) -> list[Row]:
-    """The rows of all lines, parsed together, which takes a quarter of the time; empty where a line is not one mapping."""
+def _at_once(whole: bytes) -> list[Row]:
+    """The rows of whole lines, parsed together, which takes a quarter of the time; empty where a line is not one mapping."""
     from pydantic_core import from_json  # twice as fast as the standard library's, and keeps one copy of every key and short text
 
-    if not all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
+    more = whole.count(b"\n") - 1
+    if not (whole.startswith(b"{") and whole.endswith(b"}\n") and whole.count(b"}\n{") == more):
         return []
-    try:
-        found = from_json(b"[" + b",0,".join(lines) + b"]")  # a zero after every line: two halves of a row do not make a whole one
+    try:  # with a zero after every line: two halves of a row do not make a whole one
+        found = from_json(b"[" + whole[:-1].replace(b"}\n{", b"},0,{") + b"]")
     except ValueError:
         return []
     rows, zeros = found[::2], found[1::2]
-    return rows if len(found) == 2 * len(lines) - 1 and {*map(type, rows)} == {dict} and {*map(type, zeros)} <= {int} else []
+    return rows if len(found) == 2 * more + 1 and {*map(type, rows)} == {dict} and {*map(type, zeros)} <= {int} else []
 
 
 def _one_by_one(path: Path, lines: Sequence[bytes]) -> list[Row]:
