@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from harness.data.pairs import prompts_of
 from harness.training.batches import cycle
 from harness.types import Group, TokenPair, Update
 
@@ -206,6 +207,7 @@ def _step(
 def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: int = 5) -> dict[str, float]:
     """Quality on held-out pairs, charged to ``evaluation``: accuracy, confidence, calibration error, log loss (nats) and n.
 
+    All but the calibration error are means over prompts of a prompt's pairs; where several pairs ask one, the prompts are counted too.
     Confidence is the mean predicted probability of the preferred side, max(p, 1 - p); annotators side with a calibrated model as
     often as it is confident. How often they do is each pair's ``agreement``, where known, not the order that accuracy is counted on.
     The calibration error is the mean |agreement - confidence| over ``bins`` equally filled bins of confidence. Of single labelled
@@ -219,15 +221,23 @@ def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: in
     right = (gap > 0).double() + 0.5 * (gap == 0).double()
     sided = torch.tensor([1.0 if pair.agreement is None else pair.agreement for pair in pairs], dtype=torch.float64)
     agreed = right.cpu() * sided + (1 - right.cpu()) * (1 - sided)
+    asked = torch.tensor(prompts_of(pairs))
+    prompts = int(asked.max()) + 1
     parts = [part for part in confidence.argsort().chunk(bins) if len(part)]
     error = sum(float((agreed[part].mean() - confidence[part].mean()).abs()) * len(part) for part in parts) / len(pairs)
     return {
-        "reward_accuracy": float(right.mean()),
-        "reward_confidence": float(confidence.mean()),
+        "reward_accuracy": _over_prompts(right, asked),
+        "reward_confidence": _over_prompts(confidence, asked),
         "reward_calibration_error": error,
-        "reward_log_loss": float(-logsigmoid(gap).mean()),
+        "reward_log_loss": _over_prompts(-logsigmoid(gap), asked),
         "reward_heldout_pairs": float(len(pairs)),
+        **({"reward_heldout_prompts": float(prompts)} if prompts < len(pairs) else {}),
     }
+
+
+def _over_prompts(values: Tensor, asked: Tensor) -> float:
+    """The mean over prompts of the mean over a prompt's pairs, ``asked`` the prompt of each."""
+    return float((torch.bincount(asked, values.cpu()) / torch.bincount(asked)).mean())
 
 
 def _ordered(reward: RewardModel, pairs: Sequence[TokenPair]) -> dict[str, float]:

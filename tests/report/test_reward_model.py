@@ -71,6 +71,18 @@ def test_an_accuracy_recorded_without_bounds_gets_those_of_its_pairs(tmp_path: P
     assert (shown["reward confidence"], shown["reward heldout pairs"]) == ("0.730 [no bounds], n=256", "256")
 
 
+@pytest.mark.parametrize(("more", "units"), [({}, "pairs"), ({"reward_heldout_prompts": 64.0}, "prompts")])
+def test_n_is_called_what_it_counts(tmp_path: Path, more: dict[str, float], units: str) -> None:
+    room = diagnosed(tmp_path, score=(0, 1), judge=(0, 1), reward_confidence=0.73, reward_heldout_pairs=256.0, **more)
+    loaded = load(tmp_path)
+    told = provenance.diagnostics(loaded, points(loaded))
+    assert room is not None and told is not None
+    assert f"n {units}" in room.tables[0].caption and f"n {units};" in told.caption
+    shown = {row[3]: row[4] for row in told.rows}
+    assert shown["reward confidence"] == f"0.730 [no bounds], n={64 if more else 256}"
+    assert shown["reward heldout pairs"] == "256"
+
+
 def test_a_model_that_was_not_probed_is_said_to_be_unknown(tmp_path: Path) -> None:
     synthetic.study(tmp_path, ("ppo",), settings=1, failed=False)
     loaded = load(tmp_path)
