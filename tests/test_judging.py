@@ -135,6 +135,32 @@ def test_a_price_asks_nobody_and_counts_what_is_left(tmp_path: Path) -> None:
     assert {len(each.rows) for cell in found(study).values() for each in cell.values()} == {12}
 
 
+@pytest.mark.parametrize(
+    ("column", "text", "line"),
+    [
+        ("reference_response", RESPONSES[0], "judge 'rouge': what it is to judge is itself the reference; "),
+        ("reference_response", None, "judge 'rouge': no reference response to "),
+    ],
+)
+def test_what_a_run_refuses_its_price_refuses_in_the_same_line(column: str, text: str | None, line: str, tmp_path: Path) -> None:
+    study, said = made(tmp_path / "s"), []
+    judging.judge_again(study, "rouge", limit=4, dry_run=True, say=said.append)
+    assert "12 comparisons of 3 records, 12 not judged yet; by rouge, on this machine." in said[0]
+    for cell in judging.stored(records.read(study)):
+        rows = [{**row, column: text} if row["prompt_id"] == 8 else row for row in cell.samples()]
+        with CellWriter(cell.folder) as writer:
+            writer.samples(rows)
+            writer.finish(cell.record, {})
+    before, refused = everything(tmp_path), []
+    for dry_run in (True, False):
+        with pytest.raises(HarnessError, match=line) as caught:
+            judging.judge_again(study, "rouge", dry_run=dry_run, say=said.append)
+        refused.append(str(caught.value))
+    assert refused[0] == refused[1] and everything(tmp_path) == before and len(said) == 1
+    judging.judge_again(study, "rouge", limit=8, dry_run=True, say=said.append)  # what is not judged is not refused
+    assert "24 comparisons" in said[1]
+
+
 def test_a_judge_of_the_task_scores_texts_as_it_did(tmp_path: Path) -> None:
     study = made(tmp_path / "s")
     said: list[str] = []

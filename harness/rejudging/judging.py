@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.judges.scored import Scored
 from harness.measure import endpoint
 from harness.measure.endpoint import EndpointJudge, Price
 from harness.measure.pairwise import ask
@@ -99,8 +100,11 @@ def _judged(cell: Cell, judge: Judge, rows: Sequence[Comparison]) -> bool:
 
 
 def _price(folder: Path, judge: Judge, todo: Todo, price: Price | None) -> str:
-    """How much is left to judge, from records alone."""
-    left = [row for cell, rows in todo if not _judged(cell, judge, rows) for row in rows]
+    """How much is left to judge, from records alone; HarnessError where the judge would refuse some of it."""
+    unjudged = [rows for cell, rows in todo if not _judged(cell, judge, rows)]
+    left = [row for rows in unjudged for row in rows]
+    for rows in unjudged if isinstance(judge, Scored) else ():
+        judge.refuse([row.prompt for row in rows] * 2, [*(row.ours for row in rows), *(row.theirs for row in rows)])
     said = f"{folder.name}: {sum(len(rows) for _, rows in todo)} comparisons of {len(todo)} records, {len(left)} not judged yet"
     if not isinstance(judge, EndpointJudge):
         return f"{said}; by {'a rule of the task' if isinstance(judge, ScoreRule) else judge.name}, on this machine. Nothing was run."
