@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.outside import imported
 from harness.plugins import registry
 from harness.rejudging import detecting, judging
+from harness.rejudging.appointed import Asking
 from harness.sharing import withheld
 from harness.store import judgements, records
 from harness.store.judgements import Answer
@@ -133,6 +134,24 @@ def test_a_price_asks_nobody_and_counts_what_is_left(tmp_path: Path) -> None:
         questions = [int(each.partition("; ")[2].partition(" questions")[0]) for each in said[1:]]
         assert questions[0] == len(server.asked) > questions[1] > questions[2] == 0
     assert {len(each.rows) for cell in found(study).values() for each in cell.values()} == {12}
+
+
+def test_a_silence_is_kept_as_none_and_not_as_a_tie(tmp_path: Path) -> None:
+    """The judge says nothing where one text is shown first: so of some comparisons in one order alone, which decides nothing either."""
+    study = made(tmp_path / "s")
+
+    def hushed(first: str, second: str) -> str:
+        return "" if first == RESPONSES[2] != second else longer(first, second)
+
+    with serving(hushed) as (url, _):
+        judging.judge_again(study, f"{url}#m", asking=Asking(silent=1.0))
+    rows = [row for cell in found(study).values() for each in cell.values() for row in each.rows]
+    texts = [each.texts[1:] for cell in judging.stored(records.read(study)) for each in judging.comparisons(cell)]
+    known = [(row["forward"], row["backward"], row["win"]) for row in rows]
+    quiet = [(one == RESPONSES[2] != other, other == RESPONSES[2] != one) for one, other in texts]
+    assert [(forward is None, backward is None) for forward, backward, _ in known] == quiet and any(map(any, quiet))
+    assert [win is None for *_, win in known] == [any(each) for each in quiet]
+    assert {win for *_, win in known if win is not None} <= {0.0, 0.5, 1.0}
 
 
 @pytest.mark.parametrize(
