@@ -137,5 +137,8 @@ def test_a_grid_on_labels_alone(data: Path, tmp_path: Path) -> None:
     (reference,) = study.references
     quality = reference.record["diagnostics"]["judge"]
     assert quality.keys() == {"reward_auc", "reward_heldout_responses"}
+    area = quality["reward_auc"]
+    assert 0 <= area["lower"] <= area["value"] <= area["upper"] <= 1 and 1 < area["n"] <= quality["reward_heldout_responses"]
     assert reference.record["checkpoints"][-1]["metrics"]["heldout_label_accuracy"]["value"] == 0.5  # it has not moved
-    assert (study.folder / "report" / "index.html").is_file()
+    page = (study.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "reward auc of the judge" in page and f"{area['value']:.3f} [{area['lower']:.3f}, {area['upper']:.3f}]" in page

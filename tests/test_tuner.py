@@ -13,6 +13,7 @@ import torch
 from harness.data.pairs import write_pairs
 from harness.measure.statistics import Interval
 from harness.planning.footing import Footing
+from harness.report import section_tuning
 from harness.running import stages, supervised
 from harness.training.ledger import CHARGED, Ledger
 from harness.tuning.tuner import Keeper, Tuner, tuner_facts, tuner_key
@@ -129,6 +130,21 @@ def test_several_pairs_of_a_prompt_are_one_observation_of_the_judge_s_accuracy(
     found = tuner_facts(SimpleNamespace(labels="bt"), stages_with(92, 2), tmp_path)["accuracy"]  # type: ignore[arg-type]
     assert (found["value"], found["n"]) == (share, 92)
     assert (found["lower"], found["upper"]) == pytest.approx(bounds, abs=1e-4)
+
+
+def test_a_judge_of_single_labels_has_an_auc_in_place_of_an_accuracy(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", [TokenPair(0, (1,), (2,), ())])
+    area = {"value": 0.7, "lower": 0.6, "upper": 0.8, "n": 90}
+    quality = {"reward_auc": area, "reward_heldout_responses": 120.0}
+    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality}))
+    facts = tuner_facts(SimpleNamespace(labels="single"), stages_with(1), tmp_path)  # type: ignore[arg-type]
+    assert (facts["accuracy"], facts["auc"]) == (None, area)
+    assert (
+        section_tuning._quality(facts)
+        == "Couples of held-out responses of both labels that it orders so (AUC): 0.70 [0.60, 0.80], n=90 prompts"
+    )
+    assert section_tuning._quality({"accuracy": area}) == "Held-out pairs that it ranks as labelled: 0.70 [0.60, 0.80], n=90 (Wilson)"
+    assert section_tuning._quality({"accuracy": None}) == "Held-out pairs that it ranks as labelled: not measured"
 
 
 def test_a_record_holds_the_judge_s_accuracy_with_the_wilson_interval(tmp_path: Path) -> None:

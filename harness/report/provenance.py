@@ -72,7 +72,7 @@ def _of_runs(found: Sequence[Point]) -> Texts:
             every = cell.record.get("diagnostics") or {}
             for name, recorded in sorted(every.items()):
                 seed = str(cell.record.get("seed", 0))
-                own_room = name in section_reward_model.QUALITY or (isinstance(recorded, dict) and "value" not in recorded)
+                own_room = name in section_reward_model.OWN or (isinstance(recorded, dict) and "value" not in recorded)
                 if not own_room:
                     rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), _diagnostic(name, recorded, every)))
     return rows

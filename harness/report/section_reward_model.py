@@ -12,6 +12,8 @@ from harness.report.tuned import wilson_text
 
 NO_PROBES = "What these reward models pay for was not probed, so nothing is known of how a policy could fool them."
 QUALITY = {"reward_accuracy": "accuracy on held-out pairs", "reward_log_loss": "log loss, nats"}
+AUC = {"reward_auc": "AUC on held-out labels"}  # in their place where responses were labelled one by one
+OWN = {**QUALITY, **AUC}
 
 
 class Fitted(NamedTuple):
@@ -106,14 +108,15 @@ def _verdict(paid: Sequence[Paid]) -> list[str]:
 
 
 def _quality(models: Sequence[Fitted]) -> Grid:
+    shown = OWN if any("reward_auc" in each.diagnostics for each in models) else QUALITY
     rows = []
     for each in models:
-        numbers = [_recorded(each.diagnostics, key) for key in QUALITY]
+        numbers = [_recorded(each.diagnostics, key) for key in shown]
         rows.append([each.algorithm, "; ".join(each.settings), str(each.seed), each.pooling, *numbers])
     units = units_of(each.diagnostics for each in models)
     caption = "Reward models on the held-out pairs, which no algorithm trains on; intervals over "
     caption += f"{units} (Wilson where a record has none), n {units}."
-    return Grid(["algorithm", "settings", "seed", "pooling", *QUALITY.values()], rows, caption, numeric=4)
+    return Grid(["algorithm", "settings", "seed", "pooling", *shown.values()], rows, caption, numeric=4)
 
 
 def units_of(every: Iterable[Mapping[str, Any]]) -> str:
@@ -133,7 +136,7 @@ def bare(key: str, value: float, diagnostics: Mapping[str, Any]) -> str:
     if key.startswith("reward_heldout_"):
         return f"{int(value)}"
     if not isinstance(n, int | float) or not key.startswith("reward_"):
-        return f"{value:.3f} [no bounds]" if key in QUALITY else f"{value:.4g}"
+        return f"{value:.3f} [no bounds]" if key in OWN else f"{value:.4g}"
     if key == "reward_accuracy":
         return wilson_text(value * n, int(n), 3)
     return f"{value:.3f} [no bounds], n={int(n)}"

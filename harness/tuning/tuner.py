@@ -96,15 +96,16 @@ def tuner_facts(experiment: Experiment, shared: Shared, folder: Path) -> dict[st
 
     n counts prompts. Where several pairs ask one, the Wilson interval of so many prompts is too wide rather than too narrow: the mean of
     a prompt's pairs lies in [0, 1], and nothing in there varies more than 0 and 1 of the same mean do. Of a judge that learnt from single
-    labelled responses the pairs are those, and there is no accuracy.
+    labelled responses the pairs are those, and ``auc`` stands in the accuracy's place.
     """
     quality = json.loads((folder / "reward.json").read_text())["quality"]
     pairs = len(read_pairs(folder / "pairs.jsonl"))
     origin = Lineage(folder.name, shared.sft.name, (f"tuning pairs {folder.name}",), labels(experiment, shared.task))
-    return {"pairs": pairs, "accuracy": _accuracy(quality, shared.heldout), "lineage": origin.plain()}
+    ordering = {"auc": quality["reward_auc"]} if "reward_auc" in quality else {}
+    return {"pairs": pairs, "accuracy": _accuracy(quality, shared.heldout), **ordering, "lineage": origin.plain()}
 
 
-def _accuracy(quality: dict[str, float], heldout: Sequence[TokenPair]) -> dict[str, float] | None:
+def _accuracy(quality: dict[str, Any], heldout: Sequence[TokenPair]) -> dict[str, float] | None:
     if not quality.get("reward_heldout_pairs"):
         return None
     from scipy.stats import binomtest
