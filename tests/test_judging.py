@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.outside import imported
 from harness.plugins import registry
 from harness.rejudging import detecting, judging
+from harness.rejudging.appointed import Asking
 from harness.sharing import withheld
 from harness.store import judgements, records
 from harness.store.judgements import Answer
@@ -133,6 +134,50 @@ def test_a_price_asks_nobody_and_counts_what_is_left(tmp_path: Path) -> None:
         questions = [int(each.partition("; ")[2].partition(" questions")[0]) for each in said[1:]]
         assert questions[0] == len(server.asked) > questions[1] > questions[2] == 0
     assert {len(each.rows) for cell in found(study).values() for each in cell.values()} == {12}
+
+
+def test_a_silence_is_kept_as_none_and_not_as_a_tie(tmp_path: Path) -> None:
+    """The judge says nothing where one text is shown first: so of some comparisons in one order alone, which decides nothing either."""
+    study = made(tmp_path / "s")
+
+    def hushed(first: str, second: str) -> str:
+        return "" if first == RESPONSES[2] != second else longer(first, second)
+
+    with serving(hushed) as (url, _):
+        judging.judge_again(study, f"{url}#m", asking=Asking(silent=1.0))
+    rows = [row for cell in found(study).values() for each in cell.values() for row in each.rows]
+    texts = [each.texts[1:] for cell in judging.stored(records.read(study)) for each in judging.comparisons(cell)]
+    known = [(row["forward"], row["backward"], row["win"]) for row in rows]
+    quiet = [(one == RESPONSES[2] != other, other == RESPONSES[2] != one) for one, other in texts]
+    assert [(forward is None, backward is None) for forward, backward, _ in known] == quiet and any(map(any, quiet))
+    assert [win is None for *_, win in known] == [any(each) for each in quiet]
+    assert {win for *_, win in known if win is not None} <= {0.0, 0.5, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "line"),
+    [
+        ("reference_response", RESPONSES[0], "judge 'rouge': what it is to judge is itself the reference; "),
+        ("reference_response", None, "judge 'rouge': no reference response to "),
+    ],
+)
+def test_what_a_run_refuses_its_price_refuses_in_the_same_line(column: str, text: str | None, line: str, tmp_path: Path) -> None:
+    study, said = made(tmp_path / "s"), []
+    judging.judge_again(study, "rouge", limit=4, dry_run=True, say=said.append)
+    assert "12 comparisons of 3 records, 12 not judged yet; by rouge, on this machine." in said[0]
+    for cell in judging.stored(records.read(study)):
+        rows = [{**row, column: text} if row["prompt_id"] == 8 else row for row in cell.samples()]
+        with CellWriter(cell.folder) as writer:
+            writer.samples(rows)
+            writer.finish(cell.record, {})
+    before, refused = everything(tmp_path), []
+    for dry_run in (True, False):
+        with pytest.raises(HarnessError, match=line) as caught:
+            judging.judge_again(study, "rouge", dry_run=dry_run, say=said.append)
+        refused.append(str(caught.value))
+    assert refused[0] == refused[1] and everything(tmp_path) == before and len(said) == 1
+    judging.judge_again(study, "rouge", limit=8, dry_run=True, say=said.append)  # what is not judged is not refused
+    assert "24 comparisons" in said[1]
 
 
 def test_a_judge_of_the_task_scores_texts_as_it_did(tmp_path: Path) -> None:

@@ -62,3 +62,12 @@ def test_a_grid_on_rankings_gives_lists_whole(tmp_path: Path) -> None:
     assert first["epoch"] == 18 / 240
     assert first["loss"] == pytest.approx(math.log(24), abs=1e-5)  # of 4! orders at the reference
     assert counts["epochs"] > 4
+    held = [row for row in cell.samples() if row["slice"] == "heldout"]
+    prompts = {row["prompt_id"] for row in held}
+    assert (len(prompts), len(held)) == (12, 72)  # the six comparisons of each
+    assert cell.record["checkpoints"][-1]["metrics"]["preference_accuracy"]["n"] == 12
+    (reference,) = records.read(records.studies(tmp_path / "results")[0]).references
+    quality = reference.record["diagnostics"]["judge"]
+    assert quality["reward_heldout_pairs"] == 6 * quality["reward_heldout_prompts"]
+    page = (cell.folder.parents[1] / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Intervals over prompts, n prompts" in page and "duplicated" not in page

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,34 @@ GRID: dict[str, Any] = {
 }
 
 
-@pytest.mark.slow
-def test_a_grid_on_labels_alone(data: Path, tmp_path: Path) -> None:
-    """BCO costs what the budget is priced by, so it makes its two passes of 62 responses; every one of the 62 labels is bought once."""
+def made_model(place: Path, texts: Iterable[str]) -> Path:
+    """A tiny model over the words of these texts."""
     from harness.models.storage import save_model
     from harness.models.tiny import SPECIAL, tiny_model, tiny_tokenizer
 
-    words = (*SPECIAL, *sorted({word for row in rows() for text in (row["prompt"], row["completion"]) for word in text.split()}))
-    save_model(tmp_path / "model", tiny_model("tiny-64", words, 0), tiny_tokenizer(words))
+    words = (*SPECIAL, *sorted({word for text in texts for word in text.split()}))
+    save_model(place, tiny_model("tiny-64", words, 0), tiny_tokenizer(words))
+    return place
+
+
+@pytest.mark.parametrize(("good", "left"), [(False, "undesirable"), (True, "desirable")])
+def test_labels_of_one_kind_that_are_all_too_long_are_one_line(tmp_path: Path, good: bool, left: str) -> None:
+    """The data have both labels; of one kind no response is short enough to be kept, which only the tokens show."""
+    from harness.running.stages import shared
+
+    longer = [{**row, "completion": row["completion"] + " cat" * 200 * (row["label"] is good)} for row in rows()]
+    place = tmp_path / "longer.jsonl"
+    place.write_text("".join(json.dumps(row) + "\n" for row in longer), encoding="utf-8")
+    model = made_model(tmp_path / "model", [text for row in longer for text in (row["prompt"], row["completion"])])
+    experiment = resolved(place, "kto", model=str(model), sft="none")
+    with pytest.raises(HarnessError, match=f"of \\d+ labelled responses no {left} one is left: .*labelled responses: response too long"):
+        shared(experiment, 0, lambda *_: None)
+
+
+@pytest.mark.slow
+def test_a_grid_on_labels_alone(data: Path, tmp_path: Path) -> None:
+    """BCO costs what the budget is priced by, so it makes its two passes of 62 responses; every one of the 62 labels is bought once."""
+    made_model(tmp_path / "model", [text for row in rows() for text in (row["prompt"], row["completion"])])
     (tmp_path / "experiment.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in GRID.items()))
     line = [sys.executable, "-m", "harness", "compare", "experiment.toml", "--results", "results", "--jobs", "1"]
     done = subprocess.run(
@@ -116,5 +137,8 @@ def test_a_grid_on_labels_alone(data: Path, tmp_path: Path) -> None:
     (reference,) = study.references
     quality = reference.record["diagnostics"]["judge"]
     assert quality.keys() == {"reward_auc", "reward_heldout_responses"}
+    area = quality["reward_auc"]
+    assert 0 <= area["lower"] <= area["value"] <= area["upper"] <= 1 and 1 < area["n"] <= quality["reward_heldout_responses"]
     assert reference.record["checkpoints"][-1]["metrics"]["heldout_label_accuracy"]["value"] == 0.5  # it has not moved
-    assert (study.folder / "report" / "index.html").is_file()
+    page = (study.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "reward auc of the judge" in page and f"{area['value']:.3f} [{area['lower']:.3f}, {area['upper']:.3f}]" in page

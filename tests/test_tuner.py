@@ -13,6 +13,7 @@ import torch
 from harness.data.pairs import write_pairs
 from harness.measure.statistics import Interval
 from harness.planning.footing import Footing
+from harness.report import section_tuning
 from harness.running import stages, supervised
 from harness.training.ledger import CHARGED, Ledger
 from harness.tuning.tuner import Keeper, Tuner, tuner_facts, tuner_key
@@ -111,14 +112,48 @@ def test_weights_are_cached_under_the_dtype_that_auto_means_here(monkeypatch: py
     assert supervised.key(auto, task, 0) == supervised.key(named, task, 0)  # type: ignore[arg-type]
 
 
+def stages_with(prompts: int, each: int = 1) -> Any:
+    """What a seed shares, with so many held-out prompts and pairs of each."""
+    heldout = [TokenPair(row, (1, row % prompts), (2,), (3,)) for row in range(prompts * each)]
+    task = SimpleNamespace(name="toy", source="embedded", judges=("gold",))
+    return SimpleNamespace(sft=Path("sft-folder"), task=task, heldout=heldout)
+
+
+@pytest.mark.parametrize(("share", "bounds"), [(0.75, (0.6527, 0.8272)), (0.755, (0.6527, 0.8364))])
+def test_several_pairs_of_a_prompt_are_one_observation_of_the_judge_s_accuracy(
+    tmp_path: Path, share: float, bounds: tuple[float, float]
+) -> None:
+    """Two pairs of each of 92 prompts: statsmodels proportion_confint(69, 92, method="wilson"), and for 69.46 the ends of 69 and 70."""
+    write_pairs(tmp_path / "pairs.jsonl", [TokenPair(0, (1,), (2,), (3,))])
+    quality = {"reward_accuracy": share, "reward_heldout_pairs": 184.0}
+    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality}))
+    found = tuner_facts(SimpleNamespace(labels="bt"), stages_with(92, 2), tmp_path)["accuracy"]  # type: ignore[arg-type]
+    assert (found["value"], found["n"]) == (share, 92)
+    assert (found["lower"], found["upper"]) == pytest.approx(bounds, abs=1e-4)
+
+
+def test_a_judge_of_single_labels_has_an_auc_in_place_of_an_accuracy(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", [TokenPair(0, (1,), (2,), ())])
+    area = {"value": 0.7, "lower": 0.6, "upper": 0.8, "n": 90}
+    quality = {"reward_auc": area, "reward_heldout_responses": 120.0}
+    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality}))
+    facts = tuner_facts(SimpleNamespace(labels="single"), stages_with(1), tmp_path)  # type: ignore[arg-type]
+    assert (facts["accuracy"], facts["auc"]) == (None, area)
+    assert (
+        section_tuning._quality(facts)
+        == "Couples of held-out responses of both labels that it orders so (AUC): 0.70 [0.60, 0.80], n=90 prompts"
+    )
+    assert section_tuning._quality({"accuracy": area}) == "Held-out pairs that it ranks as labelled: 0.70 [0.60, 0.80], n=90 (Wilson)"
+    assert section_tuning._quality({"accuracy": None}) == "Held-out pairs that it ranks as labelled: not measured"
+
+
 def test_a_record_holds_the_judge_s_accuracy_with_the_wilson_interval(tmp_path: Path) -> None:
     """150 of 200: statsmodels proportion_confint(150, 200, method="wilson") = (0.6857, 0.8049)."""
     write_pairs(tmp_path / "pairs.jsonl", [TokenPair(0, (1,), (2,), (3,)), TokenPair(1, (1,), (2,), (3,))])
     quality = {"reward_accuracy": 0.75, "reward_heldout_pairs": 200.0}
     (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality}))
     experiment = SimpleNamespace(labels="bt")
-    shared = SimpleNamespace(sft=Path("sft-folder"), task=SimpleNamespace(name="toy", source="embedded", judges=("gold",)))
-    facts = tuner_facts(experiment, shared, tmp_path)  # type: ignore[arg-type]
+    facts = tuner_facts(experiment, stages_with(200), tmp_path)  # type: ignore[arg-type]
     assert facts["lineage"] == {
         "weights": tmp_path.name, "start": "sft-folder", "data": (f"tuning pairs {tmp_path.name}",), "labeller": "gold of toy",
     }  # fmt: skip

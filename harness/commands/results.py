@@ -47,9 +47,7 @@ def judge(
     price: Annotated[
         str | None, typer.Option(metavar="READ,WRITTEN", help="Of a million tokens, in any currency: cost in the record.")
     ] = None,
-    silent: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of answers without a verdict that count as ties; more is an error.")
-    ] = 0.05,
+    silent: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that may hold no verdict; more is an error.")] = 0.05,
     at_once: Annotated[int, typer.Option(min=1, max=256, help="Questions that a judge behind a URL is asked at a time.")] = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first N prompts of each run, or N pairs, only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much there is to judge, judge nothing.")] = False,

@@ -71,6 +71,12 @@ def ordered(rows: Rows, gaps: Array, first: Array, *, tie: float = 1e-6) -> list
     ]
 
 
+def prompts_of(pairs: Sequence[TokenPair]) -> list[int]:
+    """Which prompt each pair asks, (pairs,), by first appearance: pairs of one prompt are not independent of each other."""
+    places: dict[tuple[int, ...], int] = {}
+    return [places.setdefault(pair.prompt, len(places)) for pair in pairs]
+
+
 def write_pairs(path: Path, pairs: Sequence[TokenPair]) -> None:
     """One JSON line per tokenised pair."""
     path.write_text("".join(json.dumps(pair._asdict()) + "\n" for pair in pairs), encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,16 @@ def _named(name: str, references: words.References) -> Scored | None:
     if name == VADER:
         facts = {"reads": "response", "version": lexicons.vader_version(), "licence": "MIT"}
         return Scored(VADER, key_of({"judge": VADER, **facts}), _late(lexicons.vader), "compound score", facts)
-    rules: Mapping[str, tuple[Score, str]] = {
-        LENGTH: (words.length, "words"),
-        OVERLAP: (words.overlap, "ROUGE-L F1"),
-        ROUGE: (words.Rouge(references), "ROUGE-L F1"),
-    }
-    if name not in rules:
-        return None
-    score, unit = rules[name]
-    return Scored(
-        name, key_of({"judge": name, "version": 1}), score, unit, {"reads": "response" if name == LENGTH else "response and text"}
-    )
+    if name == ROUGE:
+        rouge = words.Rouge(references)
+        return replace(_rule(ROUGE, rouge, "ROUGE-L F1"), refuse=rouge.refuse)
+    rules: Mapping[str, tuple[Score, str]] = {LENGTH: (words.length, "words"), OVERLAP: (words.overlap, "ROUGE-L F1")}
+    return _rule(name, *rules[name]) if name in rules else None
+
+
+def _rule(name: str, score: Score, unit: str) -> Scored:
+    reads = "response" if name == LENGTH else "response and text"
+    return Scored(name, key_of({"judge": name, "version": 1}), score, unit, {"reads": reads})
 
 
 def _late(make: Callable[[], Score]) -> Score:

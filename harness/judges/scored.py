@@ -10,6 +10,11 @@ from harness.measure.statistics.strengths import outcomes
 from harness.types import Array, Response
 
 Score = Callable[[Sequence[str], Sequence[Response]], Array]
+Refuse = Callable[[Sequence[str], Sequence[Response]], None]
+
+
+def _any(prompts: Sequence[str], responses: Sequence[Response]) -> None:
+    """Refuse nothing."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Scored:
     """A ``PairwiseJudge`` by score. ``key`` is what its answers depend on besides the texts, hashed; ``unit`` that of the score.
 
     ``facts`` say in a record what it is: weights, revision, licence; ``counts`` what happened to what it has read, such as texts that
-    were too long.
+    were too long. ``refuse`` raises HarnessError where ``score`` would for what it is given, and scores nothing.
     """
 
     name: str
@@ -27,6 +32,7 @@ class Scored:
     facts: Mapping[str, Any] = field(default_factory=dict)
     counts: Callable[[], Mapping[str, int]] = dict
     order_sensitive: bool = False
+    refuse: Refuse = _any
 
     @property
     def column(self) -> str:

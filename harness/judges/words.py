@@ -35,12 +35,15 @@ class Rouge:
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[Response]) -> Array:
         """(responses,)."""
-        return np.array([self._score(prompt, response.text) for prompt, response in zip(prompts, responses, strict=True)])
+        self.refuse(prompts, responses)
+        both = zip(prompts, responses, strict=True)
+        return np.array([max(rouge_l(response.text, reference) for reference in self.references[prompt]) for prompt, response in both])
 
-    def _score(self, prompt: str, text: str) -> float:
-        references = self.references.get(prompt, ())
-        if not references:
-            raise HarnessError(f"judge 'rouge': no reference response to {prompt[:60]!r}; 'rouge-prompt' compares with the prompt.")
-        if text in references:
-            raise HarnessError("judge 'rouge': what it is to judge is itself the reference; 'rouge-prompt' compares with the prompt.")
-        return max(rouge_l(text, reference) for reference in references)
+    def refuse(self, prompts: Sequence[str], responses: Sequence[Response]) -> None:
+        """HarnessError where one of these cannot be scored; nothing is compared."""
+        for prompt, response in zip(prompts, responses, strict=True):
+            references = self.references.get(prompt, ())
+            if not references:
+                raise HarnessError(f"judge 'rouge': no reference response to {prompt[:60]!r}; 'rouge-prompt' compares with the prompt.")
+            if response.text in references:
+                raise HarnessError("judge 'rouge': what it is to judge is itself the reference; 'rouge-prompt' compares with the prompt.")

@@ -26,14 +26,17 @@ class Agreement(NamedTuple):
     comparisons: int
 
 
-def agreement(first: Array, second: Array, *, generator: np.random.Generator) -> Agreement:
+def agreement(first: Array, second: Array, *, generator: np.random.Generator, decided: Array | None = None) -> Agreement:
     """Of two judges' outcomes, (policies, seeds, prompts) each with answers 1, 1/2 or 0, with two-way intervals over seeds and prompts.
 
-    The policies of a seed answer the same prompts, so their comparisons are averaged by seed and prompt first.
+    The policies of a seed answer the same prompts, so their comparisons are averaged by seed and prompt first. ``decided`` says which
+    comparisons both judges decided, at least one; the others are left out. None: all of them.
 
     Raises:
         ValueError: tables of different shapes, or an outcome that is none of the three answers.
     """
+    if decided is not None and not decided.all():
+        return _of_decided(first, second, decided, generator)
     if first.shape != second.shape or first.ndim != 3:
         raise ValueError(f"two tables (policies, seeds, prompts) of one shape are wanted; got {first.shape} and {second.shape}")
     if not (np.isin(first, ANSWERS).all() and np.isin(second, ANSWERS).all()):
@@ -41,6 +44,17 @@ def agreement(first: Array, second: Array, *, generator: np.random.Generator) ->
     shares = [(table == answer).mean(0) for table in (first, second) for answer in ANSWERS]
     share, kappa = replicated_all([(first == second).mean(0), *shares], _statistics, generator=generator)
     return Agreement(share, kappa if np.isfinite(kappa.value) else None, first.size)
+
+
+def _of_decided(first: Array, second: Array, decided: Array, generator: np.random.Generator) -> Agreement:
+    """The same of some comparisons: means over these are ratios of means over all."""
+    if not all(np.isin(table[decided], ANSWERS).all() for table in (first, second)):
+        raise ValueError("outcomes of 1, 1/2 and 0 are wanted")
+    shares = [((table == answer) & decided).mean(0) for table in (first, second) for answer in ANSWERS]
+    tables = [decided.mean(0), ((first == second) & decided).mean(0), *shares]
+    found = replicated_all(tables, lambda whole, *parts: _statistics(*(part / whole for part in parts)), generator=generator)
+    share, kappa = (each._replace(n=int(decided.any((0, 1)).sum())) for each in found)
+    return Agreement(share, kappa if np.isfinite(kappa.value) else None, int(decided.sum()))
 
 
 def _statistics(observed: Array, *shares: Array) -> Array:

@@ -27,7 +27,7 @@ from harness.types import Array, Response
 AT_ONCE = 8  # questions
 LONGEST = 512  # tokens of an answer
 KEPT = 500  # characters of an answer's words
-SILENT = 0.05  # the share of answers without a verdict up to which they count as ties
+SILENT = 0.05  # the share of answers without a verdict up to which a judge is taken
 VALUES = {"a": 1.0, "b": 0.0, "tie": 0.5}
 
 Texts = tuple[str, str, str]
@@ -59,8 +59,8 @@ class EndpointJudge:
     """A ``PairwiseJudge`` behind ``url``, the address of its ``chat/completions`` or of what that is below.
 
     ``answers`` are those it has given, by question: one that is in there is not asked again, and a new one is put there as it arrives,
-    so that an interruption loses none. An answer without a verdict counts as a tie; ``silent`` is the share of them from which on the
-    judge is refused. Raises HarnessError in one line where it is refused or down.
+    so that an interruption loses none. An answer without a verdict is returned as a tie, and ``decided`` tells it from one; ``silent`` is
+    the share of them from which on the judge is refused. Raises HarnessError in one line where it is refused or down.
     """
 
     url: str

@@ -13,6 +13,7 @@ from harness.measure import enumerated, safety, text
 from harness.measure.answers import answered
 from harness.measure.chance import generator_for, intervals, resampler
 from harness.measure.compared import compared
+from harness.measure.heldout import heldout
 from harness.measure.judge import wins
 from harness.measure.kl import cross_check
 from harness.measure.passes import passes
@@ -21,7 +22,7 @@ from harness.measure.statistics.strengths import outcomes
 from harness.measure.yardstick import Standing, Yardstick, first
 from harness.models.metered import Metered
 from harness.models.packing import Past
-from harness.types import ROUNDING, Array, Demonstration, Group, Probe, Response, Sample
+from harness.types import Array, Demonstration, Group, Probe, Response, Sample
 
 Row = dict[str, Any]
 
@@ -39,8 +40,8 @@ class Measurement:
 def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, probes: int, final: bool = True) -> Measurement:
     """Sample each of the first ``prompts`` evaluation prompts once at T = 1 and measure; ``probes`` prompts per safety slice.
 
-    On the way to the end half as many held-out pairs are ranked, and safety is the exact refusal mass alone: nothing is sampled there,
-    and no safety suite is asked.
+    On the way to the end held-out pairs of half as many prompts are ranked, and safety is the exact refusal mass alone: nothing is
+    sampled there, and no safety suite is asked.
     """
     with torch.no_grad(), policy.ledger.phase("evaluation"):
         demonstrations = yard.evaluation[:prompts]
@@ -54,12 +55,9 @@ def measure(policy: Metered, yard: Yardstick, *, mark: float, prompts: int, prob
         rows = [{**row, **each} for row, each in zip(_rows(yard, demonstrations, responses, columns, mark), met, strict=True)]
         metrics = intervals(columns)
         metrics["distinct_2"] = _distinct(responses, mark)
-        preferred = _preferences(policy, yard, len(yard.heldout) if yard.choices else prompts if final else prompts // 2)
-        rows += [
-            {"mark": mark, "slice": "heldout", "prompt_id": i, **{k: float(v[i]) for k, v in preferred.items()}}
-            for i in range(len(next(iter(preferred.values()), ())))
-        ]
-        metrics |= intervals(preferred)
+        held_rows, held_metrics = heldout(policy, yard, None if yard.choices else prompts if final else prompts // 2, mark)
+        rows += held_rows
+        metrics |= held_metrics
         for probe in yard.probes:
             slice_rows, slice_metrics = _probe(policy, yard, probe, probes, mark, spoken=final)
             rows += slice_rows
@@ -149,35 +147,6 @@ def _rows(
 def _distinct(responses: Sequence[Response], mark: float) -> Interval:
     value, lower, upper = text.distinct_2([r.text for r in responses], resampler("distinct_2", mark))
     return Interval(value, lower, upper, len(responses))
-
-
-def _preferences(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array]:
-    """Log pi of both responses of each held-out pair, their change against the reference and the gap of these, in nats.
-
-    ``preference_accuracy`` is how the implicit reward log pi - log ref ranks the pair: 1 as labelled, half where the policy has not moved.
-    Of the first ``most`` pairs. Nothing of a policy that has no log-probs.
-    """
-    if not yard.heldout or policy.kl_bound is not None:
-        return {}
-    if yard.heldout[0].single:
-        return _labels(policy, yard, most)
-    groups = [Group(p.prompt, (p.chosen, p.rejected)) for p in yard.heldout[:most]]
-    logps = _array(policy.logps(groups)).reshape(-1, 2)
-    ratios = logps - yard.heldout_logps[:most]
-    # The two sides of a log-ratio come from forwards of other shapes: what float32 leaves of an unmoved policy is a tie.
-    right, _ = wins(ratios[:, 0], ratios[:, 1], tie=ROUNDING)
-    found = {"preference_accuracy": right, "heldout_gap": ratios[:, 0] - ratios[:, 1]}
-    for side, name in enumerate(("heldout_chosen", "heldout_rejected")):
-        found |= {name: logps[:, side], f"{name}_change": ratios[:, side]}
-    return found
-
-
-def _labels(policy: Metered, yard: Yardstick, most: int) -> dict[str, Array]:
-    """Of each held-out response that was labelled alone whether the sign of its implicit reward is its label's: 1, 0, or half unmoved."""
-    some = yard.heldout[:most]
-    ratios = _array(policy.logps([pair.group for pair in some])) - np.nansum(yard.heldout_logps[: len(some)], 1)
-    right, _ = wins(np.where([bool(pair.chosen) for pair in some], ratios, -ratios), np.zeros(len(some)), tie=ROUNDING)
-    return {"heldout_label_accuracy": right}
 
 
 def _probe(policy: Metered, yard: Yardstick, probe: Probe, n: int, mark: float, *, spoken: bool) -> tuple[list[Row], dict[str, Interval]]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
+from harness.data.pairs import prompts_of
 from harness.measure.statistics import prompt_interval
 from harness.measure.yardstick import Yardstick
 from harness.training.reward import RewardModel, heldout_quality, margins, pair_group
@@ -17,7 +18,7 @@ from harness.types import Array, Group, Response, Twin
 
 
 def inspect(reward: RewardModel, yard: Yardstick) -> dict[str, Any]:
-    """Held-out quality, accuracy and log loss (nats) with intervals over the pairs, and ``reward_probes``; charged to evaluation.
+    """Held-out quality, accuracy and log loss (nats) with intervals over the pairs' prompts, and ``reward_probes``; charged to evaluation.
 
     A probe scores frozen samples of the SFT reference and a twin of each: ``score`` is the mean change in nats, ``judge`` that of the
     primary judge, each ``{value, lower, upper, n}`` over prompts. A twin that fits no sample is left out.
@@ -35,7 +36,8 @@ def _quality(reward: RewardModel, yard: Yardstick) -> dict[str, Any]:
         return dict(heldout_quality(reward, yard.heldout))
     gap = margins(reward.scores([pair_group(pair) for pair in yard.heldout])).double().cpu()
     right = (gap > 0).double() + 0.5 * (gap == 0).double()
-    sure = {"reward_accuracy": _interval("accuracy", right.numpy()), "reward_log_loss": _interval("loss", -logsigmoid(gap).numpy())}
+    asked, loss = prompts_of(yard.heldout), -logsigmoid(gap)
+    sure = {"reward_accuracy": _interval("accuracy", right.numpy(), asked), "reward_log_loss": _interval("loss", loss.numpy(), asked)}
     return {**heldout_quality(reward, yard.heldout), **sure}
 
 
@@ -60,6 +62,7 @@ def _judged(yard: Yardstick, prompts: Sequence[str], groups: Sequence[Group], re
     return found.reshape(len(prompts), -1)
 
 
-def _interval(name: str, values: Array) -> dict[str, Any]:
+def _interval(name: str, values: Array, prompts: Sequence[int] | None = None) -> dict[str, Any]:
+    """The mean over prompts as a record holds it; without ``prompts`` every value is of a prompt of its own."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-    return prompt_interval(values, generator=np.random.default_rng(seed))._asdict()
+    return prompt_interval(values, clusters=prompts, generator=np.random.default_rng(seed))._asdict()

@@ -92,7 +92,7 @@ def _dtype(folder: Path) -> str | None:
     return str(json.loads(facts.read_text())["dtype"]) if facts.is_file() else None
 
 
-def save_reward(folder: Path, reward: RewardModel, tokenizer: Any, extra: dict[str, float], base: Path | None = None) -> None:
+def save_reward(folder: Path, reward: RewardModel, tokenizer: Any, extra: dict[str, Any], base: Path | None = None) -> None:
     """Write a reward model: trunk (over ``base`` where it is an adapter), head, pooling, offset, and what was measured of it."""
     assert reward.model.head is not None
     save_model(folder, reward.model.model, tokenizer, base)
@@ -100,7 +100,7 @@ def save_reward(folder: Path, reward: RewardModel, tokenizer: Any, extra: dict[s
     (folder / "reward.json").write_text(json.dumps({"pooling": reward.pooling, "offset": reward.offset, "quality": extra}))
 
 
-def load_reward(folder: Path, ledger: Ledger) -> tuple[RewardModel, dict[str, float]]:
+def load_reward(folder: Path, ledger: Ledger) -> tuple[RewardModel, dict[str, Any]]:
     """The reward model of ``save_reward`` and its measured quality."""
     model, _ = load_model(folder, ledger)
     facts = json.loads((folder / "reward.json").read_text())

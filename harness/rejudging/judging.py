@@ -7,7 +7,7 @@ against each other on the same comparisons. What was judged is not judged again;
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.judges.scored import Scored
 from harness.measure import endpoint
 from harness.measure.endpoint import EndpointJudge, Price
 from harness.measure.pairwise import ask
@@ -23,6 +24,7 @@ from harness.rejudging.stored import Comparison, comparisons, final, found_studi
 from harness.store import judgements, records
 from harness.store.judgements import Answers
 from harness.store.records import Cell, Study
+from harness.types import Array
 
 __all__ = ["Comparison", "Judge", "Say", "ScoreRule", "comparisons", "final", "found_studies", "judge_again", "slug", "stored", "task_of"]
 
@@ -81,7 +83,8 @@ def _judge(cell: Cell, judge: Judge, rows: Sequence[Comparison], price: Price | 
     columns = {"win": found}
     if judge.order_sensitive:  # all of it is answered by now
         columns |= {"forward": judge(prompts, ours, theirs), "backward": judge(prompts, theirs, ours)}
-    said = [{"prompt_id": row.prompt_id, **{name: float(each[i]) for name, each in columns.items()}} for i, row in enumerate(rows)]
+    columns |= _heard(judge, rows, columns)
+    said = [{"prompt_id": row.prompt_id, **{name: _plain(each[i]) for name, each in columns.items()}} for i, row in enumerate(rows)]
     facts = {
         "kind": "judge",
         **described(judge),
@@ -92,6 +95,19 @@ def _judge(cell: Cell, judge: Judge, rows: Sequence[Comparison], price: Price | 
     return True
 
 
+def _heard(judge: Judge, rows: Sequence[Comparison], columns: Mapping[str, Array]) -> dict[str, Array]:
+    """The columns of a judge that may give no verdict, NaN where it gave none: a silence is no tie."""
+    if not isinstance(judge, EndpointJudge):
+        return {}
+    forward, backward = judge.decided([row.texts for row in rows]), judge.decided([row.turned for row in rows])
+    known = {"forward": forward, "backward": backward, "win": np.logical_and(forward, backward)}
+    return {name: np.where(heard, columns[name], np.nan) for name, heard in known.items()}
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
 def _judged(cell: Cell, judge: Judge, rows: Sequence[Comparison]) -> bool:
     """Whether the judge's verdicts on all of these stand beside the record."""
     before = judgements.read(cell.folder).get(slug(judge))
@@ -99,8 +115,12 @@ def _judged(cell: Cell, judge: Judge, rows: Sequence[Comparison]) -> bool:
 
 
 def _price(folder: Path, judge: Judge, todo: Todo, price: Price | None) -> str:
-    """How much is left to judge, from records alone."""
-    left = [row for cell, rows in todo if not _judged(cell, judge, rows) for row in rows]
+    """How much is left to judge, from records alone; HarnessError where the judge would refuse some of it."""
+    unjudged = [rows for cell, rows in todo if not _judged(cell, judge, rows)]
+    left = [row for rows in unjudged for row in rows]
+    for rows in unjudged:
+        if isinstance(judge, Scored):
+            judge.refuse([row.prompt for row in rows] * 2, [*(row.ours for row in rows), *(row.theirs for row in rows)])
     said = f"{folder.name}: {sum(len(rows) for _, rows in todo)} comparisons of {len(todo)} records, {len(left)} not judged yet"
     if not isinstance(judge, EndpointJudge):
         return f"{said}; by {'a rule of the task' if isinstance(judge, ScoreRule) else judge.name}, on this machine. Nothing was run."

@@ -72,7 +72,7 @@ class Run:
         return interval_of(metrics(self.record, mark).get(key))
 
     def values(self, key: str, mark: float) -> dict[int, float]:
-        """A metric by prompt, or by held-out pair; empty where a value is missing."""
+        """A metric by prompt; empty where a value is missing."""
         return per_prompt(self.rows, key, mark)
 
     def column(self, key: str, mark: float) -> tuple[Sequence[int], Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.report import findings, section_reward_model, tables
@@ -14,7 +14,7 @@ from harness.training.ledger import UNITS
 
 Texts = list[tuple[str, ...]]
 DIAGNOSTICS = (
-    "What runs report of themselves. Intervals over the held-out pairs (Wilson for an accuracy recorded without one), n pairs; counts have "
+    "What runs report of themselves. Intervals over the held-out {0} (Wilson for an accuracy recorded without one), n {0}; counts have "
     "none, and confidence and calibration error were recorded without. A reward model that an algorithm trained on has its accuracy in the "
     "section on reward models."
 )
@@ -53,7 +53,15 @@ def _budgets(study: Study) -> str:
 def diagnostics(study: Study, found: Sequence[Point]) -> Grid | None:
     """What runs, and the models that measure them, report of themselves; None where none does."""
     rows = _of_runs(found) + _of_judges(study)
-    return Grid(["algorithm", "setting", "seed", "diagnostic", "value"], rows, DIAGNOSTICS, 99) if rows else None
+    units = section_reward_model.units_of(_recorded(study, found))
+    return Grid(["algorithm", "setting", "seed", "diagnostic", "value"], rows, DIAGNOSTICS.format(units), 99) if rows else None
+
+
+def _recorded(study: Study, found: Sequence[Point]) -> Iterator[Mapping[str, Any]]:
+    """The diagnostics of every reward model, of runs and of what measures them."""
+    yield from (cell.record.get("diagnostics") or {} for point in found for cell in point.cells)
+    for reference in study.references:
+        yield from (each for each in (reference.record.get("diagnostics") or {}).values() if isinstance(each, dict))
 
 
 def _of_runs(found: Sequence[Point]) -> Texts:
@@ -64,7 +72,7 @@ def _of_runs(found: Sequence[Point]) -> Texts:
             every = cell.record.get("diagnostics") or {}
             for name, recorded in sorted(every.items()):
                 seed = str(cell.record.get("seed", 0))
-                own_room = name in section_reward_model.QUALITY or (isinstance(recorded, dict) and "value" not in recorded)
+                own_room = name in section_reward_model.OWN or (isinstance(recorded, dict) and "value" not in recorded)
                 if not own_room:
                     rows.append((point.algorithm, point.setting, seed, name.replace("_", " "), _diagnostic(name, recorded, every)))
     return rows

@@ -10,6 +10,7 @@ import numpy as np
 from harness.measure.agreement import Agreement, agreement
 from harness.measure.statistics import Array, Interval, two_way_interval
 from harness.measure.verdicts import Verdict, verdict
+from harness.report import silence
 from harness.report.escape import deeply
 from harness.report.points import Loaded, Point, resampler
 from harness.report.safety import margin_of
@@ -19,7 +20,10 @@ from harness.store.judgements import Judgement
 from harness.store.records import Cell, Row
 
 RECORDED, AGAIN, FORWARD, BACKWARD = 0, 1, 2, 3
-Values = Mapping[int, tuple[float, ...]]  # by prompt: the recorded answer, the new one, and where order was asked both of its answers
+LEAST, MOST = 1, 2  # of the answers in ``tables``
+Values = Mapping[
+    int, tuple[float, ...]
+]  # by prompt: the recorded answer, the new one, and where order was asked both of its answers; NaN: no verdict
 
 
 class Again(NamedTuple):
@@ -36,11 +40,18 @@ class Again(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """How a judge agrees with the recorded one, over ``records`` of ``of``; the last three are None where it was asked one way round."""
+    """How a judge agrees with the recorded one, over ``records`` of ``of``; consistency and position are None where it was asked one
+    way round.
+
+    All is said of the comparisons to which it gave a verdict, both ways round where it was asked so; ``silent`` is the share of others.
+    """
 
     agreement: Agreement | None
     records: int
     of: int
+    silent: Interval | None = None
+    silences: int = 0
+    comparisons: int = 0
     ties: tuple[Interval, Interval] | None = None
     consistency: Interval | None = None
     position: Interval | None = None
@@ -79,10 +90,10 @@ def _outcomes(cell: Cell, found: Judgement) -> Values:
     """Per prompt the recorded outcome against the first SFT sample, and the judge's on the same two texts."""
     rows = _final(cell, "evaluation")
     keys = ("win", "forward", "backward") if found.facts.get("asked") != "once" else ("win",)
-    known = {row["prompt_id"]: tuple(row.get(key) for key in keys) for row in found.rows if row["prompt_id"] in rows}
-    recorded = {prompt: (rows[prompt].get("wins_each") or [None])[0] for prompt in known}
-    both = {prompt: (recorded[prompt], *said) for prompt, said in known.items()}
-    return {prompt: each for prompt, each in both.items() if all(value in (0, 0.5, 1) for value in each)}
+    said = {row["prompt_id"]: [row.get(key, np.inf) for key in keys] for row in silence.said(found.rows, found.facts)}
+    both = {prompt: ((rows[prompt].get("wins_each") or [None])[0], *values) for prompt, values in said.items() if prompt in rows}
+    legal = {prompt: each for prompt, each in both.items() if each[0] is not None and all(value in (0, 0.5, 1, None) for value in each)}
+    return {prompt: tuple(np.nan if value is None else float(value) for value in each) for prompt, each in legal.items()}
 
 
 def _detected(cell: Cell, found: Judgement) -> Values:
@@ -100,13 +111,22 @@ def quality(again: Again, study: Loaded) -> Quality:
     if stack is None:
         return Quality(None, records, of)
     first, second = stack[..., RECORDED], stack[..., AGAIN]
-    ties = (_share((first == 0.5).mean(0)), _share((second == 0.5).mean(0)))
-    found = Quality(_agreed(first, second), records, of, ties)
+    decided = np.isfinite(second)
+    found = Quality(None, records, of, _share((~decided).mean(0)), int((~decided).sum()), decided.size)
+    if not decided.any():
+        return found
+    ties = _decided(first == 0.5, decided, 0.0, 1.0), _decided(second == 0.5, decided, 0.0, 1.0)
+    found = found._replace(agreement=_agreed(first, second, decided), ties=ties)
     if stack.shape[-1] <= BACKWARD:
         return found
     forward, backward = stack[..., FORWARD], stack[..., BACKWARD]
-    agreed, place = (forward == 1 - backward).mean(0), ((forward + backward) / 2 - 0.5).mean(0)
-    return found._replace(consistency=_share(agreed), position=_cut(_mean(place), -0.5, 0.5))
+    place = _decided((forward + backward) / 2 - 0.5, decided, -0.5, 0.5)
+    return found._replace(consistency=_decided(forward == 1 - backward, decided, 0.0, 1.0), position=place)
+
+
+def _decided(values: Array, decided: Array, lowest: float, highest: float) -> Interval:
+    """The mean over what was decided, cut to what it can be."""
+    return _cut(silence.share(values, decided), lowest, highest)
 
 
 def _stack(again: Again, study: Loaded) -> tuple[Array | None, int]:
@@ -134,19 +154,26 @@ def _cut(found: Interval, lowest: float, highest: float) -> Interval:
     return found._replace(lower=max(found.lower, lowest), upper=min(found.upper, highest))
 
 
-def _agreed(first: Array, second: Array) -> Agreement:
-    found = agreement(first, second, generator=resampler())
+def _agreed(first: Array, second: Array, decided: Array | None = None) -> Agreement:
+    found = agreement(first, second, generator=resampler(), decided=decided)
     return found._replace(share=_cut(found.share, 0.0, 1.0), kappa=found.kappa and _cut(found.kappa, -1.0, 1.0))
 
 
 def tables(again: Again, points: Sequence[Point]) -> tuple[list[int], Array] | None:
-    """The seeds that all these points were judged at, and what was said of each, (points, seeds, prompts, answers); None without any."""
+    """The seeds that all these points were judged at, and what was said of each, (points, seeds, prompts, answers); None without any.
+
+    Answers are the recorded one, and the least and the most that the new one can have been: they differ where it is no verdict.
+    """
     runs = [_by_seed(again, point.cells) for point in points]
     seeds = sorted(set.intersection(*(set(each) for each in runs)))
     prompts = sorted(set.intersection(*(set(each[seed]) for each in runs for seed in seeds))) if seeds else []
     if not prompts:
         return None
-    return seeds, np.array([[[each[seed][prompt][:2] for prompt in prompts] for seed in seeds] for each in runs])
+    return seeds, np.array([[[_answers(each[seed][prompt]) for prompt in prompts] for seed in seeds] for each in runs])
+
+
+def _answers(values: tuple[float, ...]) -> tuple[float, float, float]:
+    return (values[RECORDED], *silence.possible(*values[AGAIN:]))
 
 
 def _by_seed(again: Again, cells: Iterable[Cell]) -> dict[int, Values]:

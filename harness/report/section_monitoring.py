@@ -21,10 +21,18 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     rows = [row for point in found for row in _rows(point)]
     if not rows:
         return None
-    caption = "Held-out log-probs at the marks and at the end. Intervals over pairs, n pairs, for several seeds over seeds and pairs."
+    units = "prompts" if any(map(_several, found)) else "pairs"
+    caption = (
+        f"Held-out log-probs at the marks and at the end. Intervals over {units}, n {units}, for several seeds over seeds and {units}."
+    )
     return Section(
         "heldout", "Log-probs at the marks", [MEANING], tables=[Grid(["algorithm", "setting", "mark", *HEADINGS], rows, caption)]
     )
+
+
+def _several(point: Point) -> bool:
+    """Whether pairs that ask one prompt were averaged; elsewhere a pair is a prompt."""
+    return any("sample" in row for rows in point.rows for (_, part), each in rows.items() if part == "heldout" for row in each[:1])
 
 
 def _rows(point: Point) -> Iterator[list[str]]:

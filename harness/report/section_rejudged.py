@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.measure.statistics import Interval, label, two_way_interval
+from harness.report import silence
 from harness.report.comparing import chosen
 from harness.report.declared import how
 from harness.report.points import Loaded, Point, resampler, within
-from harness.report.rejudged import AGAIN, RECORDED, Again, Detected, detected, detectors, judges, quality, tables
+from harness.report.rejudged import LEAST, MOST, RECORDED, Again, Detected, Quality, detected, detectors, judges, quality, tables
 from harness.report.section import Grid, Looks, Section
 from harness.report.section_judges import UNDECIDED, side
 from harness.store.records import Cell
@@ -54,37 +55,55 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
 
 
 def _agreement(asked: Sequence[Again], study: Loaded, primary: str) -> Grid:
-    rows = []
+    rows, heard = [], any("usage" in again.facts for again in asked)  # a judge by score has always a verdict
     for again in asked:
         found = quality(again, study)
+        start = [again.name, f"{found.records} of {found.of}"]
         if found.agreement is None or found.ties is None:
-            rows.append([again.name, f"{found.records} of {found.of}", *["no prompt that every seed has"] + [""] * 6])
+            none = "no verdict at all" if found.comparisons else "no prompt that every seed has"
+            rows.append([*start, *_silences(found) * heard, none, *[""] * 6])
             continue
         share, kappa, count = found.agreement
         numbers = [_text(share), _text(kappa, "one answer always: nothing to agree about"), *map(_text, found.ties)]
         place = ["cannot matter: asked once"] * 2 if found.consistency is None else [_text(found.consistency), _text(found.position)]
-        rows.append([again.name, f"{found.records} of {found.of}", f"{count:,}", *numbers, *place])
-    headings = ["judge", "records", "comparisons", f"agrees with {primary}", "Cohen's kappa", f"ties, {primary}", "ties, this judge"]
+        rows.append([*start, *_silences(found) * heard, f"{count:,}", *numbers, *place])
+    headings = [
+        "judge",
+        "records",
+        *["without a verdict"] * heard,
+        "comparisons",
+        f"agrees with {primary}",
+        "Cohen's kappa",
+        f"ties, {primary}",
+        "ties, this judge",
+    ]
     headings += ["same verdict both ways round", "prefers the first place by"]
     caption = f"Later judges held against {primary} on the same comparisons, of the runs that every seed has and the references. "
     caption += f"{label(_seeds(asked))}; n counts prompts. A verdict that turns with the order of the responses is a tie."
-    return Grid(headings, rows, caption, numeric=2)
+    return Grid(headings, rows, caption + silence.LEFT_OUT * heard, numeric=2)
+
+
+def _silences(found: Quality) -> list[str]:
+    """How many comparisons got no verdict, of how many, and their share."""
+    return [f"{found.silences:,} of {found.comparisons:,}: {_text(found.silent)}" if found.comparisons else ""]
 
 
 def _rates(again: Again, found: Sequence[Point], primary: str) -> Grid:
     """Every point's win rate under both judges."""
-    rows = []
+    rows, silent = [], False
     for point in found:
         known = tables(again, [point])
         if known is None:
             rows.append([point.title, point.setting, "0", "not judged", "", ""])
             continue
         seeds, stack = known
-        old, new = stack[0, ..., RECORDED], stack[0, ..., AGAIN]
-        each = [within("win_", two_way_interval(table, generator=resampler())) for table in (old, new)]
-        change = two_way_interval(new - old, generator=resampler())
+        old, least, most = (stack[0, ..., answer] for answer in (RECORDED, LEAST, MOST))
+        silent |= bool((least < most).any())
+        each = [within("win_", found) for found in (silence.between(old, old), silence.between(least, most))]
+        change = silence.between(least - old, most - old)
         rows.append([point.title, point.setting, str(len(seeds)), *map(_text, each), _text(change, signed=True)])
     caption = f"Win rate against one SFT sample for each prompt, as recorded and judged again by {again.name}. {label(_seeds([again]))}."
+    caption += silence.MEANING * silent
     return Grid(["algorithm", "setting", "seeds", *_headings(again, primary), "change"], rows, caption, numeric=3)
 
 
@@ -101,8 +120,9 @@ def _pairs(again: Again, found: Sequence[Point]) -> Iterator[Pair]:
             yield Pair(name, 0, None, None, f"{UNSUPPORTED}: not judged at a seed in common")
             continue
         seeds, stack = known
-        difference = stack[0] - stack[1]
-        old, new = (two_way_interval(difference[..., judge], generator=resampler()) for judge in (RECORDED, AGAIN))
+        one, other = stack
+        old = two_way_interval(one[..., RECORDED] - other[..., RECORDED], generator=resampler())
+        new = silence.between(one[..., LEAST] - other[..., MOST], one[..., MOST] - other[..., LEAST])
         unranked = first.rising or second.rising
         yield Pair(name, len(seeds), old, new, NOT_RANKED if unranked else conclusion(old, new, len(seeds)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.measure.statistics import Interval
@@ -12,6 +12,8 @@ from harness.report.tuned import wilson_text
 
 NO_PROBES = "What these reward models pay for was not probed, so nothing is known of how a policy could fool them."
 QUALITY = {"reward_accuracy": "accuracy on held-out pairs", "reward_log_loss": "log loss, nats"}
+AUC = {"reward_auc": "AUC on held-out labels"}  # in their place where responses were labelled one by one
+OWN = {**QUALITY, **AUC}
 
 
 class Fitted(NamedTuple):
@@ -106,14 +108,20 @@ def _verdict(paid: Sequence[Paid]) -> list[str]:
 
 
 def _quality(models: Sequence[Fitted]) -> Grid:
+    shown = OWN if any("reward_auc" in each.diagnostics for each in models) else QUALITY
     rows = []
     for each in models:
-        numbers = [_recorded(each.diagnostics, key) for key in QUALITY]
+        numbers = [_recorded(each.diagnostics, key) for key in shown]
         rows.append([each.algorithm, "; ".join(each.settings), str(each.seed), each.pooling, *numbers])
-    caption = (
-        "Reward models on the held-out pairs, which no algorithm trains on; intervals over pairs (Wilson where a record has none), n pairs."
-    )
-    return Grid(["algorithm", "settings", "seed", "pooling", *QUALITY.values()], rows, caption, numeric=4)
+    units = units_of(each.diagnostics for each in models)
+    caption = "Reward models on the held-out pairs, which no algorithm trains on; intervals over "
+    caption += f"{units} (Wilson where a record has none), n {units}."
+    return Grid(["algorithm", "settings", "seed", "pooling", *shown.values()], rows, caption, numeric=4)
+
+
+def units_of(every: Iterable[Mapping[str, Any]]) -> str:
+    """What n counts in diagnostics of reward models: prompts where pairs that ask one were averaged; elsewhere a pair is a prompt."""
+    return "prompts" if any("reward_heldout_prompts" in each for each in every) else "pairs"
 
 
 def _recorded(diagnostics: Mapping[str, Any], key: str) -> str:
@@ -124,12 +132,14 @@ def _recorded(diagnostics: Mapping[str, Any], key: str) -> str:
 
 def bare(key: str, value: float, diagnostics: Mapping[str, Any]) -> str:
     """A number recorded without its interval, beside what else was recorded of its reward model."""
-    n = diagnostics.get("reward_heldout_pairs")
+    n = diagnostics.get("reward_heldout_prompts", diagnostics.get("reward_heldout_pairs"))
+    if key.startswith("reward_heldout_"):
+        return f"{int(value)}"
     if not isinstance(n, int | float) or not key.startswith("reward_"):
-        return f"{value:.3f} [no bounds]" if key in QUALITY else f"{value:.4g}"
+        return f"{value:.3f} [no bounds]" if key in OWN else f"{value:.4g}"
     if key == "reward_accuracy":
         return wilson_text(value * n, int(n), 3)
-    return f"{value:.3f} [no bounds], n={int(n)}" if value is not n else f"{int(n)}"
+    return f"{value:.3f} [no bounds], n={int(n)}"
 
 
 def _twins(paid: Sequence[Paid]) -> Grid:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from harness.measure.tuning import EQUAL, SELECTIONS, effort_spread, label, order, reused
 from harness.report import figure_tuning
@@ -58,11 +59,19 @@ def _judge(tried: Tried) -> Iterator[str]:
     """Who chose, and how good it is; nothing where nothing was chosen."""
     if not tried.judge:
         return
-    found = interval_of(tried.judge.get("accuracy"))
-    quality = "not measured" if found is None else f"{interval_text(found)}, n={found.n} (Wilson)"
     yield (
         f"The tuning judge is common to all: a reward model fitted on {tried.judge.get('pairs', '?')} pairs that no algorithm trains on "
-        f"and the evaluation's judge never saw. Held-out pairs that it ranks as labelled: {quality}."
+        f"and the evaluation's judge never saw. {_quality(tried.judge)}."
+    )
+
+
+def _quality(judge: Mapping[str, Any]) -> str:
+    """How well it ranks held-out pairs, or orders held-out responses that were labelled one by one."""
+    ordering, found = judge.get("auc"), interval_of(judge.get("accuracy"))
+    if isinstance(ordering, Mapping) and (area := interval_of(ordering)) is not None:
+        return f"Couples of held-out responses of both labels that it orders so (AUC): {interval_text(area)}, n={area.n} prompts"
+    return (
+        f"Held-out pairs that it ranks as labelled: {'not measured' if found is None else f'{interval_text(found)}, n={found.n} (Wilson)'}"
     )
 
 

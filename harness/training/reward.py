@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from harness.data.pairs import prompts_of
+from harness.measure.statistics.ordering import auc
 from harness.training.batches import cycle
 from harness.types import Group, TokenPair, Update
 
@@ -203,13 +206,15 @@ def _step(
     return {"loss": losses, "accuracy": wins / len(batch), "gradient_norm": stats.gradient_norm, "learning_rate": stats.learning_rate}
 
 
-def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: int = 5) -> dict[str, float]:
+def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: int = 5) -> dict[str, Any]:
     """Quality on held-out pairs, charged to ``evaluation``: accuracy, confidence, calibration error, log loss (nats) and n.
 
+    All but the calibration error are means over prompts of a prompt's pairs; where several pairs ask one, the prompts are counted too.
     Confidence is the mean predicted probability of the preferred side, max(p, 1 - p); annotators side with a calibrated model as
     often as it is confident. How often they do is each pair's ``agreement``, where known, not the order that accuracy is counted on.
     The calibration error is the mean |agreement - confidence| over ``bins`` equally filled bins of confidence. Of single labelled
-    responses there is ``reward_auc`` in their place, the share of couples of both labels that the scores order so, ties one half.
+    responses there is ``reward_auc`` in their place, the share of couples of both labels that the scores order so, ties one half, as
+    ``{value, lower, upper, n}`` with its interval over prompts.
     """
     if pairs[0].single:
         return _ordered(reward, pairs)
@@ -219,22 +224,29 @@ def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: in
     right = (gap > 0).double() + 0.5 * (gap == 0).double()
     sided = torch.tensor([1.0 if pair.agreement is None else pair.agreement for pair in pairs], dtype=torch.float64)
     agreed = right.cpu() * sided + (1 - right.cpu()) * (1 - sided)
+    asked = torch.tensor(prompts_of(pairs))
+    prompts = int(asked.max()) + 1
     parts = [part for part in confidence.argsort().chunk(bins) if len(part)]
     error = sum(float((agreed[part].mean() - confidence[part].mean()).abs()) * len(part) for part in parts) / len(pairs)
     return {
-        "reward_accuracy": float(right.mean()),
-        "reward_confidence": float(confidence.mean()),
+        "reward_accuracy": _over_prompts(right, asked),
+        "reward_confidence": _over_prompts(confidence, asked),
         "reward_calibration_error": error,
-        "reward_log_loss": float(-logsigmoid(gap).mean()),
+        "reward_log_loss": _over_prompts(-logsigmoid(gap), asked),
         "reward_heldout_pairs": float(len(pairs)),
+        **({"reward_heldout_prompts": float(prompts)} if prompts < len(pairs) else {}),
     }
 
 
-def _ordered(reward: RewardModel, pairs: Sequence[TokenPair]) -> dict[str, float]:
-    """How scores order held-out responses that were labelled one by one; n of them. No AUC where all have one label."""
+def _over_prompts(values: Tensor, asked: Tensor) -> float:
+    """The mean over prompts of the mean over a prompt's pairs, ``asked`` the prompt of each."""
+    return float((torch.bincount(asked, values.cpu()) / torch.bincount(asked)).mean())
+
+
+def _ordered(reward: RewardModel, pairs: Sequence[TokenPair]) -> dict[str, Any]:
+    """How scores order held-out responses that were labelled one by one; how many there are. No AUC where all have one label."""
     with reward.model.ledger.phase("evaluation"):
         scores = reward.scores([pair_group(pair) for pair in pairs]).double().cpu()
-    desirable = torch.tensor([bool(pair.chosen) for pair in pairs])
-    gaps = scores[desirable][:, None] - scores[~desirable]
-    found = {"reward_auc": float((gaps > 0).double().mean() + 0.5 * (gaps == 0).double().mean())} if gaps.numel() else {}
-    return {**found, "reward_heldout_responses": float(len(pairs))}
+    desirable = [bool(pair.chosen) for pair in pairs]
+    found = auc(scores.numpy(), desirable, prompts_of(pairs), generator=np.random.default_rng(0))
+    return {**({} if found is None else {"reward_auc": found._asdict()}), "reward_heldout_responses": float(len(pairs))}

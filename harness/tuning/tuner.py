@@ -6,6 +6,7 @@ It is neither the reward model that an algorithm trains on nor the judge of the 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,22 +94,26 @@ def scene(experiment: Experiment, seed: int, ledger: Ledger, report: Report, *, 
 def tuner_facts(experiment: Experiment, shared: Shared, folder: Path) -> dict[str, Any]:
     """What a record says of the tuning judge: its pairs, its held-out accuracy with the Wilson interval (Wilson 1927), its lineage.
 
-    Of a judge that learnt from single labelled responses the pairs are those, and there is no accuracy.
+    n counts prompts. Where several pairs ask one, the Wilson interval of so many prompts is too wide rather than too narrow: the mean of
+    a prompt's pairs lies in [0, 1], and nothing in there varies more than 0 and 1 of the same mean do. Of a judge that learnt from single
+    labelled responses the pairs are those, and ``auc`` stands in the accuracy's place.
     """
     quality = json.loads((folder / "reward.json").read_text())["quality"]
     pairs = len(read_pairs(folder / "pairs.jsonl"))
     origin = Lineage(folder.name, shared.sft.name, (f"tuning pairs {folder.name}",), labels(experiment, shared.task))
-    return {"pairs": pairs, "accuracy": _accuracy(quality), "lineage": origin.plain()}
+    ordering = {"auc": quality["reward_auc"]} if "reward_auc" in quality else {}
+    return {"pairs": pairs, "accuracy": _accuracy(quality, shared.heldout), **ordering, "lineage": origin.plain()}
 
 
-def _accuracy(quality: dict[str, float]) -> dict[str, float] | None:
-    n = int(quality.get("reward_heldout_pairs", 0))
-    if not n:
+def _accuracy(quality: dict[str, Any], heldout: Sequence[TokenPair]) -> dict[str, float] | None:
+    if not quality.get("reward_heldout_pairs"):
         return None
     from scipy.stats import binomtest
 
-    bounds = binomtest(round(quality["reward_accuracy"] * n), n).proportion_ci(method="wilson")
-    return Interval(quality["reward_accuracy"], float(bounds.low), float(bounds.high), n)._asdict()
+    n = len({pair.prompt for pair in heldout})
+    right = round(quality["reward_accuracy"] * n, 6)  # no whole number where prompts have several pairs: then both bounds go outward
+    lower, upper = (binomtest(int(count), n).proportion_ci(method="wilson") for count in (math.floor(right), math.ceil(right)))
+    return Interval(quality["reward_accuracy"], float(lower.low), float(upper.high), n)._asdict()
 
 
 def _fit(folder: Path, experiment: Experiment, shared: Shared, report: Report) -> None:

@@ -11,6 +11,8 @@ from scipy.special import logit
 
 from harness.errors import HarnessError
 from harness.measure.detectors import INDEPENDENT, OPENING, classifier, lists, meaning, named, refusal_phrases
+from harness.store.cache import key_of
+from harness.store.hashes import weights_hash
 from harness.types import Response
 from tests.judges.folders import causal, sentiment
 
@@ -83,6 +85,21 @@ def test_labels_that_are_not_exclusive_have_a_probability_each(tmp_path: Path) -
     mild, toxic = (logit(classifier(both, label)[0](["p"], said)) for label in ("mild", "toxic"))
     assert logit(classifier(either, "toxic")[0](["p"], said)) == pytest.approx(toxic - mild, abs=1e-5)
     assert named(f"{either}#toxic").key != named(f"{both}#toxic").key
+
+
+def test_only_the_key_of_independent_labels_says_how_they_are_read(tmp_path: Path) -> None:
+    """What was read of such a folder when its labels were taken for exclusive ones stands under its weights and label alone, so it is
+    not taken for a reading of today; keys of all other classifiers are their weights and label, and what they read stays read.
+    """
+    several, one, exclusive = (
+        sentiment(tmp_path / name, labels, problem)
+        for name, labels, problem in (
+            ("several", ("mild", "toxic"), INDEPENDENT), ("one", ("toxic",), INDEPENDENT), ("exclusive", ("mild", "toxic"), None),
+        )
+    )  # fmt: skip
+    before = {place: key_of({"weights": weights_hash(str(place)), "label": "toxic"}) for place in (several, one, exclusive)}
+    assert [named(f"{place}#toxic").key == key for place, key in before.items()] == [False, True, True]
+    assert named(f"{several}#toxic").key == key_of({"weights": weights_hash(str(several)), "label": "toxic", "independent": True})
 
 
 def test_a_label_must_be_one_of_its_own(folder: Path, tmp_path: Path) -> None:

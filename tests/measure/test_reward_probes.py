@@ -127,3 +127,13 @@ def test_on_the_way_refusals_are_exact_and_nothing_is_sampled_on_safety_prompts(
     assert way.metrics["refusal_mass"].n == end.metrics["refusal_mass"].n == 4
     assert way.metrics["refusal_mass"].value == pytest.approx(end.metrics["refusal_mass"].value, abs=1e-6)
     assert (way.metrics["preference_accuracy"].n, end.metrics["preference_accuracy"].n) == (4, 8)
+
+
+def test_held_out_pairs_of_one_prompt_are_one_observation_of_a_reward_model(policy: Metered, yard: Yardstick) -> None:
+    """One nat per token: four pairs of one prompt are won by two tokens and one of another is lost by one, so 1 and 0, not 4 of 5."""
+    pairs = [*(TokenPair(i, (1, 5), (7, 8, 9, 2), (7, 2)) for i in range(4)), TokenPair(4, (1, 6), (7, 2), (8, 9, 2))]
+    found = inspect(Lengthy(policy, "sum"), replace(yard, twins={}, heldout=pairs))
+    assert (found["reward_accuracy"]["value"], found["reward_accuracy"]["n"]) == (0.5, 2)
+    loss = [np.log1p(np.exp(-2.0)), np.log1p(np.exp(1.0))]
+    assert found["reward_log_loss"]["value"] == pytest.approx(np.mean(loss))
+    assert (found["reward_heldout_pairs"], found["reward_heldout_prompts"]) == (5, 2)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.measure.statistics import Interval
-from harness.report import section_rejudged
+from harness.measure.statistics import Interval, two_way_interval
+from harness.report import section_rejudged, silence
 from harness.report.points import load
 from harness.report.rejudged import detectors, judges, quality
 from harness.store import judgements
@@ -87,6 +87,82 @@ def test_agreement_is_counted_over_every_run_that_all_seeds_have(tmp_path: Path)
     assert found.agreement.kappa.value < found.agreement.share.value
     assert found.consistency.value == pytest.approx(0.75)  # a quarter of the verdicts turn with the order
     assert found.position.value == pytest.approx(0.125)
+
+
+def hushed(root: Path, prompts: int, *, older: bool = False, usage: bool = True) -> Path:
+    """The judge of ``study`` without a verdict on the first prompts of every run; an ``older`` record counts them and has them as ties."""
+    for folder in sorted([*root.glob("cells/*"), *root.glob("references/*")]):
+        (found,) = judgements.read(folder).values()
+        ways = ("win", "forward", "backward")
+        rows = [{**row, **(dict.fromkeys(ways, 0.5 if older else None) if row["prompt_id"] < prompts else {})} for row in found.rows]
+        facts = {name: found.facts[name] for name in ("kind", "name", "asked")}
+        facts |= {"usage": {"questions": 2 * PROMPTS, "read": 0, "written": 0, "uncounted": 0, "silent": 2 * prompts}} if usage else {}
+        judgements.write(folder, "other-1", facts, rows)
+    return root
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_silences_are_counted_and_left_out_of_what_is_said_of_the_judge(older: bool, tmp_path: Path) -> None:
+    """The judge repeats every recorded outcome but says nothing on 6 of 60 prompts: it agrees always. As ties they were .9 and .1."""
+    loaded = load(hushed(study(tmp_path), 6, older=older))
+    (again,) = judges(loaded)
+    found = quality(again, loaded)
+    assert (found.silences, found.comparisons) == (6 * 12, 60 * 12)
+    assert (found.silent.value, found.silent.n) == (pytest.approx(0.1), 60)
+    assert (found.agreement.share.value, found.agreement.kappa.value) == (pytest.approx(1), pytest.approx(1))
+    assert (found.agreement.comparisons, found.agreement.share.n) == (54 * 12, 54)
+    assert (found.ties[1].value, found.ties[1].n) == (0, 54)
+    assert found.consistency.value == pytest.approx(45 / 54)  # of 15 prompts whose verdict turns, 9 have one
+    room = section_rejudged.section(loaded, loaded.points, {})
+    table = room.tables[0]
+    assert table.headings[2] == "without a verdict" and "no ties" in table.caption
+    assert table.rows[0][2].startswith("72 of 720: 0.100 [")
+
+
+def test_a_win_rate_lets_every_silence_be_lost_or_won(tmp_path: Path) -> None:
+    """Of 60 prompts 12 are silent: the bounds are the lower one with 12 losses and the upper one with 12 wins, the value the middle."""
+    loaded = load(hushed(study(tmp_path), 12))
+    room = section_rejudged.section(loaded, loaded.points, {})
+    rates = next(table for table in room.tables if table.headings[-1] == "change")
+    assert "lost and all of them won" in rates.caption
+    heard = np.array([outcomes("alpha", seed, SHARES["alpha"])[12:].sum() / PROMPTS for seed in range(4)])
+    row = next(list(row) for row in rates.rows if row[0].startswith("alpha"))
+    value, low, high = (float(each) for each in row[4].split(" n=")[0].replace("[", "").replace("]", "").replace(",", "").split())
+    assert value == pytest.approx(heard.mean() + 0.1, abs=6e-4)
+    assert low < heard.mean() and high > heard.mean() + 0.2
+    tied = np.array([np.append(outcomes("alpha", seed, SHARES["alpha"])[12:], [0.5] * 12) for seed in range(4)])
+    as_ties = two_way_interval(tied, generator=np.random.default_rng(0))
+    assert as_ties.upper - as_ties.lower < high - low - 0.15  # a silence that is a tie hides the doubt
+
+
+def test_an_order_that_silences_could_turn_is_not_supported(tmp_path: Path) -> None:
+    """Alpha wins .3 more than beta, so that 18 of 60 silences, lost by one and won by the other, take the difference away."""
+    said = []
+    for silent in (0, 18):
+        loaded = load(hushed(study(tmp_path / str(silent), name="j"), silent))
+        said.append(grid(section_rejudged.section(loaded, loaded.points, {}), "pair")[0][-1])
+    assert said == ["holds", "not supported: the new interval holds 0"]
+
+
+def test_a_judge_that_never_decides_says_nothing_of_itself(tmp_path: Path) -> None:
+    loaded = load(hushed(study(tmp_path, seeds=2), PROMPTS))
+    row = section_rejudged.section(loaded, loaded.points, {}).tables[0].rows[0]
+    assert row[2].startswith("360 of 360: 1.000") and row[3] == "no verdict at all"
+
+
+@pytest.mark.parametrize(
+    ("said", "bounds"),
+    [
+        ((1.0, 1.0, 0.0), (1, 1)),
+        ((np.nan, 1.0, np.nan), (0.5, 1)),  # the other order may say the same, or turn
+        ((np.nan, np.nan, 1.0), (0, 0.5)),
+        ((np.nan, 0.5, np.nan), (0.5, 0.5)),
+        ((np.nan, np.nan, np.nan), (0, 1)),
+        ((0.5,), (0.5, 0.5)),
+    ],
+)
+def test_what_a_silence_can_have_been(said: tuple[float, ...], bounds: tuple[float, float]) -> None:
+    assert silence.possible(*said) == bounds
 
 
 def grid(section: Any, first: str) -> list[list[str]]:

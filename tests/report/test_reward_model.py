@@ -71,6 +71,33 @@ def test_an_accuracy_recorded_without_bounds_gets_those_of_its_pairs(tmp_path: P
     assert (shown["reward confidence"], shown["reward heldout pairs"]) == ("0.730 [no bounds], n=256", "256")
 
 
+def test_an_auc_stands_beside_what_pairs_would_have(tmp_path: Path) -> None:
+    """A reward model of single labels has no accuracy; the column is there for those alone."""
+    synthetic.study(tmp_path, ("dpo",), settings=1, failed=False)
+    found = {"reward_auc": synthetic.interval(0.7, 0.1, 90), "reward_heldout_responses": 120.0}
+    synthetic.cell(tmp_path, "ppo", 0, 0, diagnostics=found)
+    loaded = load(tmp_path)
+    room = section(loaded, points(loaded), {})
+    assert room is not None
+    assert room.tables[0].headings[-1] == "AUC on held-out labels"
+    assert room.tables[0].rows[0][-3:] == ["not measured", "not measured", "0.700 [0.600, 0.800], n=90"]
+    told = provenance.diagnostics(loaded, points(loaded))
+    assert told is not None
+    assert [row[3:] for row in told.rows] == [("reward heldout responses", "120")]
+
+
+@pytest.mark.parametrize(("more", "units"), [({}, "pairs"), ({"reward_heldout_prompts": 64.0}, "prompts")])
+def test_n_is_called_what_it_counts(tmp_path: Path, more: dict[str, float], units: str) -> None:
+    room = diagnosed(tmp_path, score=(0, 1), judge=(0, 1), reward_confidence=0.73, reward_heldout_pairs=256.0, **more)
+    loaded = load(tmp_path)
+    told = provenance.diagnostics(loaded, points(loaded))
+    assert room is not None and told is not None
+    assert f"n {units}" in room.tables[0].caption and f"n {units};" in told.caption
+    shown = {row[3]: row[4] for row in told.rows}
+    assert shown["reward confidence"] == f"0.730 [no bounds], n={64 if more else 256}"
+    assert shown["reward heldout pairs"] == "256"
+
+
 def test_a_model_that_was_not_probed_is_said_to_be_unknown(tmp_path: Path) -> None:
     synthetic.study(tmp_path, ("ppo",), settings=1, failed=False)
     loaded = load(tmp_path)

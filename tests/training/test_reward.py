@@ -81,6 +81,19 @@ def test_calibration_of_a_coin() -> None:
     assert model.ledger.spent == 0
 
 
+def test_pairs_of_one_prompt_count_as_one() -> None:
+    """A prompt with a pair that stands four times weighs what one with a single pair weighs: the mean of the two alone."""
+    reward, pairs = fit(policy(), toy_pairs(64), learning_rate=5e-3), toy_pairs(8, seed=9)
+    first, second = pairs[0], next(pair for pair in pairs if pair.prompt != pairs[0].prompt)
+    alone = [heldout_quality(reward, [pair]) for pair in (first, second)]
+    both = heldout_quality(reward, [first] * 4 + [second])
+    for name in ("reward_accuracy", "reward_confidence", "reward_log_loss"):
+        assert both[name] == pytest.approx((alone[0][name] + alone[1][name]) / 2)
+    assert alone[0]["reward_log_loss"] != pytest.approx(alone[1]["reward_log_loss"], abs=1e-3)
+    assert (both["reward_heldout_pairs"], both["reward_heldout_prompts"]) == (5, 2)
+    assert "reward_heldout_prompts" not in alone[0]
+
+
 def test_an_epoch_costs_three_forwards_and_the_centring_one() -> None:
     model, pairs = policy(), toy_pairs(80)
     fit(model, pairs, epochs=1, batch_pairs=32)
