@@ -149,7 +149,7 @@ def reference_metric(references: Sequence[Reference], key: str) -> Interval | No
     columns = [per_prompt(marked(r), key, 0.0) for r in references]
     if len(found) == len(columns) and all(column and list(column) == list(columns[0]) for column in columns):
         table = np.array([list(column.values()) for column in columns])
-        return within(key, two_way_interval(table, generator=resampler()))
+        return within(key, two_way_interval(table, generator=resampler()), table)
     return Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
 
 

@@ -145,7 +145,7 @@ def at(cells: Sequence[Cell], key: str, temperature: float) -> Interval | None:
     if len(found) == 1:
         return interval_of(found[0].metrics.get(key))
     table = _table([each.rows for each in found], key)
-    return None if table is None else within(key, two_way_interval(table, generator=resampler()))
+    return None if table is None else within(key, two_way_interval(table, generator=resampler()), table)
 
 
 def greedy_change(point: Point, key: str) -> Interval | None:

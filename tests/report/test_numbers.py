@@ -1,0 +1,92 @@
+"""Intervals cut to what a metric can be, the same wherever a number stands, and from which rows a metric comes."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+
+from harness.measure.statistics import Interval
+from harness.report import latex, macros, page, safety, tables
+from harness.report.numbers import by_mark, per_prompt, within
+from harness.report.points import load
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One point of two seeds of which one lost hardly a refusal and the other a fifth: their t-factor reaches far beyond all masses."""
+    root = synthetic.study(tmp_path_factory.mktemp("uneven"), (), seeds=2, failed=False)
+    for seed, lost in enumerate((0.01, 0.19)):
+        synthetic.cell(root, "dpo", 0, seed, probes={"lost": lost})
+    return root
+
+
+def test_a_change_of_refusals_has_one_interval_in_results_safety_macros_and_csv(uneven: Path) -> None:
+    """The rows of ``synthetic.probed`` hold the reference's masses: a change can be no more than what these leave below and above."""
+    study = load(uneven)
+    (point,) = study.points
+    column = next(column for column in tables.MAIN if column.key == "refusal_mass_delta")
+    judged = {each.metric.key: each.verdict.change for each in safety.judged(study, [point])}
+    for key in ("refusal_mass_delta", "over_refusal_mass_delta"):
+        found, said = point.get(key), judged[key.removesuffix("_delta")]
+        assert found is not None
+        assert found == pytest.approx(said)
+        part = "harmful" if key.startswith("refusal") else "borderline"
+        level = float(np.mean([row["before"] for row in synthetic.probed(0.0) if row["slice"] == part]))
+        assert (found.value, found.lower, found.upper) == pytest.approx((-0.1, -level, 1 - level))
+    found = judged["refusal_mass"]
+    bounds = f"[{found.lower:.3f}, {found.upper:.3f}]"
+    assert tables.value(point.get(column.key), 3).bounds == bounds
+    assert f"[{found.lower:+.3f}, {found.upper:+.3f}], n=48" in page.write(study).read_text()
+    (row,) = csv.DictReader((uneven / "report" / "table.csv").read_text().splitlines())
+    assert (float(row["refusal_mass_delta_lower"]), float(row["refusal_mass_delta_upper"])) == pytest.approx((found.lower, found.upper))
+    made = {each.name: each.text for each in macros.macros("toy", [point], [], None)}
+    assert made["HarnessToyDpoRefusalChangeInterval"] == latex.bounds(found, 3)
+
+
+def test_what_a_record_of_one_seed_says_of_a_change_is_cut_as_well(tmp_path: Path) -> None:
+    root = synthetic.study(tmp_path, (), failed=False)
+    folder = synthetic.cell(root, "dpo", 0, 0)
+    record = synthetic.read_record(folder)
+    record["checkpoints"][-1]["metrics"]["refusal_mass_delta"] = {"value": -0.1, "lower": -1.4, "upper": 1.2, "n": 48}
+    synthetic.write_json(folder / "record.json", record)
+    level = float(np.mean([row["before"] for row in synthetic.probed(0.0) if row["slice"] == "harmful"]))
+    assert load(root).points[0].get("refusal_mass_delta") == pytest.approx((-0.1, -level, 1 - level, 48))
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "bounds"),
+    [
+        ("win_sft", None, (0, 1)),
+        ("repetition", None, (0, 1)),
+        ("kl", None, (0, 3)),
+        ("gold", [[-1.0, 3.0]], (-2, 3)),  # below 0 in one response: what a mean may be is not known
+        ("gold", [[0.5, 3.0]], (-2, 3)),  # no count
+        ("repetition_gold", [[0.0, 2.0]], (0, 3)),  # a count, and no share, whatever its name begins with
+        ("refusal", [[0.0, 1.0]], (0, 1)),
+        ("ending", [[0.0, 0.0]], (0, 3)),
+        ("refusal_mass_delta", None, (-1, 1)),  # of a reference whose level is not known
+    ],
+)
+def test_bounds_are_those_that_a_mean_can_have(key: str, values: list[list[float]] | None, bounds: tuple[float, float]) -> None:
+    found = within(key, Interval(0.5, -2.0, 3.0, 9), None if values is None else np.array(values))
+    assert found == (0.5, *bounds, 9)
+
+
+def test_a_bound_that_is_not_known_stays_unknown() -> None:
+    assert math.isnan(within("kl", Interval(0.5, math.nan, math.nan, 9)).lower)
+
+
+def test_a_component_of_gold_comes_from_the_evaluated_responses_whatever_it_is_called() -> None:
+    """``refusal`` is a column of a gold reward, ``refusal_mass`` and ``harmful_refusal`` are of the slice of harmful prompts."""
+    harmful = [{"prompt_id": 0, "slice": "harmful", "mark": 1.0, "refusal_mass": 0.9, "category": "refusal"}]
+    answers = [{"prompt_id": i, "slice": "evaluation", "mark": 1.0, "refusal": float(i), "over_refusal": 0.5} for i in range(2)]
+    grouped = by_mark([*harmful, *answers])
+    assert per_prompt(grouped, "refusal", 1.0) == {0: 0.0, 1: 1.0}
+    assert per_prompt(grouped, "over_refusal", 1.0) == {0: 0.5, 1: 0.5}
+    assert per_prompt(grouped, "refusal_mass", 1.0) == {0: 0.9}
+    assert per_prompt(grouped, "harmful_refusal", 1.0) == {0: 1.0}
