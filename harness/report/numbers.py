@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.measure.accounting import charged
 from harness.measure.statistics import Array, Interval, prompt_means
-from harness.measure.verdicts import possible
+from harness.measure.verdicts import possible, seen
 from harness.report.once import once
 from harness.store.records import Cell, Row
 
@@ -23,10 +23,8 @@ NUMBERS = {int, float, bool}  # what JSON has
 # What a metric can be: shares and masses, also of outcomes by how their names begin, and what is never below 0.
 SHARE, NOT_NEGATIVE, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
 OUTCOMES = ("win_", "tie_", "harmful_", "borderline_")
-SHARES = (
-    *("eos_rate", "repetition", "rouge_l", "distinct_2", "refusal_mass", "over_refusal_mass"),
-    *("preference_accuracy", "heldout_label_accuracy"),
-)
+COUNTED = ("eos_rate", "preference_accuracy", "heldout_label_accuracy")  # outcomes too: each is one or the other
+SHARES = (*COUNTED, "repetition", "rouge_l", "distinct_2", "refusal_mass", "over_refusal_mass")
 AMOUNTS = ("kl", "kl_per_token", "forward_kl", "length", "entropy", "demonstration_nll")
 POSSIBLE = dict.fromkeys(SHARES, SHARE) | dict.fromkeys(AMOUNTS, NOT_NEGATIVE)
 
@@ -155,13 +153,22 @@ def short(value: Any) -> str:
 def within(key: str, interval: Interval, values: Array | None = None, reference: float | None = None) -> Interval:
     """The interval cut to what the metric can be: with two seeds the t-factor of 12.7 / 1.96 reaches beyond 0 and 1.
 
-    A metric of a task's own is what its ``values`` show. A change (``_delta``) is cut to what is left below and above the ``reference``'s
-    own level, or, where that is unknown (None), to the metric's whole width.
+    A metric of a task's own is what its ``values`` show, and an outcome that all of them or none of them have may be otherwise on another
+    prompt. A change (``_delta``) is cut to what is left below and above the ``reference``'s own level, or, where
+    that is unknown (None), to the metric's whole width.
     """
     if not key.endswith(CHANGE):
-        return possible(interval, 0.0, _bounds(key, values))
+        return possible(_unseen(key, interval, values), 0.0, _bounds(key, values))
     low, high = _bounds(key.removesuffix(CHANGE), None)
     return possible(interval, 0.0, (low - high, high - low)) if reference is None else possible(interval, reference, (low, high))
+
+
+def _unseen(key: str, interval: Interval, values: Array | None) -> Interval:
+    """The interval, wider where a counted outcome was there on every prompt or on none: a bootstrap has no spread from that."""
+    outcome = key.startswith(OUTCOMES) or key in COUNTED
+    if not outcome or values is None or not values.size or values.min() not in SHARE:
+        return interval
+    return seen(values, interval, 0.95, counted=True)
 
 
 def _bounds(key: str, values: Array | None) -> tuple[float, float]:

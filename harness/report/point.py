@@ -142,7 +142,7 @@ class Point:
         if len(found) < len(recorded) or not found:
             return None, None
         if len(found) == 1:
-            return self._cut(key, found[0], mark), None
+            return self._cut(key, found[0], mark, self.table(key, mark)), None
         blank = Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
         return blank, self.table(key, mark)
 

@@ -77,6 +77,17 @@ def test_bounds_are_those_that_a_mean_can_have(key: str, values: list[list[float
     assert found == (0.5, *bounds, 9)
 
 
+def test_an_outcome_that_was_always_there_may_be_missing_on_another_prompt() -> None:
+    """1 - .025^(1 / 384) = .0096 for 384 prompts (Clopper and Pearson 1934), as Safety says of what was cut off; a mass is no count."""
+    always, flat = np.ones((2, 384)), Interval(1.0, 1.0, 1.0, 384)
+    unseen = 1 - 0.025 ** (1 / 384)
+    assert unseen == pytest.approx(0.0096, abs=5e-5)
+    assert within("eos_rate", flat, always) == pytest.approx((1.0, 1 - unseen, 1.0, 384))
+    assert within("tie_sft", Interval(0.0, 0.0, 0.0, 384), 0 * always) == pytest.approx((0.0, 0.0, unseen, 384))
+    assert within("refusal_mass", flat, always) == within("kl", flat, always) == flat
+    assert within("win_sft", Interval(0.5, 0.5, 0.5, 384), always / 2) == (0.5, 0.5, 0.5, 384)  # ties with itself
+
+
 def test_a_bound_that_is_not_known_stays_unknown() -> None:
     assert math.isnan(within("kl", Interval(0.5, math.nan, math.nan, 9)).lower)
 
