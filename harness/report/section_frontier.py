@@ -166,6 +166,8 @@ def _efficiency(boards: Mapping[str, Board], lines: Mapping[str, Optimum]) -> Gr
     caption = "Efficiency: gain over the reference divided by the gain of the optimal frontier of that axis at the same KL; 1 is the best "
     caption += "that any policy can do. Above 1 only by chance. Empty beyond the line that was estimated: it is not extrapolated. "
     first = next(iter(boards.values()))
+    if any(isinstance(share, Interval) and math.isnan(share.lower + share.upper) for each in shares.values() for share in each.values()):
+        caption += "No bounds where the KL of more than 1 in 20 resamples lies beyond the line. "
     caption += f"{findings.interval_line(first.points)} n={first.start.shape[1]} prompts."
     return Grid(["algorithm", "setting", "KL", *(f"of {TITLES[key]}" for key in shares)], rows, caption, 2)
 
@@ -179,7 +181,10 @@ def _reach(found: Reach, titles: Mapping[str, str]) -> Grid:
     caption += (
         "A bound is open (never) where so many resamples have the win rate nowhere. 95 % intervals are over the seeds and prompts seen, "
     )
-    caption += f"n={prompts} prompts at an end and fewer at a mark."
+    caption += (
+        f"n={prompts} prompts at an end and fewer at a mark. Nothing was measured before the first mark: a number there, or a bound, "
+    )
+    caption += "is at most what it takes."
     return Grid(["algorithm", *(f"win rate {level:g}" for level in LEVELS)], rows, caption, 1)
 
 

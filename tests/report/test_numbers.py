@@ -11,7 +11,7 @@ import pytest
 import synthetic
 
 from harness.measure.statistics import Interval
-from harness.report import latex, macros, page, safety, tables
+from harness.report import frontier_points, latex, macros, page, safety, tables
 from harness.report.numbers import by_mark, per_prompt, within
 from harness.report.points import load
 
@@ -101,3 +101,19 @@ def test_a_component_of_gold_comes_from_the_evaluated_responses_whatever_it_is_c
     assert per_prompt(grouped, "over_refusal", 1.0) == {0: 0.5, 1: 0.5}
     assert per_prompt(grouped, "refusal_mass", 1.0) == {0: 0.9}
     assert per_prompt(grouped, "harmful_refusal", 1.0) == {0: 1.0}
+
+
+def test_the_frontiers_rows_say_where_nothing_is_estimated_and_round_nothing_away() -> None:
+    """The line begins at the reference itself; its next points lie far below a hundredth of a nat."""
+    base = {"panel": "win_sft", "kind": "optimal frontier", "ess": 30.0, "n": 384}
+    start = {"kl": 0.0, "kl_lower": 0.0, "kl_upper": 0.0, "value": 0.5, "value_lower": 0.5 - 1e-12, "value_upper": 0.5}
+    near = {"kl": 0.00123, "kl_lower": 0.00121, "kl_upper": 0.00126, "value": 0.519, "value_lower": 0.5184, "value_upper": 0.5196}
+    done = {"kl": 1.84, "kl_lower": 1.67, "kl_upper": 2.02, "value": 0.81, "value_lower": 0.79, "value_upper": 0.84, "kind": "final"}
+    mark = {"kl": 1.67, "value": 0.77, "kind": "mark"}
+    (grid,) = frontier_points.as_tables([base | start, base | near, base | done, {"panel": "win_sft"} | mark])
+    assert [row[2:] for row in grid.rows] == [
+        ["finished run", "1.84 [1.67, 2.02]", "0.81 [0.79, 0.84], n=384"],
+        ["earlier mark", "1.67", "0.77"],
+        ["optimal frontier", "0 (on every prompt)", "0.5 (on every prompt)"],
+        ["optimal frontier", "0.00123 [0.00121, 0.00126]", "0.519 [0.518, 0.520], n=384"],
+    ]
