@@ -73,6 +73,8 @@ def _orders(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> list[s
     pairs = {pair: (scored[WIN].pairs[pair][0], scored[GOLD].pairs[pair][0]) for pair in scored[WIN].pairs if pair in scored[GOLD].pairs}
     asked = {pair: found for pair, found in pairs.items() if not rising & {*pair}}
     sure = {pair: found for pair, found in asked.items() if all(_decided(each) for each in found)}
+    if pairs and not asked:
+        return [*said, f"Whether the two axes order algorithms alike is not said: of {len(pairs)} pairs none has converged."]
     turned = ", ".join(f"{a} and {b}" for (a, b), (win, gold) in sure.items() if win.value * gold.value < 0)
     less = f", {len(pairs) - len(asked)} more left out as not converged" if len(asked) < len(pairs) else ""
     return [

@@ -11,7 +11,8 @@ import pytest
 import synthetic
 
 from harness.measure.statistics import Interval
-from harness.report import frontier_points, latex, macros, page, safety, tables
+from harness.report import frontier_points, latex, macros, page, paper_tables, safety, tables
+from harness.report.matching import at_most
 from harness.report.numbers import by_mark, per_prompt, within
 from harness.report.points import load
 
@@ -117,3 +118,15 @@ def test_the_frontiers_rows_say_where_nothing_is_estimated_and_round_nothing_awa
         ["optimal frontier", "0 (on every prompt)", "0.5 (on every prompt)"],
         ["optimal frontier", "0.00123 [0.00121, 0.00126]", "0.519 [0.518, 0.520], n=384"],
     ]
+
+
+def test_the_papers_tables_say_over_how_many_prompts_each_number_is(tmp_path: Path) -> None:
+    """The two slices of safety hold 48 prompts, the evaluation 384."""
+    study = load(synthetic.study(tmp_path, ("dpo", "ipo"), seeds=2, settings=1, failed=False))
+    results, compared = (make(study, "toy", narrow=False) for make in (paper_tables.results, paper_tables.compared))
+    assert "2 seeds, 384 prompts (refusals: 48 prompts)." in results
+    assert compared is not None and "2 seeds and the prompts, 384 prompts. Sign-flip" in compared
+
+
+def test_what_differs_by_at_most_is_rounded_up() -> None:
+    assert [at_most(each) for each in (0.0, 1e-16, 0.0004, 0.001, 0.0101)] == ["0.0", "0.0", "0.1", "0.1", "1.1"]
