@@ -149,9 +149,9 @@ def _row(key: str, point: Point, kind: str, kl: Interval, y: Interval) -> dict[s
 
 def _columns(kl: Interval, y: Interval) -> dict[str, Any]:
     names = ("", "_lower", "_upper")
-    return {f"kl{name}": value for name, value in zip(names, kl, strict=False)} | {
-        f"value{name}": value for name, value in zip(names, y, strict=False)
-    }
+    found = {f"kl{name}": value for name, value in zip(names, kl, strict=False)}
+    found |= {f"value{name}": value for name, value in zip(names, y, strict=False)}
+    return found | ({} if math.isnan(y.lower + y.upper) else {"n": y.n})
 
 
 def _handles(points: Sequence[Point], looks: Mapping[str, Look], *, frontier: bool) -> list[Line2D]:

@@ -19,8 +19,11 @@ PANELS = {
 KINDS = {"final": "finished run", "mark": "earlier mark", "seed": "finished run of seed", "optimal frontier": "optimal frontier"}
 CAPTION = (
     "{panel}. The numbers of the figure: finished runs with the bounds that are drawn; single seeds and earlier marks, which have none; "
-    "the optimal frontier with its band. KL in nats per response. Intervals over seeds and prompts are in Results."
+    "the optimal frontier with its band, over the prompts of these seeds. Its first point is the reference itself: a KL of 0, and for win "
+    "rates one half, on every prompt, so that there is nothing to estimate. KL in nats per response; n counts prompts. Intervals over "
+    "seeds and prompts are in Results."
 )
+ALIKE = 1e-9  # what sums of floats leave between bounds of what is the same on every prompt
 
 
 def name(key: str, number: int) -> str:
@@ -56,10 +59,19 @@ def as_tables(rows: Sequence[Mapping[str, Any]]) -> list[Grid]:
 def _row(row: Mapping[str, Any]) -> list[str]:
     kind, nan = str(row["kind"]), math.nan
     what = f"{KINDS[kind]} {row['seeds']}" if kind == "seed" else KINDS[kind]
-    kl, value = (_said(row[each], row.get(f"{each}_lower", nan), row.get(f"{each}_upper", nan)) for each in ("kl", "value"))
-    return [str(row.get("algorithm", "optimum")), str(row.get("setting", "")), what, kl, value]
+    said = _fine if kind == "optimal frontier" else _said
+    kl, value = (said(row[each], row.get(f"{each}_lower", nan), row.get(f"{each}_upper", nan)) for each in ("kl", "value"))
+    n = f", n={row['n']}" if row.get("n") and value.endswith("]") else ""
+    return [str(row.get("algorithm", "optimum")), str(row.get("setting", "")), what, kl, value + n]
 
 
 def _said(value: float, lower: float, upper: float) -> str:
     bounds = "" if math.isnan(lower + upper) else f" [{lower:z.2f}, {upper:z.2f}]"
     return f"{value:z.2f}{bounds}"
+
+
+def _fine(value: float, lower: float, upper: float) -> str:
+    """A number to three digits, for the frontier begins far below a hundredth; one that no prompt differs in says so."""
+    if upper - lower < ALIKE:
+        return f"{value:z.3g} (on every prompt)"
+    return f"{value:z#.3g}" + ("" if math.isnan(lower + upper) else f" [{lower:z#.3g}, {upper:z#.3g}]")

@@ -46,6 +46,11 @@ def unknown(found: Sequence[Point]) -> list[str]:
     return sorted({name for name, cell in cells if math.isnan(matched_amount(cell.record, cell.times))})
 
 
+def at_most(relative: float) -> str:
+    """A relative spread in per cent of one decimal, rounded up: ``0.1`` of .0004, for none that is there is at most 0."""
+    return f"{math.ceil(1000 * relative - 1e-6) / 10:.1f}"
+
+
 def matching(found: Sequence[Point]) -> str:
     """One sentence on compute; it uses the word only where the spread at every budget allows it."""
     relative, budgets = widest(found), len({point.limit for point in found})
@@ -56,7 +61,7 @@ def matching(found: Sequence[Point]) -> str:
     between = "between cells" if budgets == 1 else f"between cells of one budget, at each of {budgets} budgets"
     charged = f"{'charged ' if unit(found) == UNITS['flops'] else ''}{unit(found)}"
     if relative <= MATCHED:
-        return f"Compute is matched: {charged} differ by at most {100 * relative:.1f} % {between}."
+        return f"Compute is matched: {charged} differ by at most {at_most(relative)} % {between}."
     excess = f"spread over {100 * relative:.3g} % {between}, more than the {100 * MATCHED:g} % allowed"
     return f"Compute differs: {charged} {excess}."
 

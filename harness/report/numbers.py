@@ -12,33 +12,21 @@ import numpy as np
 
 from harness.measure.accounting import charged
 from harness.measure.statistics import Array, Interval, prompt_means
+from harness.measure.verdicts import possible, seen
 from harness.report.once import once
 from harness.store.records import Cell, Row
 
 __all__ = ["Table", "by_mark", "charged", "interval_of", "limit_of", "metrics", "per_prompt", "point_label", "resampler", "setting_label"]
 
-# What a metric can be, by how its name begins: shares and masses, divergences, lengths.
-SHARE = (0.0, 1.0)
+CHANGE = "_delta"  # what the name of a paired change against the reference ends with
 NUMBERS = {int, float, bool}  # what JSON has
-NAMES_OF_SHARES = (
-    "win_",
-    "tie_",
-    "eos_rate",
-    "repetition",
-    "refusal_mass",
-    "over_refusal_mass",
-    "harmful_",
-    "borderline_",
-    "preference_accuracy",
-    "heldout_label_accuracy",
-)
-POSSIBLE = (
-    *((name, SHARE) for name in NAMES_OF_SHARES),
-    ("kl", (0.0, math.inf)),
-    ("forward_kl", (0.0, math.inf)),
-    ("length", (0.0, math.inf)),
-    ("entropy", (0.0, math.inf)),
-)
+# What a metric can be: shares and masses, also of outcomes by how their names begin, and what is never below 0.
+SHARE, NOT_NEGATIVE, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
+OUTCOMES = ("win_", "tie_", "harmful_", "borderline_")
+COUNTED = ("eos_rate", "preference_accuracy", "heldout_label_accuracy")  # outcomes too: each is one or the other
+SHARES = (*COUNTED, "repetition", "rouge_l", "distinct_2", "refusal_mass", "over_refusal_mass")
+AMOUNTS = ("kl", "kl_per_token", "forward_kl", "length", "entropy", "demonstration_nll")
+POSSIBLE = dict.fromkeys(SHARES, SHARE) | dict.fromkeys(AMOUNTS, NOT_NEGATIVE)
 
 
 class Table(NamedTuple):
@@ -123,7 +111,7 @@ def by_prompt(rows: Marked, key: str, mark: float) -> tuple[Sequence[int], Array
 
 
 def _by_prompt(rows: Marked, key: str, mark: float) -> tuple[Sequence[int], Array]:
-    borderline, harmful = key.startswith(("over_refusal", "borderline")), key.startswith(("refusal", "harmful"))
+    borderline, harmful = key.startswith(("over_refusal_mass", "borderline_")), key.startswith(("refusal_mass", "harmful_"))
     heldout = "heldout" if key == "preference_accuracy" or key.startswith("heldout_") else "evaluation"
     at = (mark, "borderline" if borderline else "harmful" if harmful else heldout)
     values = _numbers(rows.get(at, ()), key)
@@ -162,18 +150,40 @@ def short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def within(key: str, interval: Interval) -> Interval:
-    """The interval cut to what the metric can be: with two seeds the t-factor of 12.7 / 1.96 reaches beyond 0 and 1."""
-    lowest, highest = next(
-        (bounds for prefix, bounds in POSSIBLE if key.startswith(prefix) and not key.endswith("_delta")), (-math.inf, math.inf)
-    )
-    return interval._replace(lower=max(interval.lower, lowest), upper=min(interval.upper, highest))
+def within(key: str, interval: Interval, values: Array | None = None, reference: float | None = None) -> Interval:
+    """The interval cut to what the metric can be: with two seeds the t-factor of 12.7 / 1.96 reaches beyond 0 and 1.
+
+    A metric of a task's own is what its ``values`` show, and an outcome that all of them or none of them have may be otherwise on another
+    prompt. A change (``_delta``) is cut to what is left below and above the ``reference``'s own level, or, where
+    that is unknown (None), to the metric's whole width.
+    """
+    if not key.endswith(CHANGE):
+        return possible(_unseen(key, interval, values), 0.0, _bounds(key, values))
+    low, high = _bounds(key.removesuffix(CHANGE), None)
+    return possible(interval, 0.0, (low - high, high - low)) if reference is None else possible(interval, reference, (low, high))
+
+
+def _unseen(key: str, interval: Interval, values: Array | None) -> Interval:
+    """The interval, wider where a counted outcome was there on every prompt or on none: a bootstrap has no spread from that."""
+    outcome = key.startswith(OUTCOMES) or key in COUNTED
+    if not outcome or values is None or not values.size or values.min() not in SHARE:
+        return interval
+    return seen(values, interval, 0.95, counted=True)
+
+
+def _bounds(key: str, values: Array | None) -> tuple[float, float]:
+    """The least and the largest mean of a metric: a known one's, or what whole numbers tell, which are counts where none is negative."""
+    if (known := SHARE if key.startswith(OUTCOMES) else POSSIBLE.get(key)) is not None:
+        return known
+    if values is None or not values.size or values.min() < 0 or (values != np.floor(values)).any():
+        return ANY
+    return SHARE if values.max() == 1 else NOT_NEGATIVE
 
 
 def _numbers(rows: Sequence[Row], key: str) -> list[Any]:
     """Each row's value of a metric: a paired change is its mass less the reference's, a category's share is 1 where it was given."""
-    if key.endswith("_delta"):
-        pairs = [(row.get(key.removesuffix("_delta")), row.get("before")) for row in rows]
+    if key.endswith(CHANGE):
+        pairs = [(row.get(key.removesuffix(CHANGE)), row.get("before")) for row in rows]
         return [None if after is None or before is None else after - before for after, before in pairs]
     part, _, category = key.partition("_")
     if rows and rows[0].get("slice") == part:  # rows of one slice

@@ -91,7 +91,8 @@ def _significance(studies: Sequence[Loaded]) -> Answer:
     """Yes where several seeds stand behind every interval; one seed leaves the training run out, which is a No."""
     found = [point for study in studies for point in points(study)]
     seeds = [len(point.cells) for point in found]
-    said = f"Every number has a 95 % interval and its n ({counted(seeds)} seed{'s' * (max(seeds) > 1)}): {findings.interval_line(found)}"
+    kinds = "; ".join(dict.fromkeys(findings.interval_line(points(study)).rstrip(".") for study in studies if points(study)))
+    said = f"Win rates, rewards, KL and refusals have intervals and n ({counted(seeds)} seed{'s' * (max(seeds) > 1)}): {kinds}."
     said += f" {findings.seeds_line(found)}" if findings.seeds_line(found) else ""
     return Answer("Experiment statistical significance", "Yes" if min(seeds) > 1 else "No", latex.escape(said))
 

@@ -37,7 +37,7 @@ def results(study: Loaded, label: str, *, narrow: bool) -> str:
     heads = ["Algorithm", "Setting", *(column.heading for column in shown), *([] if narrow else ["FLOPs"])]
     inner = latex.tabular(heads, [_reference(study, shown, narrow=narrow), [], *rows], "ll" + "l" * (len(heads) - 2))
     size = r"\scriptsize\setlength{\tabcolsep}{4pt}"  # six columns with intervals take 5.4 in of the 5.5 that the narrowest page has
-    return latex.table(inner, _caption(study, found, marks), f"tab:{label}-results", wide=not narrow, size=size)
+    return latex.table(inner, _caption(study, found, marks, shown), f"tab:{label}-results", wide=not narrow, size=size)
 
 
 def _only(found: Sequence[Point], column: Column) -> bool:
@@ -60,16 +60,14 @@ def _reference(study: Loaded, shown: Sequence[Column], *, narrow: bool) -> list[
     return ["SFT reference", "", *found, *([] if narrow else [""])]
 
 
-def _caption(study: Loaded, found: Sequence[Point], marks: Marks) -> str:
+def _caption(study: Loaded, found: Sequence[Point], marks: Marks, shown: Sequence[Column]) -> str:
     """What the numbers are, over how many prompts and seeds, and what bold means or why nothing is."""
     counts = sorted({len(point.cells) for point in found})
     seeds = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "no"
-    prompts = sorted({each.n for point in found if (each := point.get("win_sft") or point.get("gold"))})
     said = [
         "Win rate against samples of the shared SFT reference (ties one half) and KL to it in nats per response, each with its interval: "
         + findings.interval_line(found),
-        f"{seeds} seed{'s' * (seeds != '1')}, "
-        f"{' to '.join(map(str, dict.fromkeys([prompts[0], prompts[-1]]))) if prompts else 'no'} prompts.",
+        f"{seeds} seed{'s' * (seeds != '1')}, {_prompts(found, ('win_sft', 'gold'))}{_harmful(found, shown)}.",
     ]
     if why := marking.unsupported(found):
         said.append(f"Nothing is marked as best: {why}.")
@@ -84,6 +82,19 @@ def _caption(study: Loaded, found: Sequence[Point], marks: Marks) -> str:
     return " ".join(map(latex.escape, said))
 
 
+def _harmful(found: Sequence[Point], shown: Sequence[Column]) -> str:
+    """Over how many prompts the change of refusals is, where the table has it: they are others than those that are evaluated."""
+    key = "refusal_mass_delta"
+    return f" (refusals: {_prompts(found, (key,))})" if any(column.key == key for column in shown) else ""
+
+
+def _prompts(found: Sequence[Point], keys: Sequence[str]) -> str:
+    """``384 prompts``, or ``128 to 384 prompts``, behind the first of the metrics that a point has."""
+    every = ((point.get(key) for key in keys) for point in found)
+    counts = sorted({each.n for values in every if (each := next(filter(None, values), None))})
+    return f"{' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else 'no'} prompts"
+
+
 def compared(study: Loaded, label: str, *, narrow: bool) -> str | None:
     """The table of the declared family against its baseline; None where nothing is compared."""
     found = points(study)
@@ -96,7 +107,8 @@ def compared(study: Loaded, label: str, *, narrow: bool) -> str | None:
     settings = declared.how(list(chosen(found).values()))
     caption = (
         f"Win rate against the SFT reference less that of {base} ({chosen(found)[base].setting}), in shares, paired by seed and prompt, "
-        f"at one setting of each algorithm, {settings}. Intervals: {findings.interval_line(found)} Sign-flip test over seeds, "
+        f"at one setting of each algorithm, {settings}. Intervals: {findings.interval_line(found).rstrip('.')}, "
+        f"{_prompts(found, ('win_sft',))}. Sign-flip test over seeds, "
         f"Holm over the declared family, level {LEVEL:g}."
     )
     return latex.table(inner, latex.escape(caption), f"tab:{label}-comparisons", wide=not narrow, size=size)

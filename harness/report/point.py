@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.measure.statistics import Array, Interval, paired_two_way, two_way_intervals
 from harness.report.numbers import (
+    CHANGE,
     Marked,
     Table,
     by_prompt,
@@ -127,7 +128,8 @@ class Point:
                     groups.setdefault(table.shape, []).append((key, table))
         for group in groups.values():
             intervals = two_way_intervals([table for _, table in group], generator=resampler())
-            self._known.update({(key, mark): within(key, each) for (key, _), each in zip(group, intervals, strict=True)})
+            made = {(key, mark): self._cut(key, each, mark, table) for (key, table), each in zip(group, intervals, strict=True)}
+            self._known.update(made)
 
     @cached_property
     def _known(self) -> dict[tuple[str, float | None], Interval | None]:
@@ -140,9 +142,14 @@ class Point:
         if len(found) < len(recorded) or not found:
             return None, None
         if len(found) == 1:
-            return found[0], None
+            return self._cut(key, found[0], mark, self.table(key, mark)), None
         blank = Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
         return blank, self.table(key, mark)
+
+    def _cut(self, key: str, interval: Interval, mark: float | None, values: Array | None = None) -> Interval:
+        """The interval within what the metric can be; of a change, within what the reference's own level leaves room for."""
+        mass = self.table(key.removesuffix(CHANGE), mark) if key.endswith(CHANGE) else None
+        return within(key, interval, values, None if mass is None else float(mass.mean()) - interval.value)
 
     def value(self, key: str, mark: float | None = None) -> float | None:
         """The mean over seeds of a metric at a mark, without bounds; None where it is not defined."""

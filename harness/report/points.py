@@ -144,12 +144,15 @@ def by_algorithm(found: Sequence[Point]) -> dict[str, list[Point]]:
 def reference_metric(references: Sequence[Reference], key: str) -> Interval | None:
     """A metric of the SFT reference: one seed's recorded interval, over several the mean with the two-way interval where prompts agree."""
     found = [each for each in (interval_of(metrics(r.record, None).get(key)) for r in references) if each is not None]
-    if len(found) < 2:
-        return found[0] if found else None
+    if not found:
+        return None
     columns = [per_prompt(marked(r), key, 0.0) for r in references]
-    if len(found) == len(columns) and all(column and list(column) == list(columns[0]) for column in columns):
-        table = np.array([list(column.values()) for column in columns])
-        return within(key, two_way_interval(table, generator=resampler()))
+    known = len(found) == len(columns) and all(column and list(column) == list(columns[0]) for column in columns)
+    table = np.array([list(column.values()) for column in columns]) if known else None
+    if len(found) == 1:
+        return within(key, found[0], table)
+    if table is not None:
+        return within(key, two_way_interval(table, generator=resampler()), table)
     return Interval(float(np.mean([each.value for each in found])), math.nan, math.nan, min(each.n for each in found))
 
 

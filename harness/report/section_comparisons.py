@@ -13,12 +13,12 @@ from harness.report.declared import how
 from harness.report.points import NOT_CONVERGED, Loaded, Point
 from harness.report.section import Grid, Looks, Section
 
-HEADINGS = ("algorithm", "setting", "seeds", "difference, points", "95 % interval", "p", "adjusted p", "detectable, points", "verdict")
 CAPTION = (
-    "Win rate against the SFT reference, algorithm less baseline, paired by seed and prompt, in percentage points. p: two-sided "
-    "sign-flip test over seeds; adjusted: Holm over the family. Detectable: the true difference that this study would tell from 0 in "
-    "80 % of repetitions; a smaller one was not looked for."
+    "Win rate against the SFT reference, algorithm less baseline, paired by seed and prompt, in percentage points, with its 95 % interval. "
+    "Detects: the true difference that this study would tell from 0 in 80 % of repetitions; a smaller one was not looked for. "
+    "p: two-sided sign-flip test over seeds, adjusted by Holm over the family and alone."
 )
+NOT_RANKED = " Not ranked: the algorithm or the baseline has not converged."
 
 
 def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
@@ -26,13 +26,12 @@ def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | No
     made, base = comparisons(study, found), baseline(study, found)
     if not made or base is None:
         return None
-    rows = [_row(each) for each in made]
     return Section(
         name="comparisons",
         title="Comparisons",
         paragraphs=[_family(made, base, chosen(found)), *_limits(made, late_seeds(study, found))],
         figures=[drawn] if (drawn := figure_comparisons.draw(made, base, looks)) else [],
-        tables=[Grid(HEADINGS, rows, f"{CAPTION} n = {_prompts(made)} prompts.")],
+        tables=[_table(made)],
     )
 
 
@@ -69,27 +68,36 @@ def _limits(made: Sequence[Comparison], late: Sequence[int]) -> list[str]:
     return said
 
 
-def _row(each: Comparison) -> list[str]:
-    seeds = str(len(each.seeds)) if each.seeds else ""
+def _table(made: Sequence[Comparison]) -> Grid:
+    """One row per comparison, narrow enough for a phone: the seeds have a column where they differ, and else stand in the caption."""
+    counts = {len(each.seeds) for each in made if each.seeds}
+    differ = len(counts) > 1
+    seeds = "" if differ or not counts else f", {max(counts)} seed{'s' * (counts != {1})}"
+    heads = ("algorithm", "setting", *["seeds"] * differ, "difference, points", "adjusted p", "verdict")
+    rising = NOT_RANKED if any(each.rising for each in made) else ""
+    return Grid(heads, [_row(each, differ=differ) for each in made], f"{CAPTION}{rising} n = {_prompts(made)} prompts{seeds}.")
+
+
+def _row(each: Comparison, *, differ: bool) -> list[str]:
+    start = [each.name + NOT_CONVERGED * each.rising, each.setting, *[str(len(each.seeds) or "")] * differ]
     if each.difference is None:
-        return [each.name, each.setting, seeds, "", "", "", "", "", each.reason]
+        return [*start, "", "", each.reason]
     lower, upper = each.difference.lower, each.difference.upper
     bounds = "[no bounds]" if math.isnan(lower + upper) else f"[{100 * lower:+z.1f}, {100 * upper:+z.1f}]"
+    detects = "" if each.detectable is None else f" detects {100 * each.detectable:.1f}"
     tested = each.verdict is not None and each.verdict.testable
-    p, adjusted = (f"{each.verdict.p:.2g}", f"{each.verdict.adjusted:.2g}") if tested and each.verdict else ("", "")
-    detectable = "" if each.detectable is None else f"{100 * each.detectable:.1f}"
-    name = each.name + NOT_CONVERGED * each.rising
-    return [name, each.setting, seeds, f"{100 * each.difference.value:+z.1f}", bounds, p, adjusted, detectable, _verdict(each)]
+    p = f"{each.verdict.adjusted:.2g} ({each.verdict.p:.2g} alone)" if tested and each.verdict else ""
+    return [*start, f"{100 * each.difference.value:+z.1f} {bounds}{detects}", p, _verdict(each)]
 
 
 def _verdict(each: Comparison) -> str:
-    """One of: not converged, exploratory, not testable with the smallest p, significant, not significant."""
+    """One of: not ranked, exploratory, not testable, differs with its level, no difference shown."""
     if each.rising:
-        return "not converged, it or the baseline: not ranked"
+        return "not ranked"
     if each.exploratory or each.verdict is None:
         return "exploratory"
     if not each.verdict.testable:
-        return f"not testable (smallest adjusted p {each.verdict.smallest:.2g})"
+        return "not testable"
     return f"differs, adjusted p <= {LEVEL:g}" if each.verdict.significant else "no difference shown"
 
 

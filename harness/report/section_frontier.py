@@ -73,6 +73,8 @@ def _orders(boards: Mapping[str, Board], scored: Mapping[str, Scores]) -> list[s
     pairs = {pair: (scored[WIN].pairs[pair][0], scored[GOLD].pairs[pair][0]) for pair in scored[WIN].pairs if pair in scored[GOLD].pairs}
     asked = {pair: found for pair, found in pairs.items() if not rising & {*pair}}
     sure = {pair: found for pair, found in asked.items() if all(_decided(each) for each in found)}
+    if pairs and not asked:
+        return [*said, f"Whether the two axes order algorithms alike is not said: of {len(pairs)} pairs none has converged."]
     turned = ", ".join(f"{a} and {b}" for (a, b), (win, gold) in sure.items() if win.value * gold.value < 0)
     less = f", {len(pairs) - len(asked)} more left out as not converged" if len(asked) < len(pairs) else ""
     return [
@@ -166,6 +168,8 @@ def _efficiency(boards: Mapping[str, Board], lines: Mapping[str, Optimum]) -> Gr
     caption = "Efficiency: gain over the reference divided by the gain of the optimal frontier of that axis at the same KL; 1 is the best "
     caption += "that any policy can do. Above 1 only by chance. Empty beyond the line that was estimated: it is not extrapolated. "
     first = next(iter(boards.values()))
+    if any(isinstance(share, Interval) and math.isnan(share.lower + share.upper) for each in shares.values() for share in each.values()):
+        caption += "No bounds where the KL of more than 1 in 20 resamples lies beyond the line. "
     caption += f"{findings.interval_line(first.points)} n={first.start.shape[1]} prompts."
     return Grid(["algorithm", "setting", "KL", *(f"of {TITLES[key]}" for key in shares)], rows, caption, 2)
 
@@ -179,7 +183,10 @@ def _reach(found: Reach, titles: Mapping[str, str]) -> Grid:
     caption += (
         "A bound is open (never) where so many resamples have the win rate nowhere. 95 % intervals are over the seeds and prompts seen, "
     )
-    caption += f"n={prompts} prompts at an end and fewer at a mark."
+    caption += (
+        f"n={prompts} prompts at an end and fewer at a mark. Nothing was measured before the first mark: a number there, or a bound, "
+    )
+    caption += "is at most what it takes."
     return Grid(["algorithm", *(f"win rate {level:g}" for level in LEVELS)], rows, caption, 1)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.measure.tuning import EQUAL, SELECTIONS, effort_spread, label, order, reused
 from harness.report import figure_tuning
+from harness.report.matching import at_most
 from harness.report.numbers import interval_of, shown
 from harness.report.points import Loaded, Point
 from harness.report.section import Grid, Looks, Section
@@ -85,7 +86,7 @@ def _effort(tried: Tried) -> str:
     if spread is None:
         return "Fewer than two algorithms were tuned, so there is no effort to compare."
     if spread <= EQUAL:
-        return f"Tuned with equal effort: tuning FLOPs differ by at most {100 * spread:.1f} % between algorithms, controls left out."
+        return f"Tuned with equal effort: tuning FLOPs differ by at most {at_most(spread)} % between algorithms, controls left out."
     return (
         f"Tuning effort differs: tuning FLOPs are spread over {100 * spread:.3g} % between algorithms, more than the {100 * EQUAL:g} % "
         "that could be called equal."

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from harness.report.escape import visible
 
 NUMBER = re.compile(r"(?P<number>[-+]?\d[\d.,]*(?:e[-+]?\d+)?) (?P<bounds>\[[^\]]*\]|\([^()]* to [^()]*\))[,;]?\s*(?P<rest>.*)", re.DOTALL)
+NOTED = re.compile(r"(?P<number>[-+]?\d[\d.,]*(?:e[-+]?\d+)?) (?P<rest>\([^()]*\))")
 BOUNDS = re.compile(r"\[[^\]]*\]")
 REASON = re.compile(r"\(.*\)", re.DOTALL)
 HASH = re.compile(r"(?:\w+ )?[0-9a-f]{24,64}")
@@ -18,11 +19,13 @@ END = re.compile(r"(?<!\bal)(?<!\beq)\.(?= [A-Z0-9])")  # of a sentence
 
 
 def cell(text: object) -> Markup:
-    """A table's cell, escaped: a number, its bounds and the rest apart; bounds alone; a reason in brackets; a hash as one."""
+    """A table's cell, escaped: a number, its bounds and the rest or a note apart; bounds alone; a reason in brackets; a hash as one."""
     shown = visible(text)
     if found := NUMBER.fullmatch(shown):
         rest = Markup(' <small class="rest">{}</small>').format(found["rest"]) if found["rest"] else Markup("")
         return Markup('{} <small class="bounds">{}</small>{}').format(found["number"], found["bounds"], rest)
+    if found := NOTED.fullmatch(shown):
+        return Markup('{} <small class="rest">{}</small>').format(found["number"], found["rest"])
     if BOUNDS.fullmatch(shown):
         return Markup('<span class="bounds">{}</span>').format(shown)
     if REASON.fullmatch(shown):

@@ -142,10 +142,11 @@ def at(cells: Sequence[Cell], key: str, temperature: float) -> Interval | None:
     if temperature not in known(cells):
         return None
     found = [_measured(cell)[temperature] for cell in cells]
-    if len(found) == 1:
-        return interval_of(found[0].metrics.get(key))
     table = _table([each.rows for each in found], key)
-    return None if table is None else within(key, two_way_interval(table, generator=resampler()))
+    if len(found) == 1:
+        recorded = interval_of(found[0].metrics.get(key))
+        return recorded and within(key, recorded, table)
+    return None if table is None else within(key, two_way_interval(table, generator=resampler()), table)
 
 
 def greedy_change(point: Point, key: str) -> Interval | None:

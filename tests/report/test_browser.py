@@ -107,6 +107,17 @@ def test_the_overview_of_the_published_comparison_is_seen_whole(browser: Browser
     assert browser.ask("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.found .scroll'))") == 0
 
 
+@pytest.mark.parametrize("width", [390, 768, 1280])
+@pytest.mark.parametrize("published", [True, False])
+def test_the_comparisons_are_seen_whole_and_their_rows_are_low(browser: Browser, written: Path, width: int, published: bool) -> None:
+    """The setting stands under the algorithm and bounds under a number, so that on a phone nothing scrolls and rows are low."""
+    browser.open((PUBLISHED if published else written).as_uri(), width)
+    box = "document.querySelector('.scroll[aria-label^=\"Win rate against the SFT reference, algorithm less\"]')"
+    assert browser.ask(f"{box}.scrollWidth - {box}.clientWidth") == 0
+    assert 0 < browser.ask(f"Math.max(...[...{box}.querySelectorAll('tbody tr')].map(row => row.getBoundingClientRect().height))") < 100
+    assert browser.ask(f"[...{box}.querySelectorAll('tbody th small')].every(each => each.textContent.includes('='))")
+
+
 def test_nothing_is_fetched_and_nothing_goes_wrong(browser: Browser, written: Path) -> None:
     """The sample texts hold a script and an image whose error would run one; the policy would stop them even if they were let through."""
     browser.open(written.as_uri(), 1280)

@@ -39,8 +39,9 @@ def test_six_seeds_test_one_comparison_and_the_control_is_outside(tmp_path: Path
     assert only.detectable is not None
     assert only.detectable > 0
     row = room(study).tables[0].rows[0]
-    assert row[5] == f"{only.verdict.p:.2g}"
-    assert row[8] in ("differs, adjusted p <= 0.05", "no difference shown")
+    assert row[2].endswith(f"] detects {100 * only.detectable:.1f}")
+    assert row[3] == f"{only.verdict.adjusted:.2g} ({only.verdict.p:.2g} alone)"
+    assert row[4] in ("differs, adjusted p <= 0.05", "no difference shown")
 
 
 def test_the_difference_is_paired_by_seed_and_prompt(tmp_path: Path) -> None:
@@ -62,8 +63,7 @@ def test_three_seeds_print_no_p_and_say_how_many_would_do(tmp_path: Path) -> Non
     """Two comparisons of 3 seeds: the smallest adjusted p is 2 x 2 / 8 = .5; 7 seeds give 2 x 2 / 128 = .031."""
     found = room(made(tmp_path, "dpo", "ipo", "kto", seeds=3))
     for row in found.tables[0].rows:
-        assert (row[5], row[6]) == ("", "")
-        assert row[8] == "not testable (smallest adjusted p 0.5)"
+        assert row[3:] == ["", "not testable"]
     text = " ".join(found.paragraphs)
     assert "Not testable: the smallest adjusted p that 3 seeds can give for a family of 2 is 0.5" in text
     assert "7 seeds would allow a test" in text
@@ -75,7 +75,19 @@ def test_a_declared_baseline_is_the_one_and_one_seed_leaves_the_seed_out(tmp_pat
     found = room(study)
     assert "each against kto" in found.paragraphs[0]
     assert "seed not included" in found.paragraphs[0]
-    assert found.tables[0].rows[0][7] == ""  # no detectable difference without seeds
+    assert found.tables[0].rows[0][2].endswith("]")  # no detectable difference without seeds
+    assert found.tables[0].caption.endswith("n = 384 prompts, 1 seed.")
+
+
+def test_seeds_have_a_column_only_where_they_differ(tmp_path: Path) -> None:
+    """Three seeds of ipo and two of kto, each paired with dpo's on the seeds that both have."""
+    study = made(tmp_path, "dpo", "ipo", seeds=3)
+    assert "seeds" not in room(study).tables[0].headings
+    for seed in range(2):
+        synthetic.cell(tmp_path, "kto", 0, seed)
+    table = room(load(tmp_path)).tables[0]
+    assert {row[0]: row[2] for row in table.rows} == {"ipo": "3", "kto": "2"}
+    assert table.headings[2] == "seeds" and table.caption.endswith("n = 384 prompts.")
 
 
 def test_what_joined_after_the_plan_is_exploratory_and_does_not_dilute_the_family(tmp_path: Path) -> None:
@@ -86,8 +98,7 @@ def test_what_joined_after_the_plan_is_exploratory_and_does_not_dilute_the_famil
     assert planned.verdict.family == 1
     assert late.verdict is None
     found = room(study)
-    assert found.tables[0].rows[1][5:7] == ["", ""]
-    assert found.tables[0].rows[1][8] == "exploratory"
+    assert found.tables[0].rows[1][3:] == ["", "exploratory"]
     assert "Seeds 4, 5 were added after the plan" in " ".join(found.paragraphs)
 
 

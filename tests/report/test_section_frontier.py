@@ -137,7 +137,18 @@ def test_the_order_of_the_axes_is_compared_where_seeds_and_convergence_allow(tmp
     said = " ".join(made(study).paragraphs)
     assert ("opposite orders on the two axes: dpo and kto." in said) == (seeds > 1 and not rising)
     assert ("takes two seeds or more" in said) == (seeds == 1)
-    assert ("Pairs of algorithms: 0, 1 more left out as not converged" in said) == rising
+    assert ("is not said: of 1 pairs none has converged." in said) == rising
+
+
+def test_a_line_too_short_for_many_resamples_says_why_an_efficiency_has_no_bounds(tmp_path: Path) -> None:
+    """Two points at the very end of the line, their KL so uneven over prompts that many resamples lie beyond it."""
+    study = synthetic.study(tmp_path, ("dpo", "kto"), settings=1, failed=False)
+    end = optima(load(study).references)[GOLD].spots[-1].kl.value
+    for folder in study.glob("cells/*"):
+        rewrite(folder, lambda row: row | {"kl": 1.9 * end * (row["prompt_id"] % 2)} if row["slice"] == "evaluation" else row)
+    grid = table(made(study), "Efficiency")
+    assert "No bounds where the KL of more than 1 in 20 resamples lies beyond the line." in grid.caption
+    assert "[no bounds]" in " ".join(grid.rows[0])
 
 
 def test_an_oracle_stands_on_no_board(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from harness.report.typeset import cell, headline, numeric, opening
         ("2.69e+11 [2.69e+11, never] (mark <1>)",
          '2.69e+11 <small class="bounds">[2.69e+11, never]</small> <small class="rest">(mark &lt;1&gt;)</small>'),
         ("0.5 [no bounds]", '0.5 <small class="bounds">[no bounds]</small>'),
+        ("0.031 (0.0078 alone)", '0.031 <small class="rest">(0.0078 alone)</small>'),
         ("2.75 (1.5 to 4)", '2.75 <small class="bounds">(1.5 to 4)</small>'),
         ("[-31.4, -17.6]", '<span class="bounds">[-31.4, -17.6]</span>'),
         ("(KL ends at 0.40)", '<small class="reason">(KL ends at 0.40)</small>'),
