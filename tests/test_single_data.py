@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -141,4 +142,6 @@ def test_a_grid_on_labels_alone(data: Path, tmp_path: Path) -> None:
     assert 0 <= area["lower"] <= area["value"] <= area["upper"] <= 1 and 1 < area["n"] <= quality["reward_heldout_responses"]
     assert reference.record["checkpoints"][-1]["metrics"]["heldout_label_accuracy"]["value"] == 0.5  # it has not moved
     page = (study.folder / "report" / "index.html").read_text(encoding="utf-8")
-    assert "reward auc of the judge" in page and f"{area['value']:.3f} [{area['lower']:.3f}, {area['upper']:.3f}]" in page
+    bounds = f"[{area['lower']:.3f}, {area['upper']:.3f}]"
+    said = re.search("reward auc of the judge</td><td>(.*?)</td>", page)
+    assert said is not None and bounds in said[1] and f"n={area['n']}" in said[1]

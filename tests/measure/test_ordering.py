@@ -23,9 +23,14 @@ def test_it_is_the_share_of_couples_in_order() -> None:
     assert alone is not None and alone.value == 1 and np.isnan(alone.lower)
 
 
-def test_perfect_order_has_no_width_and_no_more_than_one() -> None:
-    found = auc([5, 4, 3, 2, 1, 0, -1] * 3, [True, True, True, False, False, False, False] * 3, range(21), generator=made())
-    assert found == (1.0, 1.0, 1.0, 21)
+def test_perfect_order_is_as_sure_as_its_independent_couples() -> None:
+    """Nine prompts of one label and twelve of the other make nine couples without a common prompt: at 1, .025^(1 / 9) = .6637."""
+    scores, good = np.array([5, 4, 3, 2, 1, 0, -1] * 3), np.array([True, True, True, False, False, False, False] * 3)
+    found = auc(scores, good, range(21), generator=made())
+    assert found == (1.0, pytest.approx(0.6637, abs=1e-4), 1.0, 21)
+    assert auc(-scores, good, range(21), generator=made()) == (0.0, 0.0, pytest.approx(0.3363, abs=1e-4), 21)
+    both = auc(scores, good, [0, 1, 2, 0, 1, 2, 2] * 3, generator=made())  # of three prompts two make one couple
+    assert both == (1.0, pytest.approx(0.025), 1.0, 3)
 
 
 def data(generator: np.random.Generator, prompts: int, each: int, apart: float, sway: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
