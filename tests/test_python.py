@@ -33,6 +33,7 @@ def test_rows_are_those_of_every_study_with_the_same_columns(root: Path) -> None
         *[("toy-1", "ppo", 2)] * 2,
         ("toy-2", "kto", 1),
     ]
+    assert list(results) == list(results.rows) and len(results) == 5
     assert {tuple(row) for row in results.rows} == {results.columns}
     last = results.rows[-1]
     assert last["gold"] is None
