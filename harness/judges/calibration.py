@@ -20,17 +20,18 @@ from harness.types import Array
 class Calibration(NamedTuple):
     """A judge against labels, each number with its interval over prompts; the pairs of one prompt are averaged first.
 
+    All is of pairs with a verdict, both ways round where it was asked so: a silence is no tie. None where there are no such pairs.
     ``agreement`` counts ties one half, ``ties`` is their share, ``kappa`` counts a tie as no agreement. ``consistency`` is the share of
     verdicts that stay when the two responses change places and ``position`` by how much more often than one half the first place wins,
-    both of pairs with a verdict both ways round; None for a judge that no order can sway, and where it gave no such verdicts.
+    None for a judge that no order can sway.
     ``longer`` and ``labels_longer`` are how often judge and labels choose the longer of two responses of different length in words,
     ``length_bias`` the first less the second, ``where_longer`` and ``where_shorter`` the agreement where labels chose the longer and the
     shorter; None where there are no such pairs.
     """
 
-    agreement: Interval
-    kappa: Interval
-    ties: Interval
+    agreement: Interval | None
+    kappa: Interval | None
+    ties: Interval | None
     consistency: Interval | None
     position: Interval | None
     longer: Interval | None
@@ -56,27 +57,25 @@ def calibration(
     ``decided`` says which pairs got a verdict both ways round, (pairs,); None: all of them.
     """
     clusters = np.unique(np.array(prompts), return_inverse=True)[1].reshape(-1).astype(np.float64)
-    differ = lengths[:, 0] != lengths[:, 1]
+    heard = np.ones(len(wins), dtype=bool) if decided is None else decided
+    differ = heard & (lengths[:, 0] != lengths[:, 1])
     chose_longer = lengths[:, 0] > lengths[:, 1]
     judged_longer = np.where(chose_longer, wins, 1 - wins)
 
-    def share(values: Array, kept: Array | None = None) -> Interval | None:
-        rows = np.ones(len(values), dtype=bool) if kept is None else kept
+    def share(values: Array, rows: Array = heard) -> Interval | None:
         return prompt_interval(values[rows], clusters=clusters[rows], generator=make()) if rows.any() else None
 
-    agreement, ties = share(wins), share((wins == 0.5).astype(float))
-    assert agreement is not None and ties is not None  # of all pairs, of which there is at least one
     bias = (
         paired_difference(judged_longer[differ], chose_longer[differ], clusters=clusters[differ], generator=make())
         if differ.any()
         else None
     )
     return Calibration(
-        agreement,
-        _kappa(wins, clusters, make()),
-        ties,
-        None if places is None else share((places[0] == 1 - places[1]).astype(float), decided),
-        None if places is None else share((places[0] + places[1]) / 2 - 0.5, decided),
+        share(wins),
+        _kappa(wins[heard], clusters[heard], make()) if heard.any() else None,
+        share((wins == 0.5).astype(float)),
+        None if places is None else share((places[0] == 1 - places[1]).astype(float)),
+        None if places is None else share((places[0] + places[1]) / 2 - 0.5),
         share(judged_longer, differ),
         share(chose_longer.astype(float), differ),
         bias,

@@ -61,15 +61,15 @@ def calibrate(data: Path, word: str, results: Path, *, limit: int | None = None,
         if isinstance(judge, EndpointJudge):
             judge = replace(judge, answers=stack.enter_context(Answers(folder, slug(judge))))
         wins, places = _verdicts(judge, rows)
-        decided = _decided(judge, rows)
+        heard = _heard(judge, rows)
         texts = [text for row in rows for text in _texts(row)]
         took, said = spent(judge, texts, asking.price), in_words(judge, texts, asking.price)
     lengths = np.array([[len(str(text).split()) for text in (row.chosen, row.rejected)] for row in rows], dtype=np.float64)
     prompts = [row.prompt for row in rows]
-    found = calibration(wins, places, lengths, prompts, make=lambda: np.random.default_rng(0), decided=decided)
+    found = calibration(wins, places, lengths, prompts, make=lambda: np.random.default_rng(0), decided=_both(heard))
     about = {"name": data.name, "sha256": source.sha256, "layout": source.layout, "rows": source.counts(), "pairs": len(rows)}
     facts = {"judge": {**described(judge), **took}, "data": about, "metrics": _plain(found)}
-    path = write(folder, f"{slug(judge)}-{_key(source.sha256, limit)}", facts, _outcomes(wins, places, lengths))
+    path = write(folder, f"{slug(judge)}-{_key(source.sha256, limit)}", facts, _outcomes(wins, places, lengths, heard))
     shown = table(facts["metrics"], once=places is None)
     say(f"{judge.name} against the labels of {data.name}: {len(rows):,} pairs{said}.\n{shown}\nRecord: {path}")
     return path
@@ -84,11 +84,16 @@ def _verdicts(judge: PairwiseJudge, rows: Sequence[sources.Row]) -> tuple[Array,
     return wins, (judge(prompts, chosen, rejected), judge(prompts, rejected, chosen))  # all of it is answered by now
 
 
-def _decided(judge: PairwiseJudge, rows: Sequence[sources.Row]) -> Array | None:
-    """Which pairs got a verdict both ways round, (pairs,); None of a judge that has always one."""
+def _heard(judge: PairwiseJudge, rows: Sequence[sources.Row]) -> Array:
+    """Whether the judge gave a verdict to each pair in either order, (pairs, 2)."""
     if not isinstance(judge, EndpointJudge):
-        return None
-    return np.array([judge.decided(_texts(row)).all() for row in rows])
+        return np.ones((len(rows), 2), dtype=bool)
+    return np.array([judge.decided(_texts(row)) for row in rows])
+
+
+def _both(heard: Array) -> Array:
+    """Which pairs got a verdict both ways round, (pairs,)."""
+    return np.logical_and(heard[:, 0], heard[:, 1])
 
 
 def _texts(row: sources.Row) -> list[tuple[str, str, str]]:
@@ -96,12 +101,13 @@ def _texts(row: sources.Row) -> list[tuple[str, str, str]]:
     return [(row.prompt, chosen, rejected), (row.prompt, rejected, chosen)]
 
 
-def _outcomes(wins: Array, places: tuple[Array, Array] | None, lengths: Array) -> list[dict[str, float]]:
-    """A row for every pair, in the order of the file."""
-    columns = {"win": wins, "chosen_words": lengths[:, 0], "rejected_words": lengths[:, 1]}
+def _outcomes(wins: Array, places: tuple[Array, Array] | None, lengths: Array, heard: Array) -> list[dict[str, float | None]]:
+    """A row for every pair, in the order of the file; None where there was no verdict."""
+    columns = {"win": np.where(_both(heard), wins, np.nan), "chosen_words": lengths[:, 0], "rejected_words": lengths[:, 1]}
     if places is not None:
-        columns |= {"forward": places[0], "backward": places[1]}
-    return [{"pair": index, **{name: float(each[index]) for name, each in columns.items()}} for index in range(len(wins))]
+        columns |= {name: np.where(heard[:, way], places[way], np.nan) for way, name in enumerate(("forward", "backward"))}
+    numbers = [{name: float(each[index]) for name, each in columns.items()} for index in range(len(wins))]
+    return [{"pair": pair, **{k: None if np.isnan(v) else v for k, v in row.items()}} for pair, row in enumerate(numbers)]
 
 
 def _plain(found: Calibration) -> dict[str, Any]:
@@ -122,7 +128,9 @@ def table(metrics: dict[str, Any], *, once: bool) -> str:
 
 def _said(number: dict[str, Any] | None, name: str, once: bool) -> str:
     if number is None:
-        return (SEEN_ALONE if once else UNDECIDED) if name in ("consistency", "position") else "no such pairs"
+        if name in ("consistency", "position"):
+            return SEEN_ALONE if once else UNDECIDED
+        return UNDECIDED if name in ("agreement", "kappa", "ties") else "no such pairs"
     sign = "+" if name in ("position", "length_bias") else ""
     value, lower, upper = (float(number[each]) for each in ("value", "lower", "upper"))
     bounds = f"[{lower:{sign}.3f}, {upper:{sign}.3f}]" if np.isfinite(lower + upper) else "[no bounds]"

@@ -59,15 +59,18 @@ def test_a_judge_that_is_always_right_wrong_or_tied() -> None:
 
 
 def test_position_and_consistency_are_those_of_pairs_with_two_verdicts() -> None:
-    """Of four pairs two have both verdicts: one stays, one turns to the first place, so 1/2 and (0 + 1/2) / 2; a silence counts a tie."""
+    """Of four pairs two have both verdicts: one stays, one turns to the first place, so 1/2 and (0 + 1/2) / 2; of silences nothing."""
     places = np.array([1.0, 1.0, 0.5, 0.5]), np.array([0.0, 1.0, 0.5, 1.0])
     wins = np.where(places[0] == 1 - places[1], places[0], 0.5)
     decided = np.array([True, True, False, False])
     each = calibration(wins, places, np.ones((4, 2)), list("abcd"), make=made, decided=decided)
     assert each.consistency and each.position
-    assert (each.consistency.value, each.position.value, each.position.n, each.agreement.n) == (0.5, 0.25, 2, 4)
+    assert (each.consistency.value, each.position.value, each.position.n) == (0.5, 0.25, 2)
+    assert each.agreement and each.ties and each.kappa
+    assert (each.agreement.value, each.ties.value, each.kappa.n, each.agreement.n) == (0.75, 0.5, 2, 2)  # with silences .625 and .75
     silent = calibration(wins, places, np.ones((4, 2)), list("abcd"), make=made, decided=np.zeros(4, dtype=bool))
     assert silent.consistency is silent.position is None
+    assert silent.agreement is silent.kappa is silent.ties is silent.longer is None
 
 
 def test_kappa_is_that_of_the_table_of_both_orders() -> None:

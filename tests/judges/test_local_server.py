@@ -6,6 +6,7 @@ counts of tokens, a key.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -99,6 +100,9 @@ def test_a_model_of_other_words_is_refused_in_one_line_and_its_answers_are_kept(
     record = json.loads(path.read_text())
     assert record["judge"]["usage"]["silent"] == 12
     assert record["metrics"]["consistency"] is record["metrics"]["position"] is None  # 12 silences are no verdict that stays
+    assert record["metrics"]["agreement"] is record["metrics"]["ties"] is None
+    rows = gzip.decompress(path.with_suffix(".jsonl.gz").read_bytes()).decode().splitlines()
+    assert {(row["win"], row["forward"], row["backward"]) for row in map(json.loads, rows)} == {(None, None, None)}
     assert "prefers the first place by                 no verdict both ways round" in allowed.output
 
 
