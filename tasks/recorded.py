@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.data import chat, sources, splits, twins
 from harness.data.files import READERS, SAVED, readable, split_of
+from harness.data.mixtures import lacking
 from harness.data.places import Place, parse
 from harness.data.sources import Row, Source
 from harness.errors import HarnessError, near
@@ -29,17 +30,23 @@ CHAT_SHARE = 0.5  # of the prompts, from which data are chat: sets of dialogues 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Rows by split, disjoint by prompt, with what the report says of where they come from and a digest of all files."""
+    """Rows by split, disjoint by prompt, with what the report says of where they come from and a digest of all files.
+
+    ``lacking`` is what to say of its labels of single responses where there are too few pairs.
+    """
 
     name: str
     parts: Mapping[str, Sequence[Row]]
     counts: tuple[str, ...]
     digest: str
+    lacking: str = ""
 
 
 def of(source: Source) -> Recorded:
     """Returns the rows of one source by split, with its counts and where public data are from."""
-    return Recorded(source.name, sources.by_split(source.rows), (source.counts(), *source.provenance()), source.sha256)
+    return Recorded(
+        source.name, sources.by_split(source.rows), (source.counts(), *source.provenance()), source.sha256, lacking(source.parts)
+    )
 
 
 def read(path: Path, *, limit: int | None = None, subset: str = "", keep: Callable[[Row], bool] = lambda row: True) -> Recorded:
@@ -64,7 +71,8 @@ def read(path: Path, *, limit: int | None = None, subset: str = "", keep: Callab
     counts = [f"{called[file]}: {source.counts()}, {len(kept[file])} taken" for file, source in read.items()]
     counts += dict.fromkeys(line for source in read.values() for line in source.provenance())
     digest = hashlib.sha256("".join(source.sha256 for source in read.values()).encode()).hexdigest()
-    return Recorded(folder.name if folder else read[path].name, parts, tuple(counts), digest)
+    said = lacking([part for source in read.values() for part in source.parts])
+    return Recorded(folder.name if folder else read[path].name, parts, tuple(counts), digest, said)
 
 
 def files_of(path: Path, subset: str = "") -> tuple[Path | None, list[Path], str]:
@@ -116,9 +124,8 @@ def paired(recorded: Recorded, *, notes: tuple[str, ...], algorithms: tuple[str,
     demonstrations, tuning, evaluation = (sources.demonstrations(parts[name]) for name in ("train", "tuning", "evaluation"))
     for what, found in {"training pairs": pairs, "judge pairs": judge, "held-out pairs": heldout}.items():
         if not found:
-            raise HarnessError(
-                f"the data '{recorded.name}' has too few usable rows, the split leaves no {what}: {'; '.join(recorded.counts)}"
-            )
+            said = "; ".join(filter(None, (*recorded.counts, recorded.lacking)))
+            raise HarnessError(f"the data '{recorded.name}' has too few usable rows, the split leaves no {what}: {said}")
     rows, prompts = splits.epochs(len(demonstrations)), splits.epochs(len(demonstrations))
     kind = LABELS if pairs[0].single else PAIRS
     split = f"{len(pairs)} {kind} for training, {len(judge)} for the judge, {len(tuner)} for a tuning judge, {len(heldout)} held out"

@@ -126,11 +126,12 @@ def _part(told: _Told, *, single: bool) -> tuple[tuple[Row, ...], Part]:
         candidates = given + ratings.compared(rated, dropped)
     rows = tuple(row for row in _kept(candidates, dropped) if _passes(place, row, dropped))
     layout = layouts.of(layouts.typical(read.parts[0][1]), read.parts[0][0]) if known is None else known.layout
-    if len(verdicts := {each.desirable for each in rated} - {None}) == 1:
+    verdicts = frozenset(each.desirable for each in rated if each.desirable is not None)
+    if len(verdicts) == 1:
         layout += f", every label {'desirable' if True in verdicts else 'undesirable'}"
     judged = sum(row.judged for row in rows)
     where, licence = str(replace(place, share=None)), known.licence if known else ""
-    return rows, Part(place.name, where, layout, licence, len(read.records), len(rows), judged, dropped, read.sha256, single)
+    return rows, Part(place.name, where, layout, licence, len(read.records), len(rows), judged, dropped, read.sha256, single, verdicts)
 
 
 def _read(place: Place, known: Adapter | None, limit: int | None) -> tuple[Place, files.Read]:
