@@ -169,13 +169,14 @@ def _expected(known: Adapter, record: Any, where: str) -> str:
 
 def _convert(layout: layouts.Layout, record: Any, where: str) -> layouts.Found:
     if not isinstance(record, Mapping):
-        raise HarnessError(f"{where} is a {type(record).__name__}; expected an object with {layout.columns}")
+        kind = "null" if record is None else f"a {type(record).__name__}"
+        raise HarnessError(f"{where} is {kind}; expected an object with {', '.join(layout.columns)}")
     try:
         return layout.convert(record)
     except HarnessError as error:
         raise HarnessError(f"{where} {error}") from None
     except KeyError as error:
-        raise HarnessError(f"{where} has no {error}; expected {layout.columns}") from None
+        raise HarnessError(f"{where} has no {error}; expected {', '.join(layout.columns)}") from None
 
 
 def _kept(rows: Iterable[Row], dropped: Counter[str]) -> Iterator[Row]:
