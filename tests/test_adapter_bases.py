@@ -19,7 +19,7 @@ from harness.planning.footing import lora
 from harness.running import kept, supervised
 from harness.running.cell import Plan, run_cell
 from harness.store import records
-from harness.store.hashes import weights_hash
+from harness.store.hashes import folder_hash
 from harness.training.ledger import Ledger
 from harness.types import Group
 from tests.test_footing import model, resolved, silent
@@ -55,7 +55,7 @@ def test_an_adapter_over_the_user_s_model_outlives_the_cache(tmp_path: Path, mon
         before = storage.load_model(tmp_path / "model", Ledger(math.inf))[0].logps(GROUPS)
     assert float((own - before).abs().max()) > 1e-3  # it was trained
     facts = policy / "harness.json"
-    facts.write_text(json.dumps({**json.loads(facts.read_text()), "base_sha256": weights_hash(str(tmp_path / "model"))}))
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "base_sha256": folder_hash(str(tmp_path / "model"))}))
     kept.refuse_other_base(policy)  # of the whole folder: one that was kept before
     say = pipeline("text-generation", model=str(policy), device="cpu")
     ids = torch.tensor([[1, 5, 6, 7, 2]])

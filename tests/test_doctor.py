@@ -69,8 +69,22 @@ def test_what_tokens_show() -> None:
         "pairs with '<eos>' inside a response": 1,
         "pairs whose responses are the same tokens": 1,
         "pairs with a response of no tokens": 0,
+        "pairs with words that the tokenizer does not give back": 0,
     }
     assert checks.lengths(rows[:1], tokens()).endswith("prompts 4, 4, 4; responses 2, 3, 3")
+
+
+def test_what_tokens_show_of_single_labels() -> None:
+    rows = [Row("why is it", "so it was a b"), Row("why", rejected="no cats"), Row("why that", "so <eos> it"), Row("how", rejected="no")]
+    assert counts(checks.of_tokens(rows, tokens())) == {
+        "prompts above 6 tokens": 0,
+        "labelled responses above 4 tokens": 1,
+        "labelled responses whose prompt and response merge into one token": 0,
+        "labelled responses with '<eos>' inside": 1,
+        "labelled responses of no tokens": 0,
+        "labelled responses with words that the tokenizer does not give back": 1,
+    }
+    assert checks.lengths(rows[3:], tokens()).endswith("prompts 2, 2, 2; responses 2, 2, 2")
 
 
 def test_a_tokenizer_that_merges_across_the_boundary_is_seen() -> None:
@@ -126,6 +140,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     save_model(folder, tiny_model("tiny-64", WORDS, 0), tiny_tokenizer(WORDS))
     return folder
+
+
+def test_the_tokens_of_single_labels_are_told(model: Path, tmp_path: Path) -> None:
+    labelled = [{"prompt": f"why {word}", "completion": "so it was", "label": word == "a"} for word in "abc"]
+    found = list(doctor.examine(str(lines(tmp_path / "a.jsonl", labelled)), str(model), limits=(8, 3)))
+    assert found[found.index("Tokens of model0:") + 2] == "  labelled responses above 3 tokens: 3 of 3 (100.0 %); dropped, never cut"
+    assert not any("DPO" in line for line in found)
+
+
+def test_labels_of_one_kind_are_said_to_need_the_other(tmp_path: Path) -> None:
+    labelled = [{"prompt": f"why {word}", "completion": "so it was", "label": True} for word in "abc"]
+    found = list(doctor.examine(str(lines(tmp_path / "a.jsonl", labelled))))
+    assert "  labels of single responses are needed of both kinds, and every one of these is desirable" in found
 
 
 def test_a_model_s_own_text_is_near_and_a_text_that_it_would_not_write_is_far(model: Path) -> None:

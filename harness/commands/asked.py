@@ -31,6 +31,7 @@ def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]
     flags |= _suites(chosen.get("safety_suites"), file)
     options, rest = settings.of_task(entry, written.get("task_options", {}), flags.get("set", ()), f"{file}: ")
     world: Task = registry.load_entry(entry).task(source, **options)
+    labelled.refuse_mixed(world)
     named = {**flags, "task": entry.name, "task_path": None if entry.module else str(entry.path), "set": rest, "task_options": options}
     facts: dict[str, Any] = {"task_version": world.version, "judges": world.judge_names}
     facts |= {"available_pairs": world.brought_pairs, "single": world.single}

@@ -174,8 +174,8 @@ def _records(file: Path) -> Iterator[Record]:
 
 def _not_utf8(error: UnicodeDecodeError) -> str:
     utf16 = error.start == 0 and error.object[:2] in (b"\xff\xfe", b"\xfe\xff")
-    guess = "UTF-16" if utf16 else "LATIN1 or whatever it is in"
-    return f"byte {error.start} is not UTF-8; 'iconv -f {guess} -t UTF-8' makes it so."
+    kind = "UTF-16" if utf16 else "LATIN1"
+    return f"byte {error.start} is not UTF-8; where it is {kind}, 'iconv -f {kind} -t UTF-8' makes it so."
 
 
 def _line(error: Exception) -> str:

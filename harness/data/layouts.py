@@ -152,12 +152,12 @@ def _rating(record: Record) -> Found:
 def _rated_list(record: Record) -> Found:
     """Responses to one prompt with a number each: ratings, higher being better, or ranks, 1 being the best."""
     prompt, answers = _asked(record, "prompt").rstrip(), items(record, "responses", "completions")
-    ranks = record.get("ranks") is not None
-    numbers = items(record, "ranks") if ranks else items(record, "ratings", "scores")
+    name = next((name for name in ("ranks", "ratings") if record.get(name) is not None), "scores")
+    numbers = items(record, name)
     if len(answers) != len(numbers):
         return "not as many numbers as responses"
-    rated = [number({"rating": value}, "rating") for value in numbers]
-    signed = [None if value is None else (-value if ranks else value) for value in rated]
+    rated = [number({name: value}, name) for value in numbers]
+    signed = [None if value is None else (-value if name == "ranks" else value) for value in rated]
     said = zip([_answer({"text": answer}, "text") for answer in answers], signed, strict=True)
     return [Rated(prompt, answer, rating=value) for answer, value in said if answer and value is not None] or EMPTY
 

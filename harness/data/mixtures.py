@@ -18,7 +18,7 @@ SURPLUS = "left out for the shares"
 class Part:
     """One place of a source: what it is called, where it is with revision and split, its layout, licence, and its rows in numbers.
 
-    ``single`` says that responses were labelled one by one, and not compared.
+    ``single`` says that responses were labelled one by one, and not compared; ``verdicts`` are the labels that single responses have.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Part:
     dropped: Mapping[str, int]
     sha256: str
     single: bool = False
+    verdicts: frozenset[bool] = frozenset()
 
     def counts(self) -> str:
         """Returns a line for the report: rows read, kept, and dropped by reason."""
@@ -76,6 +77,17 @@ class Source:
         if len(self.parts) == 1:
             return self.parts[0].counts()
         return "; ".join(f"{part.name}: {part.counts()}" for part in self.parts)
+
+
+def lacking(parts: Sequence[Part]) -> str:
+    """What to say where these parts made too few pairs, of labels of single responses in them; '' where there is nothing to say."""
+    found = frozenset[bool]().union(*(part.verdicts for part in parts))
+    if not found or any(part.single for part in parts):
+        return ""
+    if len(found) == 1:
+        said = "desirable" if True in found else "undesirable"
+        return f"labels of single responses are needed of both kinds, and every one of these is {said}"
+    return "responses are labelled one by one here, and +unpaired behind --data keeps each with its label"
 
 
 def distinct_names(parts: Sequence[Part]) -> list[Part]:

@@ -10,6 +10,7 @@ from itertools import combinations
 from harness.data.rows import Rated, Row
 
 ALIKE = "rated alike, so no pair of them can be made"
+ALONE = "the only response to its prompt that is rated or ranked"
 UNDESIRABLE = "undesirable, with nothing desirable to the same prompt (+unpaired keeps it)"
 UNSAID = "neither a rating nor a verdict"
 UNLABELLED = "rated, and no threshold says from which rating one is desirable"
@@ -41,7 +42,7 @@ def _by_rating(rated: Sequence[Rated], dropped: Counter[str]) -> list[Row]:
         if a.rating != b.rating
     ]
     if not rows:
-        dropped[ALIKE] += len(rated)
+        dropped[ALIKE if len(rated) > 1 else ALONE] += len(rated)
     return rows
 
 

@@ -24,7 +24,7 @@ from harness.data.rows import Rated, Row
 from harness.errors import HarnessError
 from harness.types import NO_RESPONSE, Demonstration, Pair, Response
 
-__all__ = ["Part", "Row", "Source", "by_split", "demonstrations", "estimated_tokens", "pairs", "read_rows"]
+__all__ = ["Part", "Row", "Source", "by_split", "demonstrations", "estimated_tokens", "pairs", "read_alike", "read_rows"]
 
 SPLITS = (("judge", 0.33), ("tuner", 0.45), ("train", 0.75), ("tuning", 0.78), ("evaluation", 1.0))
 """Upper bounds of a file's splits by the hash of the prompt; an unjudged row of a judge's share goes to train.
@@ -38,9 +38,24 @@ def read_rows(source: str | Path, *, limit: int | None = None) -> Source:
 
     Raises HarnessError where a part is missing, empty, malformed or of unknown columns.
     """
-    places = parse(str(source))
-    told = [_told(place, limit) for place in places]
-    single = any(place.unpaired for place in places) or _only_single([each for part in told for each in part.said])
+    (found,) = read_alike([source], limit=limit)
+    return found
+
+
+def read_alike(given: Sequence[str | Path], *, limit: int | None = None) -> list[Source]:
+    """Returns several sources that are read as one kind of data, as ``read_rows`` reads one.
+
+    All are pairs, and labels of single responses beside them are references; or, where nothing in any of them can be compared or a part
+    of one is asked for unpaired, all are labels of single responses.
+    """
+    told = [[_told(place, limit) for place in parse(str(source))] for source in given]
+    every = [each for parts in told for each in parts]
+    single = any(each.place.unpaired for each in every) or _only_single([each.said for each in every])
+    return [_source(parts, single=single) for parts in told]
+
+
+def _source(told: Sequence[_Told], *, single: bool) -> Source:
+    places = [each.place for each in told]
     found = [_part(part, single=single) for part in told]
     if len(found) == 1:
         return Source(found[0][0], (found[0][1],), _filtered(found[0][1], places[0]))
@@ -89,11 +104,15 @@ def _labelled(rated: Rated, threshold: float) -> Rated:
     return replace(ratings.by_threshold([rated], threshold)[0], rating=None)
 
 
-def _only_single(said: Sequence[Row | Rated]) -> bool:
-    """Whether single responses were given both labels, and no two responses to one prompt can be compared."""
-    rated = [each for each in said if isinstance(each, Rated)]
-    compared = any(isinstance(each, Row) and each.judged for each in said) or any(row.judged for row in ratings.compared(rated, Counter()))
-    return not compared and {True, False} <= {each.desirable for each in rated}
+def _only_single(parts: Sequence[Sequence[Row | Rated]]) -> bool:
+    """Whether single responses were given both labels, and no two responses of one part to one prompt can be compared."""
+    verdicts = {each.desirable for said in parts for each in said if isinstance(each, Rated)}
+    return {True, False} <= verdicts and not any(map(_comparable, parts))
+
+
+def _comparable(said: Sequence[Row | Rated]) -> bool:
+    rows = [each for each in said if isinstance(each, Row)]
+    return any(row.judged for row in [*rows, *ratings.compared([each for each in said if isinstance(each, Rated)], Counter())])
 
 
 def _part(told: _Told, *, single: bool) -> tuple[tuple[Row, ...], Part]:
@@ -107,11 +126,12 @@ def _part(told: _Told, *, single: bool) -> tuple[tuple[Row, ...], Part]:
         candidates = given + ratings.compared(rated, dropped)
     rows = tuple(row for row in _kept(candidates, dropped) if _passes(place, row, dropped))
     layout = layouts.of(layouts.typical(read.parts[0][1]), read.parts[0][0]) if known is None else known.layout
-    if len(verdicts := {each.desirable for each in rated} - {None}) == 1:
+    verdicts = frozenset(each.desirable for each in rated if each.desirable is not None)
+    if len(verdicts) == 1:
         layout += f", every label {'desirable' if True in verdicts else 'undesirable'}"
     judged = sum(row.judged for row in rows)
     where, licence = str(replace(place, share=None)), known.licence if known else ""
-    return rows, Part(place.name, where, layout, licence, len(read.records), len(rows), judged, dropped, read.sha256, single)
+    return rows, Part(place.name, where, layout, licence, len(read.records), len(rows), judged, dropped, read.sha256, single, verdicts)
 
 
 def _read(place: Place, known: Adapter | None, limit: int | None) -> tuple[Place, files.Read]:
@@ -149,13 +169,14 @@ def _expected(known: Adapter, record: Any, where: str) -> str:
 
 def _convert(layout: layouts.Layout, record: Any, where: str) -> layouts.Found:
     if not isinstance(record, Mapping):
-        raise HarnessError(f"{where} is a {type(record).__name__}; expected an object with {layout.columns}")
+        kind = "null" if record is None else f"a {type(record).__name__}"
+        raise HarnessError(f"{where} is {kind}; expected an object with {', '.join(layout.columns)}")
     try:
         return layout.convert(record)
     except HarnessError as error:
         raise HarnessError(f"{where} {error}") from None
     except KeyError as error:
-        raise HarnessError(f"{where} has no {error}; expected {layout.columns}") from None
+        raise HarnessError(f"{where} has no {error}; expected {', '.join(layout.columns)}") from None
 
 
 def _kept(rows: Iterable[Row], dropped: Counter[str]) -> Iterator[Row]:
@@ -190,27 +211,28 @@ def by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in sorted(rows, key=lambda row: splits.share_of(row.prompt)):
         name = splits.split_of(row.prompt, SPLITS)
         parts["train" if name in ("judge", "tuner") and row.prompt not in judged else name].append(row)
-    _refuse_one_label({name: [row for row in part if row.single] for name, part in parts.items() if not any(map(_compared, part))})
+    refuse_one_label(parts)
     return parts
 
 
-def _compared(row: Row) -> bool:
-    return row.judged and not row.single
-
-
-def _refuse_one_label(parts: Mapping[str, Sequence[Row]]) -> None:
-    """HarnessError where single labelled responses leave a split without the labels that it is for."""
-    every = [row for part in parts.values() for row in part]
+def refuse_one_label(parts: Mapping[str, Sequence[Row]]) -> None:
+    """Raises HarnessError where labels of single responses leave a split without those that it is for."""
+    alone = {name: [row for row in part if row.single] for name, part in parts.items() if not any(map(_compared, part))}
+    every = [row for part in alone.values() for row in part]
     for what, desirable in (("desirable", True), ("undesirable", False)):
         if every and not any((row.chosen is not None) is desirable for row in every):
             raise HarnessError(
                 f"none of {len(every)} labelled responses is {what}; responses that were labelled one by one need both labels."
             )
         for name in ("train", "judge", "evaluation"):
-            found = parts.get(name, ())
+            found = alone.get(name, ())
             if found and not any((row.chosen is not None) is desirable for row in found):
                 said = f"none of the {len(found)} labelled responses of the split '{name}' is {what}"
                 raise HarnessError(f"too few labelled responses: {said}; splits go by the hash of the prompt.")
+
+
+def _compared(row: Row) -> bool:
+    return row.judged and not row.single
 
 
 def pairs(rows: Sequence[Row]) -> list[Pair]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from harness.data import chat
+from harness.data import alike, chat
 from harness.types import NO_RESPONSE, Demonstration, Group, Pair, Response, TokenPair
+
+SAME_TEXT, SAME_IDS = "pairs: identical responses", "pairs: different responses that are the same tokens"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Tokens:
     max_response: int
     dropped: Counter[str] = field(default_factory=Counter)
     templated: bool = False
+    _alike: list[tuple[str, str]] = field(default_factory=list)  # the first two different responses that are the same ids
     _given_back: dict[str, tuple[int, ...]] = field(default_factory=dict)  # prompts that were read out of ids: the same ids again
 
     @cached_property
@@ -94,7 +97,7 @@ class Tokens:
         elif any(len(r) > self.max_response for r in group.responses):
             reason = "response too long"
         elif any(len(r) == 0 or r == (self.eos,) for r in group.responses):
-            reason = "empty response"
+            reason = "response of no tokens"
         if reason:
             self.dropped[f"{what}: {reason}"] += 1
         return reason is None
@@ -109,12 +112,24 @@ class Tokens:
             if pair.single:
                 chosen, rejected = (group.responses[0], ()) if pair.rejected == NO_RESPONSE else ((), group.responses[0])
             elif group.responses[0] == group.responses[1]:
-                self.dropped["pairs: identical responses"] += 1
+                self._drop_alike(pair)
                 continue
             else:
                 chosen, rejected = group.responses
             kept.append(TokenPair(len(kept), group.prompt, chosen, rejected, pair.agreement, pair.margin, pair.weight))
         return kept
+
+    def _drop_alike(self, pair: Pair) -> None:
+        both = pair.chosen.text, pair.rejected.text
+        self.dropped[SAME_IDS if alike.differ(*both) else SAME_TEXT] += 1
+        if alike.differ(*both) and not self._alike:
+            self._alike.append(both)
+
+    def reasons(self) -> str:
+        """What was dropped, by reason, in one line; with an example and the likely cause where different texts are the same ids."""
+        example = "".join(f" ({alike.explained(self.tokenizer, *both)})" for both in self._alike)
+        said = [f"{n} {reason}{example if reason == SAME_IDS else ''}" for reason, n in sorted(self.dropped.items())]
+        return "; ".join(said) or "nothing was dropped"
 
     def demonstrations(self, rows: Sequence[Demonstration]) -> list[Group]:
         """Prompts with their references as groups; over-long references are dropped one by one, a row without any wholly."""

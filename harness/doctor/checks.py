@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.data import splits
+from harness.data import alike, splits
 from harness.data.rows import Row
 from harness.data.sources import SPLITS
 from harness.data.tokenise import Tokens
-from harness.types import Response
+from harness.types import Group, Response
 
 WORDS = re.compile(r"\W+")
 
@@ -95,30 +95,49 @@ def normal(text: str) -> str:
 def collapsed(rows: Sequence[Row], dropped: Mapping[str, int]) -> Count:
     """Of what was rated, how much was rated alike: pairs with a margin of 0, and responses that made no pair for that reason."""
     margins = [row.margin for row in rows if row.margin is not None]
-    alike = sum(n for reason, n in dropped.items() if reason.startswith("rated alike"))
-    return Count("ratings that tell nothing apart", sum(margin == 0 for margin in margins) + alike, len(margins) + alike)
+    dull = sum(n for reason, n in dropped.items() if reason.startswith("rated alike"))
+    return Count("ratings that tell nothing apart", sum(margin == 0 for margin in margins) + dull, len(margins) + dull)
 
 
 def of_tokens(rows: Sequence[Row], tokens: Tokens) -> list[Count]:
-    """What a tokenizer makes of the pairs: what is too long for the limits, merges at the boundary, ends early, or is the same ids."""
-    pairs = [row for row in rows if row.chosen and row.rejected]
-    prompts = [row.prompt for row in pairs]
-    groups = tokens.groups(prompts, [(Response(row.chosen or ""), Response(row.rejected or "")) for row in pairs])
+    """What a tokenizer makes of the pairs, or of responses labelled one by one.
+
+    That is what is too long for the limits, merges at the boundary, ends early, is lost, or is the same ids.
+    """
+    asked = _asked(rows)
+    groups, n = _groups(asked, tokens), len(asked)
+    what = "labelled responses" if asked and asked[0].single else "pairs"
     long_prompts = sum(len(group.prompt) > tokens.max_prompt for group in groups)
     long_responses = sum(any(len(ids) > tokens.max_response for ids in group.responses) for group in groups)
     ends = tokens.tokenizer.eos_token
-    early = sum(ends in (row.chosen or "") or ends in (row.rejected or "") for row in pairs)
-    alike = sum(group.responses[0] == group.responses[1] for group in groups)
+    early = sum(ends in (row.chosen or "") or ends in (row.rejected or "") for row in asked)
     empty = sum(any(ids in ((), (tokens.eos,)) for ids in group.responses) for group in groups)
-    n = len(pairs)
+    lost = sum(not all(alike.gives_back(tokens.tokenizer, text) for text in _texts(row)) for row in asked)
+    same = sum(len(group.responses) == 2 and group.responses[0] == group.responses[1] for group in groups)
+    both = [Count("pairs whose responses are the same tokens", same, n, "dropped")] if what == "pairs" else []
     return [
         Count(f"prompts above {tokens.max_prompt} tokens", long_prompts, n, "dropped, never cut"),
-        Count(f"pairs with a response above {tokens.max_response} tokens", long_responses, n, "dropped, never cut"),
-        Count("pairs whose prompt and response merge into one token", merged(pairs, tokens), n, "scored from the first id that differs"),
-        Count(f"pairs with {ends!r} inside a response", early, n, "the model learns to stop there"),
-        Count("pairs whose responses are the same tokens", alike, n, "dropped"),
-        Count("pairs with a response of no tokens", empty, n, "dropped"),
+        Count(f"{what} {'with a response ' * bool(both)}above {tokens.max_response} tokens", long_responses, n, "dropped, never cut"),
+        Count(f"{what} whose prompt and response merge into one token", merged(asked, tokens), n, "scored from the first id that differs"),
+        Count(f"{what} with {ends!r} inside{' a response' * bool(both)}", early, n, "the model learns to stop there"),
+        *both,
+        Count(f"{what} {'with a response ' * bool(both)}of no tokens", empty, n, "dropped"),
+        Count(f"{what} with words that the tokenizer does not give back", lost, n, "they are unknown to it, and the model never sees them"),
     ]
+
+
+def _asked(rows: Iterable[Row]) -> list[Row]:
+    """The pairs among rows, or where there are none, the labelled responses."""
+    found = list(rows)
+    return [row for row in found if row.chosen and row.rejected] or [row for row in found if row.single]
+
+
+def _texts(row: Row) -> list[str]:
+    return [text for text in (row.chosen, row.rejected) if text]
+
+
+def _groups(rows: Sequence[Row], tokens: Tokens) -> list[Group]:
+    return tokens.groups([row.prompt for row in rows], [[Response(text) for text in _texts(row)] for row in rows])
 
 
 def ending(tokens: Tokens) -> str:
@@ -128,20 +147,19 @@ def ending(tokens: Tokens) -> str:
     return f"every response gets {tokens.tokenizer.eos_token!r} at its end once, and it is scored{padding}"
 
 
-def merged(pairs: Sequence[Row], tokens: Tokens) -> int:
-    """How many pairs have a response whose joint ids do not begin with the prompt's own."""
-    prompts = tokens.prompts([row.prompt for row in pairs])
+def merged(rows: Sequence[Row], tokens: Tokens) -> int:
+    """How many of the rows have a response whose joint ids do not begin with the prompt's own."""
+    prompts = tokens.prompts([row.prompt for row in rows])
     found = 0
-    for row, prompt in zip(pairs, prompts, strict=True):
-        joint = (f"{row.prompt.rstrip()} {(text or '').strip()}" for text in (row.chosen, row.rejected))
+    for row, prompt in zip(rows, prompts, strict=True):
+        joint = (f"{row.prompt.rstrip()} {text.strip()}" for text in _texts(row))
         found += any(tuple(tokens.tokenizer(text)["input_ids"][: len(prompt)]) != prompt for text in joint)
     return found
 
 
 def lengths(rows: Iterable[Row], tokens: Tokens) -> str:
     """Median, 90th and 99th percentile of prompts and responses in tokens, EOS among them."""
-    pairs = [row for row in rows if row.chosen and row.rejected]
-    groups = tokens.groups([row.prompt for row in pairs], [(Response(row.chosen or ""), Response(row.rejected or "")) for row in pairs])
+    groups = _groups(_asked(rows), tokens)
     parts = {"prompts": [len(group.prompt) for group in groups], "responses": [len(ids) for group in groups for ids in group.responses]}
     said = [f"{name} {', '.join(f'{np.percentile(each, p):.0f}' for p in (50, 90, 99))}" for name, each in parts.items() if each]
     return "tokens at the 50th, 90th and 99th percentile: " + "; ".join(said)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.data import files, pinning, sources, splits
+from harness.data.mixtures import lacking
 from harness.data.places import Place, parse, written
 from harness.data.rows import Row
 from harness.data.tokenise import Tokens
@@ -37,22 +38,28 @@ def examine(
     yield from _section("Texts", [*checks.of_texts(source.rows), checks.leaks(source.rows), *_others(places, source.rows)])
     if labels := checks.of_labels(source.rows):
         yield from _section("Labels of single responses", [*labels, "no two responses are compared: only what learns from labels can run"])
+        if model is not None:
+            yield from _tokens(model, source, Tokens(_tokenizer(model), *limits))
         return
+    if not paired and (said := lacking(source.parts)):
+        yield from _section("Labels of single responses", [said])
     known = [row.agreement for row in paired if row.agreement is not None]
     agreement: tuple[Interval | None, str] = (_mean(known), "as the data say") if len(known) * 2 > len(paired) else (None, "")
     distance = None
     if model is not None and paired:
         tokens, metered = _load(model, limits)
-        yield from _section(
-            f"Tokens of {Path(model).name}",
-            [*checks.of_tokens(source.rows, tokens), checks.ending(tokens), checks.lengths(source.rows, tokens)],
-        )
+        yield from _tokens(model, source, tokens)
         asked = tokens.pairs(_sample(paired, sample))
         distance = _distance(metered, asked)
         agreement = agreement if agreement[0] else _crossfitted(metered, asked, tokens)
     alike = checks.collapsed(source.rows, source.dropped)
     found = [suitability.pairs(len(paired)), suitability.agreement(*agreement)]
     yield from _section("Does DPO suit it?", [*found, suitability.distance(distance), suitability.ratings(alike.found, alike.of)])
+
+
+def _tokens(model: str, source: sources.Source, tokens: Tokens) -> Iterator[str]:
+    lines = [*checks.of_tokens(source.rows, tokens), checks.ending(tokens), checks.lengths(source.rows, tokens)]
+    return _section(f"Tokens of {Path(model).name}", lines)
 
 
 def _section(title: str, lines: Sequence[object]) -> Iterator[str]:
@@ -85,16 +92,32 @@ def _others(places: Sequence[Place], rows: Sequence[Row]) -> Iterator[checks.Cou
 def _load(model: str, limits: tuple[int, int]) -> tuple[Tokens, Metered]:
     from transformers.utils.logging import disable_progress_bar
 
-    from harness.data.shapes import PRESETS, check_folder
     from harness.models.loading import load_model, meter
     from harness.training.ledger import Ledger
 
-    if model in PRESETS:
-        raise HarnessError(f"model {model}: a preset has no weights before it is trained; give a transformers folder.")
-    check_folder(model)
+    _refuse_preset(model)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     loaded, tokenizer = load_model(model, dtype="float32", vocabulary=(), seed=0)
     return Tokens(tokenizer, *limits), meter(loaded, tokenizer, Ledger(float("inf")))
+
+
+def _tokenizer(model: str) -> Any:
+    """The tokenizer of a model alone, without its weights."""
+    from harness.models.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(_refuse_preset(model))
+    if tokenizer.eos_token_id is None:
+        raise HarnessError(f"model folder {model}: the tokenizer has no EOS token, so no response can end")
+    return tokenizer
+
+
+def _refuse_preset(model: str) -> Path:
+    """The folder of a model; HarnessError where there is none."""
+    from harness.data.shapes import PRESETS, check_folder
+
+    if model in PRESETS:
+        raise HarnessError(f"model {model}: a preset has no weights before it is trained; give a transformers folder.")
+    return check_folder(model)
 
 
 def _sample(rows: Sequence[Row], n: int) -> list[Pair]:

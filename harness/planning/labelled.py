@@ -7,6 +7,20 @@ from harness.planning.experiment import Experiment
 from harness.plugins import registry
 from harness.plugins.effort import learns_from_single, needs
 from harness.plugins.registry import Entry
+from harness.types import Task
+
+LISTS = {"pairs": "pairs", "judge_pairs": "judge pairs", "tuning_pairs": "pairs of a tuning judge", "heldout_pairs": "held-out pairs"}
+
+
+def refuse_mixed(task: Task) -> None:
+    """Raise HarnessError where a task brings pairs and labels of single responses: in one list, or one in each of two."""
+    if task.pairs is None:  # its pairs are drawn, and its held-out ones made only when they are read
+        return
+    kinds = {said: {pair.single for pair in getattr(task, name) or ()} for name, said in LISTS.items()}
+    if len(set().union(*kinds.values())) > 1:
+        words = {frozenset({False}): "compare two responses", frozenset({True}): "label one", frozenset({True, False}): "do both"}
+        said = "; ".join(f"its {name} {words[frozenset(found)]}" for name, found in kinds.items() if found)
+        raise HarnessError(f"task {task.name}: {said}; all of them must be of one kind.")
 
 
 def refuse(experiment: Experiment) -> None:

@@ -13,7 +13,7 @@ from harness.models.metered import Metered
 from harness.models.storage import FACTS, load_model, save_model
 from harness.planning.experiment import Experiment
 from harness.planning.room import SMALL
-from harness.store.hashes import tensors_hash, weights_hash
+from harness.store.hashes import folder_hash, tensors_hash
 from harness.store.records import ON_THE_WAY, POLICY
 from harness.training.ledger import Ledger
 
@@ -67,6 +67,6 @@ def refuse_other_base(folder: Path) -> None:
     if not is_adapter(folder) or not file.is_file():
         return
     made, found = json.loads(file.read_text()).get(HASH), base_of(folder)
-    known = (tensors_hash(str(found)), weights_hash(str(found)))  # the second is of the whole folder, as adapters were kept before
+    known = (tensors_hash(str(found)), folder_hash(str(found)))  # the second is of the whole folder, as adapters were kept before
     if made is not None and made not in known:
         raise HarnessError(f"adapter {folder}: made over weights {made[:8]}, and its base {found} has others; an adapter fits one base.")

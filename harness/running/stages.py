@@ -176,10 +176,11 @@ def _make_pairs(
     else:
         train, heldout = tokens.pairs(task.pairs[: experiment.pairs]), tokens.pairs(task.heldout_pairs)[: 2 * (experiment.limit or HELDOUT)]
     if not train:
-        raise HarnessError(f"task {task.name}: no pair is left to train on: {dict(tokens.dropped)}")
+        what = "labelled response" if experiment.single else "pair"
+        raise HarnessError(f"task {task.name}: no {what} is left to train on: {tokens.reasons()}.")
     for what, side in (("desirable", 0), ("undesirable", 1)):
         if experiment.single and not any(side in pair.sides for pair in train):
-            raise HarnessError(f"task {task.name}: of {len(train)} labelled responses no {what} one is left: {dict(tokens.dropped)}")
+            raise HarnessError(f"task {task.name}: of {len(train)} labelled responses no {what} one is left: {tokens.reasons()}.")
     write_pairs(folder / "pairs.jsonl", train)
     write_pairs(folder / "heldout.jsonl", heldout)
     report("reference log-probs", 0.5, None)

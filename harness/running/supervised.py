@@ -17,6 +17,7 @@ import torch
 
 from harness import checkpoints as places
 from harness.data import chat, refusals, splits
+from harness.data.alike import refuse_rebuilt
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
 from harness.models import adapters, kernels, precision, storage
@@ -138,6 +139,7 @@ def _fit(folder: Path, experiment: Experiment, task: Task, seed: int, report: Re
     if experiment.checkpointing:
         metered.recompute()
     tokens = Tokens(tokenizer, task.max_prompt_tokens, task.max_response_tokens, templated=templated(experiment, task))
+    refuse_rebuilt(tokenizer, task.evaluation)
     generator = np.random.default_rng((seed, 1))
     steps = 0 if experiment.sft == "none" else experiment.sft_steps
     settings: dict[str, Any] = {"steps": steps, "batch": experiment.sft_batch, "learning_rate": experiment.sft_learning_rate}
@@ -149,7 +151,7 @@ def _fit(folder: Path, experiment: Experiment, task: Task, seed: int, report: Re
             if update.metrics["share"] >= until:
                 break
     if steps and not losses:
-        raise HarnessError(f"task {task.name}: no demonstration fits {task.max_prompt_tokens} prompt tokens: {dict(tokens.dropped)}")
+        raise HarnessError(f"task {task.name}: no demonstration fits {task.max_prompt_tokens} prompt tokens: {tokens.reasons()}.")
     _save(folder, experiment, metered.model, tokenizer)
     facts = {**settings, "flops": ledger.canonical["sft"], "wall": ledger.wall_seconds["sft"], "cpu": ledger.cpu_seconds["sft"]}
     facts |= {"on": experiment.sft, "refusals": experiment.refusals if _refused(experiment, task) else 0.0}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,19 +31,43 @@ def engine_hash() -> str:
     return digest.hexdigest()
 
 
+DECIDING = ("*.safetensors", "*.safetensors.index.json", "*config*.json", "harness.json", "reward.json")  # weights, and what they are
+TOKENISING = ("*token*", "*vocab*", "*merges*", "*.model", "*.jinja", "chat_template.json", "*.spm", "*.tiktoken", "*.codes", "emoji.json")
+
+
 @cache
 def weights_hash(model: str) -> str:
-    """sha256 over a model folder's files: name, size, and the first and last MiB of each; of the name itself for a preset.
+    """sha256 over what decides a model's function: name, size, and the first and last MiB of each file; of the name for a preset.
 
-    A hub id is what the cache holds of it; an adapter's hash is of its base too.
+    That is weights, configurations, tokenizer, chat template, and what lies beside an adapter or a head; a card or a log beside them
+    changes nothing. A hub id is what the cache holds of it; an adapter's hash is of its base too.
     """
+    folder = place(model)
+    return _hash_of(model, [path for path in _files(folder) if _decides(path.name)] if folder else [])
+
+
+@cache
+def folder_hash(model: str) -> str:
+    """The same over every file of a model's folder, by which adapters knew their base once."""
+    return _hash_of(model, _files(folder) if (folder := place(model)) else [])
+
+
+def _hash_of(model: str, files: Sequence[Path]) -> str:
     folder, digest = place(model), hashlib.sha256()
     if folder is None:
         return hashlib.sha256(model.encode()).hexdigest()
     if is_adapter(folder):
         digest.update(weights_hash(str(base_of(folder))).encode())
-    _read(digest, [path for path in folder.iterdir() if path.is_file()])
+    _read(digest, files)
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+def _decides(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in (*DECIDING, *TOKENISING))
 
 
 @cache

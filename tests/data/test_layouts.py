@@ -102,7 +102,16 @@ REASONS = {
     "ranked without ranks": ({"prompt": "Why?", "responses": ["a", "b"], "ranks": [1]}, "not as many numbers as responses"),
     "undesirable alone": ({"prompt": "Why?", "completion": "No.", "label": 0}, "undesirable, with nothing desirable"),
     "rated alike": ({"prompt": "Why?", "responses": ["a", "b"], "ratings": [3, 3.0]}, "rated alike"),
+    "ranked alone": ({"prompt": "Why?", "ranking": ["a"]}, "the only response to its prompt that is rated or ranked"),
 }
+
+
+@pytest.mark.parametrize("column", ["ranks", "ratings"])
+def test_a_number_that_is_none_names_its_own_column(column: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"prompt": "p", "responses": ["a", "b"], column: [1, "best"]}) + "\n", encoding="utf-8")
+    with pytest.raises(HarnessError, match=f"row 1 of the data file .* has 'best' under '{column}'; expected a number"):
+        read_rows(path)
 
 
 @pytest.mark.parametrize("name", REASONS)

@@ -94,9 +94,21 @@ def test_over_long_empty_and_identical_rows_are_dropped_with_their_reasons(tiny:
     assert dict(tiny.dropped) == {
         "pairs: prompt too long": 1,
         "pairs: response too long": 1,
-        "pairs: empty response": 1,
+        "pairs: response of no tokens": 1,
         "pairs: identical responses": 1,
     }
+
+
+def test_different_texts_that_are_the_same_tokens_are_told_from_identical_ones(tiny: Tokens) -> None:
+    """A tokenizer of so few words has one id for the others."""
+    told = [("x", "y z"), ("a cat", "a dog"), ("b", "b "), ("fish", "bird")]
+    assert len(tiny.pairs([Pair("a", Response(one), Response(other)) for one, other in told])) == 1
+    assert dict(tiny.dropped) == {"pairs: different responses that are the same tokens": 2, "pairs: identical responses": 1}
+    assert tiny.reasons() == (
+        "2 pairs: different responses that are the same tokens (such as 'a cat' and 'a dog', which come back as 'a <pad>': words or signs "
+        "that its vocabulary has not); 1 pairs: identical responses"
+    )
+    assert Tokens(tiny.tokenizer, 5, 4).reasons() == "nothing was dropped"
 
 
 def test_a_demonstration_keeps_the_references_that_fit(tiny: Tokens) -> None:
