@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,7 +105,8 @@ def save(drawing: Drawing, folder: Path) -> str:
 def start(drawing: Drawing, folder: Path, beside: Beside) -> Callable[[], str]:
     """Begin to ``save`` a figure beside everything else, a file at a time; what comes back waits for them and gives the SVG's text."""
     write_bytes(folder / f"{drawing.name}.csv", table(drawing.rows).encode())
-    waits = [beside.start(partial(write, drawing, folder, (kind,))) for kind in METADATA]
+    laid_out = cache(partial(_laid_out, drawing.figure))
+    waits = [beside.start(lambda kind=kind: _file(drawing.name, folder, laid_out(), kind)) for kind in METADATA]  # type: ignore[misc]
 
     def text() -> str:
         for wait in waits:
@@ -125,10 +126,21 @@ def warm() -> None:
         rendered(figure, kind)
 
 
-def write(drawing: Drawing, folder: Path, kinds: Iterable[str] = tuple(METADATA)) -> None:
+def write(drawing: Drawing, folder: Path, kinds: Sequence[str] = tuple(METADATA)) -> None:
     """Write the figure in these formats, each as NAME.FORMAT."""
+    figure = _laid_out(drawing.figure) if len(kinds) > 1 else drawing.figure
     for kind in kinds:
-        write_bytes(folder / f"{drawing.name}.{kind}", rendered(drawing.figure, kind))
+        _file(drawing.name, folder, figure, kind)
+
+
+def _laid_out(figure: Figure) -> Figure:
+    from harness.report.recording import Recorded  # late, as all of matplotlib
+
+    return Recorded(figure)
+
+
+def _file(name: str, folder: Path, figure: Figure, kind: str) -> None:
+    write_bytes(folder / f"{name}.{kind}", rendered(figure, kind))
 
 
 def remove(name: str, folder: Path) -> None:
