@@ -39,6 +39,7 @@ LEFT = {
     "ipo": "ipo.py:4: the name 'ipo' is already",
     "unknown": "unknown.py:4: loss 'unknown': unknown argument 'rejectd'. Did you mean 'rejected'?",
     "no_default": "no_default.py:4: loss 'no_default': hyperparameter 'beta' needs a default",
+    "odpo": "odpo needs margins",
 }
 EXPERIMENT = """
 task = "tldr"
@@ -63,7 +64,7 @@ def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(HEAD + body)
     (tmp_path / "ipo.py").write_text(HEAD + FILES["detached"])
     (tmp_path / "experiment.toml").write_text(EXPERIMENT)
-    algorithms = ",".join(["dpo", "./ipo.py", *(f"./{name}.py" for name in FILES)])
+    algorithms = ",".join(["dpo", "odpo", "./ipo.py", *(f"./{name}.py" for name in FILES)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HARNESS_CACHE": str(tmp_path / "cache")}
     line = [sys.executable, "-m", "harness", "compare", "experiment.toml", "--algorithms", algorithms, "--set", "dpo.beta=0.5"]
     run = subprocess.run(
