@@ -106,8 +106,8 @@ def compare(
 
     trackers.check(told := _words(report_to) or [])
     flags, left = asked.left_out(_flags(context.params), experiment)
-    wanted = asked.variations(flags, vary or (), experiment)
-    previews = [asked.priced(*each, jobs) for each in wanted]
+    wanted, lacking = asked.variations(flags, vary or (), experiment)
+    previews, left = [asked.priced(*each, jobs) for each in wanted], left | lacking
     for reason in left.values():
         typer.echo(f"left out: {reason}", err=True)
     if dry_run:

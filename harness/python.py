@@ -103,9 +103,10 @@ def compare(
     if isinstance(options.get("algorithms"), str):
         options["algorithms"] = [word.strip() for word in options["algorithms"].split(",") if word.strip()]
     options, left = asked.left_out(options, Path(file) if file else None)
-    wanted = asked.variations(options, vary, Path(file) if file else None)
+    wanted, lacking = asked.variations(options, vary, Path(file) if file else None)
     for each in wanted:
         asked.priced(*each, jobs)  # an unusable model or budget ends here, before anything runs
+    left |= lacking
     how: dict[str, Any] = {"jobs": jobs, "force": force, "verbose": verbose, "report_to": report_to}
     studies = [engine.carry_out(each, Path(results), task=world, **how) for each, world in wanted]
     report(studies[0] if len(studies) == 1 else results)  # of several that vary, side by side as well

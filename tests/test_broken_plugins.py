@@ -30,12 +30,16 @@ SAID = {
     "raises": "raises.py:4: importing it failed with ZeroDivisionError: division by zero",
     "detached": "detached.py:4: algorithm 'detached' returns values that nothing can be learnt from",
     "shapeless": "shapeless.py:4: algorithm 'shapeless' must return one value per row, shape (32,), not ()",
-    "unknown": "unknown.py:4: loss 'unknown': unknown argument 'rejectd'. Did you mean 'rejected'?",
     "bare": "bare.py:4: 'algorithm' cannot be run: a function under @preference_loss or a class with updates(setup) is wanted",
     "leaves": "leaves.py:4: importing it failed with SystemExit: 3",
     "constant": "constant.py:4: algorithm 'constant' is constant: its gradient is 0 in every row of every drawn batch",
     "indexes": "indexes.py:6: IndexError: index 999 is out of bounds",
+}
+LEFT = {
+    "ipo": "ipo.py:4: the name 'ipo' is already",
+    "unknown": "unknown.py:4: loss 'unknown': unknown argument 'rejectd'. Did you mean 'rejected'?",
     "no_default": "no_default.py:4: loss 'no_default': hyperparameter 'beta' needs a default",
+    "odpo": "odpo needs margins",
 }
 EXPERIMENT = """
 task = "tldr"
@@ -60,7 +64,7 @@ def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(HEAD + body)
     (tmp_path / "ipo.py").write_text(HEAD + FILES["detached"])
     (tmp_path / "experiment.toml").write_text(EXPERIMENT)
-    algorithms = ",".join(["dpo", "./ipo.py", *(f"./{name}.py" for name in FILES)])
+    algorithms = ",".join(["dpo", "odpo", "./ipo.py", *(f"./{name}.py" for name in FILES)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HARNESS_CACHE": str(tmp_path / "cache")}
     line = [sys.executable, "-m", "harness", "compare", "experiment.toml", "--algorithms", algorithms, "--set", "dpo.beta=0.5"]
     run = subprocess.run(
@@ -74,9 +78,11 @@ def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
     )
     assert run.returncode == 1, run.stderr
     assert "Traceback" not in run.stderr
-    assert any(line.startswith("left out:") and "ipo.py:4: the name 'ipo' is already" in line for line in run.stderr.splitlines())
+    for said in LEFT.values():
+        assert any(line.startswith("left out:") and said in line for line in run.stderr.splitlines())
     study = records.read(records.studies(tmp_path / "results")[0])
     found = {cell.record["algorithm"]["name"]: cell.record for cell in study.cells}
+    assert not found.keys() & LEFT.keys()
     assert found["dpo"]["status"] == "finished"
     assert found["ramp"]["status"] == "finished"  # no gradient here, where no pair is 1000 nats apart, but elsewhere
     assert found["no_number"]["status"] == "diverged"

@@ -13,7 +13,7 @@ from harness.planning.price import pair_forward
 from harness.plugins import laws, registry
 from harness.plugins.registry import Entry
 from harness.report import tables
-from harness.training.loss_signature import NAMES
+from harness.training.names import NAMES
 from tasks.tldr import task
 from tasks.worlds import tldr_gold
 

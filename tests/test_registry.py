@@ -143,7 +143,7 @@ def test_near_says_nothing_where_nothing_is_near() -> None:
     [
         ("x = 1\n", "defines no 'algorithm'"),
         ("def algorithm(:\n", "broken.py:1: not a Python file"),
-        ("def algorithm(): ...\ngrid = 3\n", "grid must be a literal dictionary, found int"),
+        ("def algorithm(): ...\ngrid = 3\n", r"broken\.py:2: grid must be a literal dictionary with names as keys, found 3"),
     ],
 )
 def test_a_broken_file_is_fatal_where_it_is_asked_for(tmp_path: Path, text: str, message: str) -> None:

@@ -10,7 +10,7 @@ from harness.errors import HarnessError
 from harness.planning import settings
 from harness.planning.experiment import Experiment, resolve
 from harness.plugins import registry
-from harness.plugins.declaration import Range
+from harness.plugins.legal import Range
 from harness.types import Defaults
 
 LOSS = '''"""A loss."""
@@ -64,7 +64,7 @@ def test_a_declared_range_is_read_without_running_the_file(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ("3", r"search must be a literal dictionary, found int"),
+        ("3", r"mine\.py:\d+: search must be a literal dictionary with names as keys, found 3"),
         ('{"gap": (1, 2)}', r"mine\.py: search: gap: \(low, high, 'linear' or 'log', source\) is wanted, found \(1, 2\)"),
         ('{"gap": (2, 1, "log", "x")}', r"gap: two numbers, the lower first, are wanted, found 2 and 1"),
         ('{"gap": ("a", 1, "log", "x")}', r"gap: two numbers"),

@@ -46,12 +46,16 @@ def _made(entry: Entry) -> Any:
 
 def _of_loss(loss: PreferenceLoss, entry: Entry) -> Iterator[str]:
     """Laws, gradients, price and look-alikes at the default settings."""
-    obeyed.refused(loss)
+    for form in filter(None, (loss, loss.single)):
+        obeyed.refused(form)
     settings: Mapping[str, Setting] = {}
     defaults = ", ".join(f"{name} = {value}" for name, value in loss.hyperparameters.items())
     yield f"asks for {', '.join(loss.signature.arguments)}; checked at {defaults or 'no setting'}"
     yield "\nlaws"
     yield from (f"  {visible(line, lines=False)}" for line in obeyed.lines(loss, settings))
+    if loss.single:
+        yield "laws of single, its loss where responses were labelled one by one"
+        yield from (f"  {visible(line, lines=False)}" for line in obeyed.lines(loss.single, settings))
     yield f"\nprice of a pair ({price.MODEL}, prompt {price.PROMPT}, responses of {price.RESPONSE} tokens; a backward is two forwards)"
     for each in (_line(loss, entry), *_yardsticks(entry)[:1]):
         yield f"  {each.loss.name}: {price.price(each.loss).text()}"

@@ -13,6 +13,7 @@ from harness.data.shapes import shape
 from harness.errors import HarnessError
 from harness.planning import choosing, experiment, footing, labelled, settings, usable, vary
 from harness.planning.experiment import Experiment
+from harness.planning.lacking import lacking
 from harness.plugins import registry
 from harness.types import Task
 
@@ -20,7 +21,15 @@ WITHIN = ("split", "revision")  # flags that complete ``data``
 
 
 def resolve(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]:
-    """The experiment and the task that it is about; the task's module may import numpy, never torch."""
+    """The experiment and the task that it is about; HarnessError where an algorithm asks what the data do not have."""
+    resolved, world = _resolved(flags, file)
+    if lacks := lacking(resolved, world):
+        raise HarnessError(" ".join(lacks.values()))
+    return resolved, world
+
+
+def _resolved(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Task]:
+    """The experiment and its task, whatever its algorithms ask; the task's module may import numpy, never torch."""
     written = experiment.read(file) if file else {}
     chosen = {**written, **flags}
     if "task" not in chosen:
@@ -67,11 +76,28 @@ def left_out(flags: dict[str, Any], file: Path | None) -> tuple[dict[str, Any], 
     return usable.usable(flags, experiment.read(file) if file else {})
 
 
-def variations(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> list[tuple[Experiment, Task]]:
-    """The experiments to run, each a study of its own: the one given and one for each other value of each assumption that varies."""
+def variations(flags: dict[str, Any], varied: Sequence[str], file: Path | None) -> tuple[list[tuple[Experiment, Task]], dict[str, str]]:
+    """The experiments to run, each a study of its own: the one given and one for each other value of each assumption that varies.
+
+    And why algorithms are left out of them that ask what the data do not have, by name; HarnessError where none is left.
+    """
     values = vary.asked(varied, (experiment.read(file) if file else {}).get(vary.KEY, {}))
-    found = [resolve(each, file) for each in vary.variations(flags, values)]
-    return list({experiment.study_key(resolved): (resolved, world) for resolved, world in found}.values())
+    found: dict[str, tuple[Experiment, Task]] = {}
+    left: dict[str, str] = {}
+    for each in vary.variations(flags, values):
+        resolved, world = _resolved(each, file)
+        lacks = lacking(resolved, world)
+        kept = _without(resolved, lacks)
+        found[experiment.study_key(kept)], left = (kept, world), left | lacks
+    return list(found.values()), left
+
+
+def _without(resolved: Experiment, lacks: Mapping[str, str]) -> Experiment:
+    """The experiment without these algorithms; HarnessError where none is left, or its baseline is one of them."""
+    kept = tuple(each for each in resolved.algorithms if each.name not in lacks)
+    if not kept or resolved.baseline in lacks:
+        raise HarnessError(" ".join(lacks.values() if not kept else (f"baseline {resolved.baseline!r}:", lacks[str(resolved.baseline)])))
+    return resolved.model_copy(update={"algorithms": kept})
 
 
 def priced(resolved: Experiment, world: Task, jobs: int | None) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.planning.experiment import Experiment
+    from harness.types import Task
 
 
 def new(
@@ -35,25 +39,28 @@ def check(
 ) -> None:
     """Say of an algorithm in a minute: laws, gradients, price, what it converges to, what it resembles; and draw its loss."""
     from harness.checking.check import check as checked
-    from harness.plugins import registry
 
-    if on is not None:
-        registry.find("tasks", on)  # a word that is no task is refused before a minute has gone by
+    planned = None if on is None else _planned(on, algorithm)  # what cannot run there is refused before a minute has gone by
     for line in checked(algorithm, out):
         typer.echo(line)
-    if on is not None:
-        _place(on, algorithm, results)
+    if planned is not None:
+        _place(*planned, results)
 
 
-def _place(task: str, algorithm: str, results: Path) -> None:
-    """Its place on a task at ``--quick`` size, beside the first yardstick, as ``compare`` runs and prints it."""
-    import harness.compare as engine
+def _planned(task: str, algorithm: str) -> tuple[Experiment, Task]:
+    """The comparison with the first yardstick at ``--quick`` size."""
     from harness.commands import asked
     from harness.plugins import registry
-    from harness.report import page, points, tables
 
     names = list(dict.fromkeys([registry.yardsticks()[0].name, algorithm]))
-    resolved, world = asked.resolve({"task": task, "algorithms": names, "quick": True}, None)
+    return asked.resolve({"task": task, "algorithms": names, "quick": True}, None)
+
+
+def _place(resolved: Experiment, world: Task, results: Path) -> None:
+    """Its place on a task, beside the first yardstick, as ``compare`` runs and prints it."""
+    import harness.compare as engine
+    from harness.report import page, points, tables
+
     study = points.load(engine.carry_out(resolved, results, task=world))
     typer.echo(tables.summary(study))
     typer.echo(f"Report: {page.write(study)}")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from harness.errors import HarnessError, near
 from harness.planning import settings
 from harness.plugins import registry
-from harness.plugins.declaration import Range
+from harness.plugins.legal import Range
 from harness.plugins.registry import Entry
 from harness.types import Defaults, Setting
 

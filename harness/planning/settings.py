@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from harness.errors import HarnessError, near
 from harness.plugins import syntax
-from harness.plugins.declaration import Hyperparameter, Range, settings_of
+from harness.plugins.legal import STARTS, Range
+from harness.plugins.parameters import Hyperparameter, settings_of
 from harness.plugins.registry import Entry, canonical
 from harness.training.schedule import OPTIMISER
 from harness.types import Setting
@@ -25,7 +25,7 @@ SHARED = (
 # Every algorithm understands this one: another run of the same training, its random draws alone being others. For controls.
 REPLICATE = Hyperparameter("replicate", "int", None)
 # So is what the policy starts from, which a file declares as its paper has it: ``init = "base"``, or the keyword of its decorator.
-INIT = Hyperparameter("init", "str", None, ("sft", "base"))
+INIT = Hyperparameter("init", "str", None, STARTS)
 SEARCHED = ("learning_rate", "clip")  # searched for every algorithm that takes them, whatever its file declares
 AROUND = 4.0  # a default that declares no range of its own is searched from a quarter of it to four times it
 POSITIVE = frozenset({"beta", "tau", "learning_rate", "clip", "batch_pairs"})
@@ -67,11 +67,7 @@ def oracle(entry: Entry, chosen: Mapping[str, Any]) -> bool:
 def init(entry: Entry, chosen: Mapping[str, Any]) -> str:
     """What a run with these settings starts from: ``sft`` or ``base``, as set, else as the algorithm's file declares, else ``sft``."""
     own = any(each.name == INIT.name for each in entry.declaration.hyperparameters)  # something else that is called so
-    found = str((not own and chosen.get(INIT.name)) or entry.declaration.metadata.get(INIT.name) or INIT.choices[0])
-    if found not in INIT.choices:
-        legal = ", ".join(INIT.choices)
-        raise HarnessError(f"{entry.path}: init: {found!r} is not one of {legal}.{near(found, INIT.choices)}")
-    return found
+    return str((not own and chosen.get(INIT.name)) or entry.declaration.metadata.get(INIT.name) or STARTS[0])
 
 
 def parse_flag(text: str) -> tuple[str, str, list[str]]:
@@ -167,8 +163,8 @@ def search(entry: Entry, taken: Collection[str], proposed: Mapping[str, Setting]
     positive = POSITIVE | set(entry.declaration.metadata.get("positive", ()))
     for name, found in declared.items():
         where = f"{entry.path}: search: {name}"
-        if name not in known or _kind(known[name]) not in ("int", "float"):
-            numbers = sorted(each for each, parameter in known.items() if _kind(parameter) in ("int", "float"))
+        if name not in known or known[name].kind not in ("int", "float"):
+            numbers = sorted(each for each, parameter in known.items() if parameter.kind in ("int", "float"))
             raise HarnessError(f"{where}: not a number among the settings.{near(name, numbers)} {entry.name} takes: {', '.join(numbers)}.")
         if name in entry.declaration.grid:
             raise HarnessError(f"{where}: the grid moves it already; a setting is in one of the two.")
@@ -198,7 +194,7 @@ def drawn(parameter: Hyperparameter, share: float, found: Range) -> Setting:
     low, high = (math.log(bound) if found.scale == "log" else bound for bound in (found.low, found.high))
     value = low + share * (high - low)
     number = float(f"{math.exp(value) if found.scale == 'log' else value:.3g}")
-    return round(number) if _kind(parameter) == "int" else number
+    return round(number) if parameter.kind == "int" else number
 
 
 def middle(grid: Choices) -> dict[str, tuple[Setting, ...]]:
@@ -207,7 +203,7 @@ def middle(grid: Choices) -> dict[str, tuple[Setting, ...]]:
 
 
 def _converted(parameter: Hyperparameter, raw: Any, where: str) -> Setting:
-    kind = _kind(parameter)
+    kind = parameter.kind
     text = str(raw).strip().lower() if isinstance(raw, bool) else str(raw).strip()
     try:
         if kind == "bool":
@@ -223,14 +219,3 @@ def _converted(parameter: Hyperparameter, raw: Any, where: str) -> Setting:
     except (KeyError, ValueError, OverflowError):
         wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}[kind]
         raise HarnessError(f"{where}: {raw!r} is not {wanted}.") from None
-
-
-def _kind(parameter: Hyperparameter) -> str:
-    """The annotation's scalar type; where it names none, that of the default; float failing both."""
-    words = re.findall(r"\w+", parameter.annotation)
-    for kind in ("bool", "float", "int", "str"):
-        if kind in words:
-            return kind
-    if parameter.choices or parameter.default is not None:
-        return type((parameter.choices or (parameter.default,))[0]).__name__
-    return "float"

@@ -52,12 +52,12 @@ def draw_case(seed: int, *, rows: int = 6, spread: float = 5.0, places: int | No
     return case | listed | {"batch": _statistics(case), "reward": asked}
 
 
-def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> Tensor:
-    """The loss's values on a case, (rows,); the state is a fresh copy."""
+def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting], state: dict[str, Any] | None = None) -> Tensor:
+    """The loss's values on a case, (rows,). The loss may change ``state``; where none is given its state is a copy of the case's."""
     known = {**case, **{name: make(case) for name, make in MADE.items() if name in loss.signature.arguments}}
     named = {name: known[name] for name in loss.signature.arguments}
     if "state" in named:
-        named["state"] = dict(case["state"])
+        named["state"] = dict(case["state"]) if state is None else state
     if loss.signature.reads_reward and loss.signature.unpaired:
         named["reward"] = torch.where(case["desirable"], case["reward"][:, 0], case["reward"][:, 1])
     if loss.signature.reads_reward and loss.signature.listed:
@@ -65,12 +65,12 @@ def evaluate(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) 
     return loss.loss(**named, **{**loss.hyperparameters, **settings})
 
 
-def gradients(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting]) -> dict[str, Tensor]:
+def gradients(loss: PreferenceLoss, case: Case, settings: Mapping[str, Setting], state: dict[str, Any] | None = None) -> dict[str, Tensor]:
     """Gradient of the summed loss in each policy log-prob that it reads, (rows,) each; zeros where it has none. Of a list in order."""
     sides = [("chosen", "rejected")[side] for side in loss.signature.policy_sides]
     read = ["logps"] if loss.signature.unpaired else _listed(case, 0) if loss.signature.listed else sides
     leaves: dict[str, Any] = {name: case[name].clone().requires_grad_() for name in read}
-    total = evaluate(loss, {**case, **leaves}, settings).sum()
+    total = evaluate(loss, {**case, **leaves}, settings, state).sum()
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, found, strict=True))
 

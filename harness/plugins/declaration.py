@@ -7,37 +7,17 @@ parameters are the hyperparameters, or a class whose annotated fields with defau
 from __future__ import annotations
 
 import ast
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from harness.errors import HarnessError, near
-from harness.plugins import syntax
+from harness.errors import HarnessError
+from harness.plugins import legal, parameters, signatures, syntax
+from harness.plugins.legal import Range
+from harness.plugins.parameters import Hyperparameter
 
-SCALES = ("linear", "log")
-METADATA = ("family", "source", "control", "oracle", "conventions", "optimum", "init", "cost", "untrained", "bounded", "requires", "needs")
-OPTIMA = ("reward-tilt", "win-tilt", "none known")  # where infinitely many pairs lead: the reference tilted by what
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """One knob: its name, its annotation as written, its default (None where the file gives none) and its legal values if few."""
-
-    name: str
-    annotation: str
-    default: Any
-    choices: tuple[Any, ...] = ()
-
-
-class Range(NamedTuple):
-    """Where a setting is searched when algorithms are tuned: its bounds, ``linear`` or ``log`` between them, and where that comes from."""
-
-    low: float
-    high: float
-    scale: str
-    source: str
+ALGORITHM = "algorithm"
 
 
 @dataclass(frozen=True)
@@ -68,120 +48,47 @@ class Declaration:
 
 
 def read(path: Path, name: str) -> Declaration:
-    """The declaration of the object that the file binds to ``name``; HarnessError where the file is not Python."""
+    """The declaration of the object that the file binds to ``name``; HarnessError where it, or one it takes a class of, is not Python."""
     try:
-        tree = syntax.parsed(path)
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        return _read(path, name)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        where = getattr(error, "filename", None) or path
         line = getattr(error, "lineno", None)
-        raise HarnessError(f"{path}{f':{line}' if line else ''}: not a Python file: {getattr(error, 'msg', error)}") from error
+        raise HarnessError(f"{where}{f':{line}' if line else ''}: not a Python file: {getattr(error, 'msg', error)}") from error
     except OSError as error:
         raise HarnessError(f"{path}: cannot be read: {error.strerror}") from error
-    literals = dict(syntax.literals(tree.body))
-    if (optimum := str(literals.get("optimum", OPTIMA[0]))) not in OPTIMA:
-        raise HarnessError(f"{path}: optimum: {optimum!r} is not one of {', '.join(OPTIMA)}.{near(optimum, OPTIMA)}")
+
+
+def _read(path: Path, name: str) -> Declaration:
+    tree = syntax.parsed(path)
     node = syntax.binding(tree, name)
     if node is None:
         return Declaration(bound=name in syntax.names(tree), summary=syntax.first_line(tree))
-    return Declaration(
+    found = Declaration(
         bound=True,
         loss=isinstance(node, ast.FunctionDef),
         summary=syntax.first_line(tree) or syntax.first_line(node),
-        arguments=tuple(each.arg for each in (*node.args.posonlyargs, *node.args.args)) if isinstance(node, ast.FunctionDef) else (),
-        uses=syntax.uses(tree, path) if isinstance(node, ast.ClassDef) else frozenset(),
-        hyperparameters=tuple({each.name: each for each in (*_inherited(tree, node, path), *_hyperparameters(node))}.values()),
-        grid={knob: _as_tuple(values) for knob, values in _mapping(literals, "grid", path).items()},
-        search={name: _range(name, value, path) for name, value in _mapping(literals, "search", path).items()},
-        optimiser=_mapping(literals, "optimiser", path),
-        aliases=_as_tuple(literals.get("ALIASES", ())),
-        single="single" in {*literals, *(each.name for each in tree.body if isinstance(each, ast.FunctionDef))},
-        metadata={**{key: literals[key] for key in METADATA if key in literals}, **_keywords(node)},
+        hyperparameters=tuple({each.name: each for each in (*parameters.inherited(tree, node, path), *parameters.own(node))}.values()),
     )
-
-
-def settings_of(room: str, name: str) -> tuple[Hyperparameter, ...]:
-    """The settings that a dataclass of the room of training declares, by the stem of its file."""
-    tree = syntax.parsed(syntax.ROOM / f"{room}.py")
-    return tuple(_hyperparameters(next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)))
-
-
-def _mapping(literals: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
-    value = literals.get(name, {})
-    if not isinstance(value, dict):
-        raise HarnessError(f"{path}: {name} must be a literal dictionary, found {type(value).__name__}.")
-    return value
-
-
-def _range(name: str, value: Any, path: Path) -> Range:
-    """One declared range of the search; HarnessError that says what of it is not legal."""
-    where = f"{path}: search: {name}: "
-    if not isinstance(value, tuple | list) or len(value) != 4:
-        raise HarnessError(f"{where}(low, high, 'linear' or 'log', source) is wanted, found {value!r}.")
-    low, high, scale, source = value
-    if any(isinstance(bound, bool) or not isinstance(bound, int | float) for bound in (low, high)) or not low < high < math.inf:
-        raise HarnessError(f"{where}two numbers, the lower first, are wanted, found {low!r} and {high!r}.")
-    if scale not in SCALES:
-        raise HarnessError(f"{where}{scale!r} is not one of {', '.join(SCALES)}.{near(str(scale), SCALES)}")
-    if scale == "log" and low <= 0:
-        raise HarnessError(f"{where}a log range must lie above 0, found {low!r}.")
-    if not isinstance(source, str) or not source.strip():
-        raise HarnessError(f"{where}the fourth entry says where the range comes from, found {source!r}.")
-    return Range(float(low), float(high), scale, source.strip())
-
-
-def _hyperparameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[Hyperparameter]:
-    if isinstance(node, ast.FunctionDef):
-        for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-            yield _hyperparameter(argument.arg, argument.annotation, default)
-        return
-    for field_ in node.body:
-        if isinstance(field_, ast.AnnAssign) and isinstance(field_.target, ast.Name) and field_.value is not None:
-            name = field_.target.id
-            if name != "name" and not name.startswith("_") and "ClassVar" not in ast.unparse(field_.annotation):
-                yield _hyperparameter(name, field_.annotation, field_.value)
-
-
-def _inherited(tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hyperparameter]:
-    """The hyperparameters of a class's bases, which stand in the file itself, in one beside it, or in the room of training."""
-    for base in (base for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)):
-        file = syntax.siblings(path).get(base.id) or syntax.shared(tree).get(base.id)
-        holder = syntax.parsed(file) if file else tree
-        for defined in holder.body:
-            if isinstance(defined, ast.ClassDef) and defined.name == base.id:
-                yield from _inherited(holder, defined, file or path)
-                yield from _hyperparameters(defined)
-
-
-def _hyperparameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Hyperparameter:
-    try:
-        value = ast.literal_eval(default) if default is not None else None
-    except ValueError:
-        value = None
-    return Hyperparameter(name, ast.unparse(annotation) if annotation else "", value, _choices(annotation))
-
-
-def _choices(annotation: ast.expr | None) -> tuple[Any, ...]:
-    """The values of a ``Literal[...]`` annotation, or nothing."""
-    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).endswith("Literal"):
-        try:
-            return _as_tuple(ast.literal_eval(annotation.slice))
-        except ValueError:
-            return ()
-    return ()
-
-
-def _keywords(node: ast.FunctionDef | ast.ClassDef) -> dict[str, Any]:
-    """Literal keywords of every decorator of a function, or literal class attributes that are metadata."""
-    if isinstance(node, ast.ClassDef):
-        return {name: value for name, value in syntax.literals(node.body) if name in METADATA}
-    calls = [decorator for decorator in node.decorator_list if isinstance(decorator, ast.Call)]
-    found: dict[str, Any] = {}
-    for keyword in (keyword for call in calls for keyword in call.keywords if keyword.arg):
-        try:
-            found[str(keyword.arg)] = ast.literal_eval(keyword.value)
-        except ValueError:
-            continue
+    if name != ALGORITHM:
+        return replace(found, aliases=legal.several(legal.declared(tree.body, path, ("ALIASES",)).get("ALIASES", ())))
+    found = _algorithm(found, tree, node, path)
+    signatures.refuse(found, tree, node, path)
     return found
 
 
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+def _algorithm(found: Declaration, tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path) -> Declaration:
+    """What a file says beside the algorithm that it binds; HarnessError in one line, with the line, for what is not legal."""
+    said = legal.declared(tree.body, path, {*legal.OF_FILE, *legal.METADATA})
+    own = legal.keywords(node, path) if isinstance(node, ast.FunctionDef) else legal.declared(parameters.beside(node), path, legal.METADATA)
+    return replace(
+        found,
+        arguments=signatures.positional(node) if isinstance(node, ast.FunctionDef) else (),
+        uses=syntax.uses(tree, path) if isinstance(node, ast.ClassDef) else frozenset(),
+        grid={knob: legal.several(values) for knob, values in said.get("grid", {}).items()},
+        search=legal.ranges(said.get("search", {}), str(path)),
+        optimiser=said.get("optimiser", {}),
+        aliases=legal.several(said.get("ALIASES", ())),
+        single=signatures.learns_alone(tree, path, loss=found.loss),
+        metadata={**{name: value for name, value in said.items() if name in legal.METADATA}, **own},
+    )

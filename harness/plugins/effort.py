@@ -6,7 +6,8 @@ Costs are in FLOPs per weight N and processed token of a pair, as docs/compute.m
 from __future__ import annotations
 
 from harness.plugins.declaration import Declaration
-from harness.training.loss_signature import UNPAIRED, LossSignature
+from harness.training.loss_signature import LossSignature
+from harness.training.names import UNPAIRED
 
 # What a class must read to have it, and how it is called.
 READ = {
@@ -27,7 +28,7 @@ def needs(declared: Declaration) -> tuple[str, ...]:
     A class is known by what its file reads, or says so in its literal ``needs`` where others read for it.
     """
     if not declared.loss and "needs" in declared.metadata:
-        return tuple(map(str, declared.metadata["needs"]))
+        return tuple(declared.metadata["needs"])
     if not declared.loss:
         read = dict.fromkeys(said for name, said in READ.items() if name in declared.uses)
         return tuple("gold labels" if said == "reward model" and declared.metadata.get("oracle") is True else said for said in read)

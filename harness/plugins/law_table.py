@@ -7,6 +7,7 @@ from harness.plugins.laws import Law
 from harness.plugins.registry import Entry
 from harness.training.preference import PreferenceLoss
 
+SINGLE = "of single labels"
 SEEDS = 3  # cases a law is tried on; tests/test_laws.py searches for counter-examples
 HEAD = """# Algorithms and laws
 
@@ -31,7 +32,11 @@ def page() -> str:
 def _row(entry: Entry) -> str:
     loss = registry.load_entry(entry).algorithm
     assert isinstance(loss, PreferenceLoss)
-    return f"| `{entry.name}` | " + " | ".join(_cell(loss, law) for law in laws.LAWS) + " |"
+    return "\n".join(_line(label, each) for label, each in ((f"`{entry.name}`", loss), (f"`{entry.name}`, {SINGLE}", loss.single)) if each)
+
+
+def _line(label: str, loss: PreferenceLoss) -> str:
+    return f"| {label} | " + " | ".join(_cell(loss, law) for law in laws.LAWS) + " |"
 
 
 def _cell(loss: PreferenceLoss, law: Law) -> str:

@@ -71,10 +71,18 @@ def find(kind: str, name: str) -> Entry:
     if name.endswith(".py") or "/" in name:
         return _usable(_at_path(kind, Path(name)))
     entries = describe(kind)
-    for entry in entries:
-        if canonical(name) in (canonical(each) for each in (entry.name, *entry.declaration.aliases)):
-            return _usable(entry)
+    if found := _named(entries, name):
+        return _usable(found)
     raise HarnessError(_unknown(kind, name, entries))
+
+
+def exists(kind: str, name: str) -> bool:
+    """Whether some plug-in has the name, usable or not."""
+    return _named(describe(kind), name) is not None
+
+
+def _named(entries: Iterable[Entry], name: str) -> Entry | None:
+    return next((each for each in entries if canonical(name) in map(canonical, (each.name, *each.declaration.aliases))), None)
 
 
 def load(kind: str, name: str) -> ModuleType:

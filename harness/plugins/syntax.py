@@ -20,7 +20,7 @@ def line(path: Path, name: str) -> int | None:
     """The line of a file that binds a top-level name, that of its first decorator where it has one; None where it has none."""
     try:
         body = parsed(path).body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, UnicodeDecodeError):
         return None
     for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
@@ -62,7 +62,7 @@ def literals(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
     for name, value in assignments(body):
         try:
             yield name, ast.literal_eval(value)
-        except ValueError:
+        except (ValueError, TypeError):
             continue
 
 
@@ -107,7 +107,10 @@ def parsed(path: Path) -> ast.Module:
 
 @cache
 def _parsed(text: str, name: str) -> ast.Module:
-    return ast.parse(text, filename=name)
+    try:
+        return ast.parse(text, filename=name)
+    except ValueError as error:  # of bytes that no source may have, before Python 3.12
+        raise SyntaxError(str(error), (name, None, None, None)) from error
 
 
 def first_line(node: ast.Module | ast.FunctionDef | ast.ClassDef) -> str:

@@ -120,7 +120,8 @@ class _Run:
     def _refuse_constant(self, update: Update) -> None:
         """HarnessError after a first step without gradient, where the loss has none anywhere."""
         if update.metrics.get("gradient_norm") == 0 and isinstance(self.algorithm, PreferenceLoss):
-            constant.refuse(self.algorithm, self.algorithm.resolve(self.settings)[0])
+            trained = self.algorithm.over(self.setup.pairs)
+            constant.refuse(trained, trained.resolve(self.settings)[0])
 
     def _inspect(self, reward: RewardModel) -> None:
         key = {"study": study_key(self.experiment), "seed": self.plan.cell.seed}

@@ -1,4 +1,4 @@
-"""What a preference loss may ask for: the closed set of positional names, read from its signature when the file is loaded."""
+"""What a preference loss asks for by the positional names of its signature, read when the file is loaded; and what these hold."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.errors import HarnessError, near
+from harness.errors import HarnessError
+from harness.training.names import LISTED, UNPAIRED, check_names, illegal_default
 from harness.types import Setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LENGTHS = ("chosen_lengths", "rejected_lengths")
-PAIRED = ("chosen", "rejected", "ref_chosen", "ref_rejected", *LENGTHS, "margin", "agreement", "tokens", "ref_tokens")
-UNPAIRED = ("logps", "ref_logps", "desirable", "lengths", "z0")
-LISTED = ("ranked", "ref_ranked")
-EITHER = ("batch", "progress", "state", "reward")
-NAMES = PAIRED + UNPAIRED + LISTED + EITHER
 # Which names read which response of a pair, 0 chosen and 1 rejected, by the policy and by the reference. A list of two is a pair.
 POLICY = (("chosen", "tokens", "ranked"), ("rejected", "tokens", "ranked"))
 REFERENCE = (("ref_chosen", "ref_tokens", "ref_ranked"), ("ref_rejected", "ref_tokens", "ref_ranked"))
@@ -98,33 +93,9 @@ def read_signature(loss: Callable[..., Any], name: str) -> LossSignature:
     """What ``loss`` declares; raises HarnessError at load for a name outside the closed set or a hyperparameter without default."""
     parameters = inspect.signature(loss).parameters.values()
     arguments = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
-    for argument in arguments:
-        _check_argument(argument, name)
-    _check_combination(arguments, name)
+    check_names(arguments, name)
     keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     for keyword in keywords:
-        if not isinstance(keyword.default, (int, float, str, bool)):
+        if illegal_default(keyword.default):
             raise HarnessError(f"loss '{name}': hyperparameter '{keyword.name}' needs a default that is a number, a string or a bool.")
     return LossSignature(arguments, {p.name: p.default for p in keywords})
-
-
-def _check_argument(argument: str, name: str) -> None:
-    if argument not in NAMES:
-        raise HarnessError(f"loss '{name}': unknown argument '{argument}'.{near(argument, NAMES)} Available: {', '.join(NAMES)}.")
-
-
-def _check_combination(arguments: tuple[str, ...], name: str) -> None:
-    kinds = {"per pair": PAIRED, "per response": UNPAIRED, "per list": LISTED}
-    found = {kind: [a for a in arguments if a in names] for kind, names in kinds.items()}
-    used = [kind for kind, named in found.items() if named]
-    if len(used) > 1:
-        one, other = used[:2]
-        said = f"'{found[one][0]}' is {one} and '{found[other][0]}' {other}; a loss takes one or the other."
-        raise HarnessError(f"loss '{name}': {said}")
-    if found["per response"] and not {"logps", "desirable"} <= set(arguments):
-        raise HarnessError(f"loss '{name}': an unpaired loss names 'logps' and 'desirable'.")
-    if not {"logps", "chosen", "rejected", "tokens", "ranked"} & set(arguments):
-        said = "a loss names 'chosen', 'rejected' or 'tokens' (pairs), 'logps' and 'desirable' (unpaired), or 'ranked' (lists)."
-        raise HarnessError(f"loss '{name}': {said}")
-    if "batch" in arguments and not (found["per response"] or {"chosen", "rejected"} <= set(arguments)):
-        raise HarnessError(f"loss '{name}': 'batch' holds statistics of both responses, so 'chosen' and 'rejected' must be named.")

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.training.batches import Batch, Example, ReferenceKey, affordable, largest, of_one_length, pairs_in, passes, rows, take
 from harness.training.loss_inputs import batch_statistics, check_annotations, compared, loss_inputs, metrics, paired_tokens, same_sides
 from harness.training.loss_signature import BatchStatistics, TokenLogps
-from harness.training.returned import checked
+from harness.training.returned import checked, kept
 from harness.training.reward import RewardModel
 from harness.training.sampled import RewardFit
 from harness.types import Group, Setting, Setup, Update
@@ -158,7 +158,8 @@ class _Run:
             if not math.isfinite(total):
                 break
             self.setup.policy.backward(loss)
-        self.state = {name: value.detach() for name, value in state.items()}
+        kept(state, self.algorithm.loss, self.algorithm.name)
+        self.state = state
         return total, scored
 
     def _read(self, groups: Sequence[Group], examples: Sequence[Example]) -> tuple[Tensor, dict[str, TokenLogps]]:

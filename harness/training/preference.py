@@ -69,15 +69,20 @@ class PreferenceLoss:
                 raise HarnessError(f"{self.name}.{key} = {value}: must be above 0.")
         return hyperparameters, optimiser
 
-    def over(self, pairs: Sequence[TokenPair]) -> PreferenceLoss:
-        """This algorithm for such data: with what its file binds to ``single`` where they are single labelled responses.
+    @property
+    def single(self) -> PreferenceLoss | None:
+        """This algorithm where responses were labelled one by one: the loss per response that its file binds to ``single``, if it does.
 
-        That is the loss per response which its loss of a pair is the sum of two of.
+        That is what its loss of a pair is the sum of two of.
         """
         single = getattr(self.loss, "__globals__", {}).get("single")
-        if self.signature.unpaired or single is None or not pairs[0].single:
-            return self
-        return replace(self, loss=single, signature=read_signature(single, self.name))
+        return (
+            None if self.signature.unpaired or single is None else replace(self, loss=single, signature=read_signature(single, self.name))
+        )
+
+    def over(self, pairs: Sequence[TokenPair]) -> PreferenceLoss:
+        """This algorithm for such data: as its ``single`` is where they are single labelled responses and it has one."""
+        return (self.single or self) if pairs[0].single else self
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """Optimiser steps until the budget is spent; see harness/training/offline.py."""

@@ -23,6 +23,14 @@ def checked(values: Any, rows: int, loss: Callable[..., Any], name: str, *, lear
     return values
 
 
+def kept(state: dict[str, Tensor], loss: Callable[..., Any], name: str) -> None:
+    """Detach what a loss has left in its state; raises HarnessError where that is no tensor, which alone can be kept."""
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise HarnessError(f"{place(loss)}: algorithm '{name}' keeps tensors in its state; {key!r} is of type {type(value).__name__}.")
+        state[key] = value.detach()
+
+
 def place(loss: Callable[..., Any]) -> str:
     """FILE:LINE of a function."""
     code = getattr(loss, "__code__", None)

@@ -1,0 +1,100 @@
+"""The settings that a plug-in's syntax tree declares: keyword-only parameters of a function, annotated fields of a class and its bases."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.plugins import syntax
+from harness.plugins.legal import several
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One knob: its name, its annotation as written, its default (None where the file gives none) and its legal values if few."""
+
+    name: str
+    annotation: str
+    default: Any
+    choices: tuple[Any, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The annotation's scalar type; where it names none, that of the default; float failing both."""
+        words = re.findall(r"\w+", self.annotation)
+        for kind in ("bool", "float", "int", "str"):
+            if kind in words:
+                return kind
+        if self.choices or self.default is not None:
+            return type((self.choices or (self.default,))[0]).__name__
+        return "float"
+
+
+def settings_of(room: str, name: str) -> tuple[Hyperparameter, ...]:
+    """The settings that a dataclass of the room of training declares, by the stem of its file."""
+    tree = syntax.parsed(syntax.ROOM / f"{room}.py")
+    return tuple(own(next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)))
+
+
+def own(node: ast.FunctionDef | ast.ClassDef) -> Iterator[Hyperparameter]:
+    """The keyword-only parameters of a function, or the annotated fields with defaults of a class."""
+    if isinstance(node, ast.FunctionDef):
+        for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+            yield _hyperparameter(argument.arg, argument.annotation, default)
+        return
+    for name, annotation, value in _fields(node):
+        yield _hyperparameter(name, annotation, value)
+
+
+def _fields(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr, ast.expr]]:
+    """Names, annotations and defaults of a class's settings."""
+    for each in node.body:
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.value is not None:
+            name = each.target.id
+            if name != "name" and not name.startswith("_") and "ClassVar" not in ast.unparse(each.annotation):
+                yield name, each.annotation, each.value
+
+
+def beside(node: ast.ClassDef) -> list[ast.stmt]:
+    """The statements of a class without those that declare its settings, which may be called as metadata are."""
+    settings = {name for name, *_ in _fields(node)}
+    return [each for each in node.body if not (isinstance(each, ast.AnnAssign) and ast.unparse(each.target) in settings)]
+
+
+def inherited(
+    tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path, below: frozenset[tuple[Path, str]] = frozenset()
+) -> Iterator[Hyperparameter]:
+    """The hyperparameters of a class's bases, which stand in the file itself, in one beside it, or in the room of training.
+
+    ``below`` are the files and classes that it was reached from: a class that takes its base's name is no base of itself.
+    """
+    below |= {(path, node.name)}
+    for base in (base for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)):
+        file = syntax.siblings(path).get(base.id) or syntax.shared(tree).get(base.id) or path
+        holder = syntax.parsed(file)
+        for defined in holder.body:
+            if isinstance(defined, ast.ClassDef) and defined.name == base.id and (file, base.id) not in below:
+                yield from inherited(holder, defined, file, below)
+                yield from own(defined)
+
+
+def _hyperparameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Hyperparameter:
+    try:
+        value = ast.literal_eval(default) if default is not None else None
+    except (ValueError, TypeError):
+        value = None
+    return Hyperparameter(name, ast.unparse(annotation) if annotation else "", value, _choices(annotation))
+
+
+def _choices(annotation: ast.expr | None) -> tuple[Any, ...]:
+    """The values of a ``Literal[...]`` annotation, or nothing."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).endswith("Literal"):
+        try:
+            return several(ast.literal_eval(annotation.slice))
+        except (ValueError, TypeError):
+            return ()
+    return ()
