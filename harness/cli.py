@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,6 +118,11 @@ def compare(
     failed = [name for resolved, world in wanted for name in _run(resolved, world, results, options)]
     if len(wanted) > 1:
         cli_report.robustness(results)
+    _end(left, failed)
+
+
+def _end(left: Mapping[str, str], failed: Sequence[str]) -> None:
+    """Say once more, at the end, what was left out and what failed, and leave with 1 where anything was or did."""
     if left:
         typer.echo(f"error: left out, as said above: {', '.join(left)}", err=True)
     if failed:

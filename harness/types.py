@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.tokens import Group as Group
+from harness.tokens import Sample as Sample
+from harness.tokens import TokenPair as TokenPair
 
 if TYPE_CHECKING:
     import torch
@@ -204,51 +208,6 @@ class Task:
     def judge_names(self) -> tuple[str, ...]:
         """What may judge this task: the rewards of ``score``, or the one reward model that is fitted where there is none."""
         return self.judges if self.score is not None else (FITTED_JUDGE,)
-
-
-class Group(NamedTuple):
-    """Token ids of one prompt and of the responses scored with it; the prompt is processed once for all of them."""
-
-    prompt: tuple[int, ...]
-    responses: tuple[tuple[int, ...], ...]
-
-
-class TokenPair(NamedTuple):
-    """A tokenised pair; ``row`` is its place in the data set, whatever the order of batches.
-
-    Of a response that was labelled alone, desirable or not, the other side is ().
-    """
-
-    row: int
-    prompt: tuple[int, ...]
-    chosen: tuple[int, ...]
-    rejected: tuple[int, ...]
-    agreement: float | None = None
-    margin: float | None = None
-    weight: float = 1.0
-
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """Which responses there are: 0 chosen, 1 rejected."""
-        return tuple(side for side, ids in enumerate((self.chosen, self.rejected)) if ids)
-
-    @property
-    def single(self) -> bool:
-        """Whether it is one labelled response."""
-        return not (self.chosen and self.rejected)
-
-    @property
-    def group(self) -> Group:
-        """The prompt with the responses that there are, chosen before rejected."""
-        return Group(self.prompt, tuple(ids for ids in (self.chosen, self.rejected) if ids))
-
-
-class Sample(NamedTuple):
-    """One sampled response: ids with EOS where it was emitted, log pi of each id under the sampled distribution (nats)."""
-
-    ids: tuple[int, ...]
-    logps: tuple[float, ...]
-    finished: bool
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from harness.foreign.stepped import Left, stepped
-from harness.foreign.trl import BETAS, common, package, refuse, run, twin, undisturbed, words
+from harness.foreign.trainer import BETAS, common, package, refuse, run, twin, undisturbed, words
 from harness.training.groups import GroupRun, columns
 from harness.types import Group, Setup, Update
 

@@ -118,7 +118,7 @@ class Recorder(RendererBase):
 
     def draw_image(self, gc: GraphicsContextBase, x: float, y: float, im: Any, transform: Any = None) -> None:
         """An image has the pixels of one resolution alone, so a report's figures have none."""
-        raise NotImplementedError("a recorded figure holds no image")
+        raise ValueError("a recorded figure holds no image")
 
     def _keep(self, gc: GraphicsContextBase, call: Callable[[Target, Any], None]) -> None:
         kept = GraphicsContextBase()

@@ -101,5 +101,5 @@ def test_a_figure_is_laid_out_once_for_all_its_files(tmp_path: Path) -> None:
 def test_an_image_is_refused_rather_than_blurred() -> None:
     made = drawing.new(2, 2)
     made.subplots().imshow([[0.0, 1.0], [1.0, 0.0]])
-    with pytest.raises(NotImplementedError, match="no image"):
+    with pytest.raises(ValueError, match="no image"):
         recording.Recorded(made)
