@@ -82,7 +82,8 @@ class PreferenceLoss:
 
     def over(self, pairs: Sequence[TokenPair]) -> PreferenceLoss:
         """This algorithm for such data: as its ``single`` is where they are single labelled responses and it has one."""
-        return (self.single or self) if pairs[0].single else self
+        single = self.single
+        return single if single is not None and pairs[0].single else self  # without one no pair is read: some are drawn as they are
 
     def updates(self, setup: Setup) -> Iterator[Update]:
         """Optimiser steps until the budget is spent; see harness/training/offline.py."""
