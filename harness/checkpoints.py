@@ -77,6 +77,11 @@ def lasting(model: str) -> str:
     return model if folder is None or (not Path(model).is_dir() and "@" not in model) else str(folder.resolve())
 
 
+def public(model: str) -> str:
+    """The id by which a hub knows a model, its revision left out; empty for a preset or a folder, whose path means nothing elsewhere."""
+    return "" if Path(model).is_dir() or not HUB_ID.fullmatch(model) else model.partition("@")[0]
+
+
 def has_template(folder: Path) -> bool:
     """Whether the tokenizer of a model brings a chat template."""
     place = tokenizer_of(folder)

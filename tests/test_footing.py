@@ -225,7 +225,9 @@ def test_a_card_says_what_was_measured_and_lets_no_markup_through(tmp_path: Path
     }
     text = card.text(record, experiment, adapted=False)
     assert text.startswith("---\nlibrary_name: transformers\n")
-    assert f"base_model: {json.dumps(experiment.model)}" in text
+    assert "base_model" not in text  # a folder of this machine is nothing to a reader elsewhere
+    known = card.text(record, experiment.model_copy(update={"model": "owner/name@v1"}), adapted=True)
+    assert "library_name: peft" in known and 'base_model: "owner/name"' in known
     assert "| kl | 1.5 | 1.25 to 1.75 | 64 |" in text
     body = text.partition("\n# ")[2]
     assert body.startswith("bmine/b on tldr, seed 3") and "<" not in body and "a  b" in body

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.checkpoints import public
 from harness.rewards.measured import Measured
 from harness.running.card import plain
 
@@ -29,7 +30,7 @@ def text(facts: Mapping[str, Any], found: Measured | None, *, chat: bool) -> str
 
 def _front(facts: Mapping[str, Any]) -> Iterator[str]:
     yield from ("---", "library_name: transformers", "pipeline_tag: text-classification")
-    if base := facts.get("base"):
+    if base := public(str(facts.get("base") or "")):
         yield f"base_model: {json.dumps(base)}"
     yield f"tags: {json.dumps(['reward-model', 'preference-harness'])}"
     yield "---"
@@ -50,6 +51,8 @@ def _body(facts: Mapping[str, Any], found: Measured | None, chat: bool) -> Itera
 
 
 def _listed(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    if facts.get("base"):
+        yield "Base", f"{facts['base']}, weights {str(facts.get('base_sha256', ''))[:16]} (sha256)"
     yield "Pairs", f"{facts['pairs']} to train on, {facts['heldout']} held out; left out: {facts['dropped'] or 'none'}"
     yield "From", ", ".join(f"{name} {value}" for name, value in facts["source"].items())
     yield "Pooling", facts["pooling"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from harness.checkpoints import public
 from harness.errors import HarnessError, near
 from harness.rewards import card, measured
 from harness.rewards.folders import FACTS
@@ -58,7 +59,8 @@ def train(asked: Asked, fit: Fit, out: Path, say: Say = print) -> Path:
     _refuse_pairs(material, pairs, held, dict(dropped), fit, longest)
     say(f"{material.name}: {len(pairs):,} pairs to train on, {len(held):,} held out")
     reward, training, loss = _fitted(start, pairs, fit, asked.seed)
-    facts: dict[str, Any] = {"name": material.name, "base": asked.model, "base_sha256": weights_hash(str(material.base))}
+    named = public(str(asked.model)) or Path(str(asked.model)).name  # a path of this machine tells a reader elsewhere nothing
+    facts: dict[str, Any] = {"name": material.name, "base": named, "base_sha256": weights_hash(str(material.base))}
     facts |= {"source": material.facts, "pairs": len(pairs), "heldout": len(held), "dropped": dict(dropped), "pooling": fit.pooling}
     facts |= {"training": training, "flops": start.ledger.canonical["reward"], "offset": 0.0}
     found = _measured(reward, [material.heldout[place] for place in kept], held, material)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.checkpoints import place
+from harness.checkpoints import public
 from harness.planning.experiment import Experiment
 
 SHOWN = (
@@ -30,8 +30,8 @@ def text(record: Mapping[str, Any], experiment: Experiment, *, adapted: bool) ->
 
 def _front(record: Mapping[str, Any], experiment: Experiment, adapted: bool) -> Iterator[str]:
     yield from ("---", f"library_name: {'peft' if adapted else 'transformers'}", "pipeline_tag: text-generation")
-    if place(experiment.model) is not None:
-        yield f"base_model: {json.dumps(experiment.model)}"
+    if base := public(experiment.model):
+        yield f"base_model: {json.dumps(base)}"
     names = ("preference-optimisation", "preference-harness", str(record["algorithm"]["name"]))
     yield f"tags: {json.dumps(list(names))}"
     yield "---"

@@ -21,6 +21,7 @@ from harness.rewards.rank import By, rank
 from harness.rewards.reading import divided
 from harness.rewards.score import score
 from harness.rewards.train import Fit, train
+from harness.store.hashes import weights_hash
 from tests.judges.folders import CHAT, WORDS, causal, sentiment, tokenizer
 
 PROMPTS = ("why the cat", "the mat", "a film", "because the cat sat", "a cat", "the film", "why", "sat")
@@ -94,7 +95,11 @@ def test_what_is_measured_in_training_is_what_the_folder_says(tmp_path: Path) ->
     assert facts["accuracy: the better response scores higher"]["value"] > 0.9
     assert 0 < facts["accuracy: the better response scores higher"]["n"] < 40
     assert {path.name for path in (tmp_path / "curve").iterdir()} == {"calibration.svg", "calibration.png", "calibration.csv"}
-    assert "## Measured on held-out pairs" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "## Measured on held-out pairs" in card
+    assert f"- Base: base, weights {weights_hash(str(tmp_path / 'base'))[:16]} (sha256)" in card and "base_model" not in card
+    own = [path for path in folder.iterdir() if path.suffix in (".md", ".json")]
+    assert not [path.name for path in own if str(tmp_path) in path.read_text()]  # no path of this machine
 
 
 @pytest.mark.parametrize("pooling", ["mean", "sum"])
