@@ -24,7 +24,7 @@ def refuse(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> None:
     A gradient of 0 in one batch says nothing: a hinge has none where every pair is beyond its margin, and a loss may begin late. So
     batches are drawn near the reference and far from it, at the beginning, the middle and the end of a budget. Of a loss that names
     ``state`` the state goes on from batch to batch, as in a run, and then they are drawn again with numbers in it that are
-    larger by ``AGES``.
+    larger by ``AGES``. A gradient of NaN is a fault of another kind, but beyond any margin, where it may be 0 times an overflow.
     """
     if not _slopes_somewhere(loss, settings):
         why = "its gradient is 0 in every row of every drawn batch"
@@ -43,16 +43,16 @@ def _slopes_somewhere(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> 
 
 def _slopes(loss: PreferenceLoss, settings: Mapping[str, Setting], state: dict[str, Tensor]) -> bool:
     """Whether a drawn batch has a gradient; ``state`` is left as the last batch leaves it."""
-    for case in _drawn():
+    for spread, case in _drawn():
         slopes = cases.gradients(loss, case, settings, state)
-        if any(bool((slope != 0).any()) for slope in slopes.values()):
+        if any(bool(((slope != 0) & ~(slope.isnan() & (spread == SPREADS[-1]))).any()) for slope in slopes.values()):
             return True
         kept(state, loss.loss, loss.name)
     return False
 
 
-def _drawn() -> Iterator[cases.Case]:
-    """Batches near the reference and far from it, over a budget."""
+def _drawn() -> Iterator[tuple[float, cases.Case]]:
+    """Batches near the reference and far from it, over a budget, each after its spread in nats."""
     for progress in PROGRESS:
         for spread in SPREADS:
-            yield from ({**cases.draw_case(seed, spread=spread), "progress": progress} for seed in range(SEEDS))
+            yield from ((spread, {**cases.draw_case(seed, spread=spread), "progress": progress}) for seed in range(SEEDS))

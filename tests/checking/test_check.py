@@ -209,15 +209,19 @@ def algorithm(chosen, state):
 """
 WAITS, STAYS = COUNTED.format(wait=10_000), COUNTED.format(wait="state['steps']")
 UNKEPT = COUNTED.format(wait=0).replace("torch.zeros((), dtype=torch.int64)", "0").replace(".relu()", "")
+OVERFLOWS = "@preference_loss\ndef algorithm(chosen, ref_chosen, state):\n    return 0 * (chosen - ref_chosen).exp()\n"
+BROKEN_SLOPE = "@preference_loss\ndef algorithm(chosen):\n    return (0 * chosen).sqrt()\n"
 CONSTANT = "@preference_loss\ndef algorithm(chosen, rejected, *, weight: float = 1.0):\n    return weight * (rejected - chosen)\n"
 
 
-@pytest.mark.parametrize("body", [LATE, FAR_HINGE, THIRD, WAITS, CONSTANT])
+@pytest.mark.parametrize("body", [LATE, FAR_HINGE, THIRD, WAITS, BROKEN_SLOPE, CONSTANT])
 def test_a_loss_that_has_a_gradient_somewhere_is_not_constant(tmp_path: Path, body: str) -> None:
     constant.refuse(loaded(write(tmp_path, body))[1], {})
 
 
-@pytest.mark.parametrize(("body", "settings"), [(CONSTANT, {"weight": 0.0}), (FAR_HINGE.replace("300", "1e9"), {}), (STAYS, {})])
+@pytest.mark.parametrize(
+    ("body", "settings"), [(CONSTANT, {"weight": 0.0}), (FAR_HINGE.replace("300", "1e9"), {}), (STAYS, {}), (OVERFLOWS, {})]
+)
 def test_a_loss_without_gradient_anywhere_is_constant(tmp_path: Path, body: str, settings: dict[str, float]) -> None:
     with pytest.raises(
         HarnessError, match=r"mine\.py:\d: algorithm 'mine' is constant: its gradient is 0 in every row of every drawn batch"
