@@ -23,6 +23,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 900  # seconds that a command may take: whole comparisons take a minute of CPU, and a busy machine gives it slowly
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", deadline=None, max_examples=1000)
@@ -45,7 +46,7 @@ def command() -> Command:
     def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-W", "error::DeprecationWarning:harness", "-m", "harness", *map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     return run
 
