@@ -105,6 +105,7 @@ def test_a_torn_last_line_is_dropped_and_a_broken_inner_line_is_named(tmp_path: 
         (b'{"a":1}\n\xff\n', 2),
         (b'{"a":1}\n[1]\n', 2),
         (b'{"a":1}\n\n', 2),
+        (b'{"a":[1,\n2]}\n{},0,{}\n', 1),
     ],
 )
 def test_rows_read_together_are_as_strict_as_one_by_one(content: bytes, number: int) -> None:
