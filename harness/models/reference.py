@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from harness.data.tokenise import Tokens
 from harness.models import threads
 from harness.models.metered import Metered
+from harness.models.partners import partnered
 from harness.types import Group, Task, Update
 
 
@@ -28,20 +29,17 @@ def fit_reference(
     """
     model.optimise(learning_rate=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, clip=1.0)
     batches = (tokens.demonstrations(task.demonstrations(generator, batch)) for _ in range(steps))
-    for step, groups in enumerate(threads.ahead(batches)):
-        if not groups:
-            continue
-        loss = _accumulate(model, groups)
-        stats = model.step(step / steps, plan=sft_schedule)
-        yield Update("sft", step + 1, {"loss": loss, "gradient_norm": stats.gradient_norm, "share": (step + 1) / steps})
+    with partnered(model, _part) as whole:
+        for step, groups in enumerate(threads.ahead(batches)):
+            if not groups:
+                continue
+            loss = sum(whole(groups, sum(len(r) for g in groups for r in g.responses)))
+            stats = model.step(step / steps, plan=sft_schedule)
+            yield Update("sft", step + 1, {"loss": loss, "gradient_norm": stats.gradient_norm, "share": (step + 1) / steps})
 
 
-def _accumulate(model: Metered, groups: list[Group]) -> float:
-    total = sum(len(r) for g in groups for r in g.responses)
-
-    def part(model: Metered, piece: slice) -> float:
-        loss = -model.token_logps(groups[piece]).values.sum() / total
-        model.backward(loss)
-        return float(loss.detach())
-
-    return sum(model.in_parts(groups, part))
+def _part(model: Metered, groups: Sequence[Group], total: float) -> float:
+    """Part of the mean negative log-prob over ``total`` tokens, nats, and its gradients."""
+    loss = -model.token_logps(groups).values.sum() / total
+    model.backward(loss)
+    return float(loss.detach())

@@ -51,6 +51,16 @@ def count(device: torch.device) -> int:
     return _team.number
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Until the block ends this thread shares its work with no other of this process."""
+    before, _here.busy = getattr(_here, "busy", False), True
+    try:
+        yield
+    finally:
+        _here.busy = before
+
+
 def together(function: Callable[[T], R], items: Sequence[T], device: torch.device) -> list[R]:
     """``function`` of every item, in order of the items, computed in as many threads as ``count`` allows, with the caller's grad mode.
 
