@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.checking import alike, card, limits, obeyed, price
 from harness.errors import HarnessError
+from harness.models import threads
 from harness.planning.settings import legal_grid, middle
 from harness.plugins import registry
 from harness.plugins.registry import Entry
@@ -20,7 +21,11 @@ def check(name: str, folder: Path) -> Iterator[str]:
     """What ``harness check NAME`` prints, line by line; the card goes into ``folder``. HarnessError where the algorithm cannot be used."""
     entry = registry.find("algorithms", name)
     legal_grid(entry)
-    algorithm = _made(entry)
+    with threads.using(1):  # tables gain nothing by more, and what runs beside them would lose
+        yield from _said(_made(entry), entry, folder)
+
+
+def _said(algorithm: Any, entry: Entry, folder: Path) -> Iterator[str]:
     yield visible(f"{entry.name}: {entry.declaration.summary or 'says nothing of itself'} ({entry.path})", lines=False)
     if isinstance(algorithm, PreferenceLoss):
         yield from _of_loss(algorithm, entry)
@@ -66,13 +71,13 @@ def _of_loss(loss: PreferenceLoss, entry: Entry) -> Iterator[str]:
 def _converges(algorithm: Any, entry: Entry) -> Iterator[str]:
     """The rows of what it converges to, then a row of each yardstick."""
     if reason := limits.unanswerable(entry):
-        yield f"\nconverges to nothing that can be enumerated here: {reason}. Its place on a task: --on TASK."
+        yield f"\nconverges to nothing that can be enumerated here: {reason}."
         return
     about = f"{limits.PROMPTS} prompts, {limits.RESPONSES} responses, exact Bradley-Terry labels, a table in the model's place"
     yield f"\nconverges to ({about})"
     yield f"  {limits.HEADER}"
     yield from (f"  {line}" for line in limits.lines(algorithm, entry, limits.knob_settings(entry)))
-    for each in registry.yardsticks():
+    for each in registry.yardsticks("algorithms"):
         if each.path != entry.path:
             settings = limits.knob_settings(each)
             yield from (f"  {line}" for line in limits.lines(registry.load_entry(each).algorithm, each, settings[1:2] or settings))
@@ -80,7 +85,7 @@ def _converges(algorithm: Any, entry: Entry) -> Iterator[str]:
 
 def _yardsticks(entry: Entry) -> list[card.Line]:
     """The losses that it is shown next to, without itself."""
-    return [_line(registry.load_entry(each).algorithm, each) for each in registry.yardsticks() if each.path != entry.path]
+    return [_line(registry.load_entry(each).algorithm, each) for each in registry.yardsticks("algorithms") if each.path != entry.path]
 
 
 def _line(loss: PreferenceLoss, entry: Entry) -> card.Line:

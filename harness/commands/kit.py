@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.errors import HarnessError
+
 if TYPE_CHECKING:
-    from harness.planning.experiment import Experiment
-    from harness.types import Task
+    from harness.commands.placing import Comparison
 
 
 def new(
@@ -30,40 +34,48 @@ def new(
 def check(
     algorithm: Annotated[str, typer.Argument(metavar="ALGORITHM", help="A name or a file, such as ./mine.py.")],
     out: Annotated[Path, typer.Option(help="The folder that the loss card is written into.")] = Path(),
-    on: Annotated[
-        str | None, typer.Option(metavar="TASK", help="Then run it on this task with --quick beside the first yardstick; minutes.")
-    ] = None,
-    results: Annotated[Path, typer.Option("--results", envvar="HARNESS_RESULTS", help="Folder of the studies that --on runs.")] = Path(
+    place: Annotated[bool, typer.Option("--place/--no-place", help="Run it on a task with --quick, beside the first yardstick.")] = True,
+    on: Annotated[str | None, typer.Option(metavar="TASK", help="The task of its place; the first embedded one.")] = None,
+    results: Annotated[Path, typer.Option("--results", envvar="HARNESS_RESULTS", help="Folder of the study of its place.")] = Path(
         "results/runs"
     ),
 ) -> None:
-    """Say of an algorithm in a minute: laws, gradients, price, what it converges to, what it resembles; and draw its loss."""
-    from harness.checking.check import check as checked
+    """Say of an algorithm in a minute: laws, gradients, price, what it converges to, what it resembles, its place; and draw its loss."""
+    from harness.commands import placing
 
-    planned = None if on is None else _planned(on, algorithm)  # what cannot run there is refused before a minute has gone by
-    for line in checked(algorithm, out):
-        typer.echo(line)
-    if planned is not None:
-        _place(*planned, results)
+    typed, reason = _planned(on, algorithm, results) if place else ([], "")
+    with placing.begun(typed) if typed else nullcontext() as comparison:
+        from harness.checking.check import check as checked  # imports torch, for which a comparison need not wait
 
-
-def _planned(task: str, algorithm: str) -> tuple[Experiment, Task]:
-    """The comparison with the first yardstick at ``--quick`` size."""
-    from harness.commands import asked
-    from harness.plugins import registry
-
-    names = list(dict.fromkeys([registry.yardsticks()[0].name, algorithm]))
-    return asked.resolve({"task": task, "algorithms": names, "quick": True}, None)
+        for line in checked(algorithm, out):
+            typer.echo(line)
+        if comparison:
+            _place(comparison, typed)
+    if reason:
+        typer.echo(f"\nno place on a task: {reason}")
 
 
-def _place(resolved: Experiment, world: Task, results: Path) -> None:
-    """Its place on a task, beside the first yardstick, as ``compare`` runs and prints it."""
-    import harness.compare as engine
-    from harness.report import page, points, tables
+def _planned(task: str | None, algorithm: str, results: Path) -> tuple[list[str], str]:
+    """What is typed for its place, or why it has none; HarnessError where the task was asked for, before a minute has gone by."""
+    from harness.commands import placing
 
-    study = points.load(engine.carry_out(resolved, results, task=world))
-    typer.echo(tables.summary(study))
-    typer.echo(f"Report: {page.write(study)}")
+    try:
+        return placing.words(task, algorithm, results), ""
+    except HarnessError as error:
+        if task:
+            raise
+        return [], str(error)
+
+
+def _place(comparison: Comparison, typed: Sequence[str]) -> None:
+    """Its place, as ``compare`` prints it; its progress goes where progress goes."""
+    typer.echo(f"\nplace (harness {shlex.join(typed)})")
+    for line in comparison.followed():
+        typer.echo(line, err=True)
+    status, said = comparison.ended()
+    typer.echo(said)
+    if status:
+        raise typer.Exit(status)
 
 
 def register(app: typer.Typer) -> None:

@@ -115,9 +115,9 @@ def check(entry: Entry) -> str:
     return ""
 
 
-def yardsticks() -> list[Entry]:
-    """The built-in algorithms that a new one is shown next to, the first of them first; the package ``algorithms`` names them."""
-    return [find("algorithms", name) for name in syntax.literal(_package("algorithms") / "__init__.py", "YARDSTICKS")]
+def yardsticks(kind: str) -> list[Entry]:
+    """The built-in algorithms that a new one is shown next to, or the tasks it is tried on, first the first, as their package says."""
+    return [find(kind, name) for name in syntax.literal(_package(kind) / "__init__.py", "YARDSTICKS")]
 
 
 def refuse_taken(kind: str, name: str, path: Path | None) -> None:
