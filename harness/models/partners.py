@@ -10,7 +10,7 @@ import mmap
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
@@ -46,8 +46,8 @@ def partnered(model: M, function: Part[M, R]) -> Iterator[Whole[R]]:
     """Until the block ends: what ``function(model, part, total)`` gives of every part of a batch, in order, its gradients added up.
 
     Parts, twins and charges are those of ``shards.in_parts``, which is what works where threads cannot be processes: on one thread, on
-    an accelerator, on another system than Linux. ``function`` charges by the model's methods alone. The partners' CPU seconds go to the
-    phase that is open in the end. Raises what ``function`` raised, in whatever process; HarnessError where one was killed.
+    an accelerator, on another system than Linux. ``function`` charges by the model's methods alone. Raises what it raised, in whatever
+    process; HarnessError where one was killed.
     """
     number = threads.count(model.device)
     if number == 1 or sys.platform != "linux":
@@ -58,7 +58,7 @@ def partnered(model: M, function: Part[M, R]) -> Iterator[Whole[R]]:
         partners: list[Partner] = []
         for _ in range(number - 1):
             partners.append(_forked(model, weights, function, partners))
-            ending.callback(_dismissed, model, partners[-1])
+            ending.callback(_dismissed, partners[-1])
         yield lambda groups, total: _together(model, weights, partners, function, groups, total)
 
 
@@ -67,7 +67,8 @@ def _together(model: M, weights: list[nn.Parameter], partners: list[Partner], fu
     first, *rest = [groups[shard] for shard in shards.balanced(groups, len(partners) + 1)]
     busy = partners[: len(rest)]
     for partner, shard in zip(busy, rest, strict=True):
-        partner.link.send((shard, total))
+        with suppress(BrokenPipeError):  # of one that is gone nothing will be heard either
+            partner.link.send((shard, total))
     try:
         found = [_own(model, first, function, total)]
     finally:  # whatever happens here: what is not heard now would be taken for the answer to the next batch
@@ -154,8 +155,7 @@ def _serve(model: M, weights: list[nn.Parameter], function: Part[M, R], link: Co
         os._exit(0)
 
 
-def _dismissed(model: Metered, partner: Partner) -> None:
-    """Let a partner go, and count the CPU seconds that it took."""
+def _dismissed(partner: Partner) -> None:
+    """Let a partner go; the ledger counts the CPU seconds that it took once it is waited for."""
     partner.link.close()
-    _, _, used = os.wait4(partner.process, 0)
-    model.ledger.cpu_seconds[model.ledger.current] += used.ru_utime + used.ru_stime
+    os.waitpid(partner.process, 0)

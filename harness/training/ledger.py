@@ -7,6 +7,7 @@ kernels, batch size, device, cache or packing (see docs/compute.md). Only the ph
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -90,6 +91,12 @@ def sizes(group: Group) -> tuple[int, int]:
     return len(group.prompt) + outputs, outputs
 
 
+def _cpu_seconds() -> float:
+    """CPU seconds of this process and of those that it has forked and waited for."""
+    used = os.times()
+    return time.process_time() + used.children_user + used.children_system
+
+
 @dataclass
 class Ledger:
     """One limit over every charged phase; models charge it, algorithms ask what is left.
@@ -125,7 +132,7 @@ class Ledger:
 
     def _lap(self) -> None:
         """Give the seconds since the last call to the phase that is open."""
-        now = self.clock(), time.process_time()
+        now = self.clock(), _cpu_seconds()
         if self.current != IDLE:
             self.wall_seconds[self.current] += now[0] - self._since[0]
             self.cpu_seconds[self.current] += now[1] - self._since[1]

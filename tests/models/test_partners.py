@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -78,14 +79,21 @@ def test_one_thread_forks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_partners_are_gone_with_the_block_and_their_seconds_are_counted() -> None:
-    model = metered()
-    with threads.using(2), model.ledger.phase("sft"):
-        with partnered(model, lambda each, groups, total: [part(each, groups, total) for _ in range(20)]) as whole:
-            whole(MANY, 100)
-            before = model.ledger.cpu_seconds["sft"]
-        assert model.ledger.cpu_seconds["sft"] > before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # this process has no child
+    here = os.getpid()
+
+    def slow_there(model: Metered, groups: Sequence[Group], total: float) -> int:
+        begun = time.process_time()
+        while os.getpid() != here and time.process_time() < begun + 0.5:
+            part(model, groups, total)
+        return os.getpid()
+
+    model, begun = metered(), time.process_time()
+    with threads.using(2), model.ledger.phase("sft"), partnered(model, slow_there) as whole:
+        _, other = whole(MANY, 100)
+        os.kill(other, 0)
+    assert model.ledger.cpu_seconds["sft"] > 0.4 > time.process_time() - begun
+    with pytest.raises(ProcessLookupError):
+        os.kill(other, 0)
 
 
 @pytest.mark.parametrize("where", ["here", "there"])
@@ -117,5 +125,7 @@ def test_a_partner_that_was_killed_is_one_line() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return part(model, groups, total)
 
-    with threads.using(2), partnered(metered(), die) as whole, pytest.raises(HarnessError, match="was killed"):
-        whole(MANY, 100)
+    with threads.using(2), partnered(metered(), die) as whole:
+        for _ in range(2):  # the second time it is known to be gone
+            with pytest.raises(HarnessError, match="was killed"):
+                whole(MANY, 100)
