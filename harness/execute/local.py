@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import threading
 import time
@@ -12,9 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.execute import starting
 from harness.execute.allocation import give_back
 
 QUIET = {
@@ -62,7 +63,7 @@ def run_jobs(
 
     An error in a job is raised here, after which nothing new starts; a worker that died is one clear line, and what is finished is kept.
     """
-    context = multiprocessing.get_context("spawn")
+    context = starting.context(STEADY if verbose else {**STEADY, **QUIET})
     messages = context.Queue()
     with _listening(messages, heard):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, prepare, verbose))
@@ -145,8 +146,8 @@ def _leave_with_parent(parent: int) -> None:
 
 
 def _warm() -> None:
-    """Import what every job needs."""
-    import harness.running.cell  # noqa: F401
+    """Import what every job needs, where nothing else has."""
+    import_module(starting.NEEDED)
 
 
 _messages: Any = None
