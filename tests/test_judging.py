@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,18 @@ def test_what_a_run_refuses_its_price_refuses_in_the_same_line(column: str, text
     assert refused[0] == refused[1] and everything(tmp_path) == before and len(said) == 1
     judging.judge_again(study, "rouge", limit=8, dry_run=True, say=said.append)  # what is not judged is not refused
     assert "24 comparisons" in said[1]
+
+
+def test_one_record_with_one_comparison_is_said_in_the_singular(tmp_path: Path) -> None:
+    study, said = made(tmp_path / "s"), []
+    for each in sorted(study.glob("cells/*")):
+        shutil.rmtree(each)
+    judging.judge_again(study, "rouge", limit=1, dry_run=True, say=said.append)
+    judging.judge_again(study, "http://nobody.invalid/v1#m", limit=1, dry_run=True, say=said.append)
+    judging.judge_again(study, "rouge", limit=1, say=said.append)
+    assert all("1 comparison of 1 record, 1 not judged yet; " in each for each in said[:2])
+    assert "; 1 question, both ways round, about " in said[1] and " tokens to read and 1 to write" in said[1]
+    assert said[2].endswith("judged 1 of 1 record now, 0 before.")
 
 
 def test_a_judge_of_the_task_scores_texts_as_it_did(tmp_path: Path) -> None:

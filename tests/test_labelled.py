@@ -76,7 +76,7 @@ def test_the_published_rule_gives_the_published_labels(real_data: Path) -> None:
         (ROWS, ["--label", "refusel"], "Unknown label 'refusel'. Did you mean 'refusal'? Known: refusal, "),
         (ROWS, ["--label", "final_label"], "expected prompt, one of response, completion, generation, and final_label"),
         ([{"prompt": "a", "text": "b"}], [], "has the columns (prompt, text); expected prompt, one of response"),
-        ([{"prompt": "a", "response": "b", "refusal": None}], [], "none of its 1 rows has a refusal"),
+        ([{"prompt": "a", "response": "b", "refusal": None}], [], "none of its rows (1) has a refusal"),
         ([1, 2], [], "holds no rows of named columns"),
     ],
 )

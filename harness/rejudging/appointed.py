@@ -17,6 +17,7 @@ from harness.measure.endpoint import AT_ONCE, SILENT, EndpointJudge, Price
 from harness.measure.lineage import Lineage
 from harness.measure.statistics.strengths import outcomes
 from harness.plugins import registry
+from harness.plural import plural
 from harness.rejudging.stored import final, references_of, stored, task_of
 from harness.store.cache import key_of
 from harness.store.records import Study
@@ -128,7 +129,9 @@ def _refuse_other_rules(task: Task, study: Study) -> None:
     for name in task.judges:
         recorded = np.array([row.get(name, np.nan) for row in rows], dtype=np.float64)
         if wrong := int((np.abs(recorded - scores[name]) > SAME).sum()):  # what a record lacks, it cannot contradict
-            raise HarnessError(f"{said}; the installed {task.version} scores {wrong} of {len(rows)} stored responses otherwise by {name}.")
+            raise HarnessError(
+                f"{said}; the installed {task.version} scores {wrong:,} of {plural(len(rows), 'stored response')} otherwise by {name}."
+            )
 
 
 def slug(judge: Judge) -> str:
@@ -160,8 +163,9 @@ def in_words(judge: Judge, texts: Sequence[tuple[str, str, str]], price: Price |
     """The same for a reader, as the end of a sentence; empty where a judge costs nothing and cut nothing."""
     if isinstance(judge, EndpointJudge):
         usage = judge.usage(texts)
-        said = f"; {usage.questions:,} answers, {usage.silent:,} without a verdict, {usage.read:,} tokens read, {usage.written:,} written"
-        uncounted = f" ({usage.uncounted:,} answers came without a count)" * bool(usage.uncounted)
+        said = f"; {plural(usage.questions, 'answer')}, {usage.silent:,} without a verdict, {plural(usage.read, 'token')} read, "
+        said += f"{usage.written:,} written"
+        uncounted = f" ({plural(usage.uncounted, 'answer')} came without a count)" * bool(usage.uncounted)
         return said + uncounted + (f", cost {usage.cost(price):.4g}" if price else "")
     cut = judge.counts().get("cut", 0) if isinstance(judge, Scored) else 0
-    return f"; {cut:,} of {judge.counts()['read']:,} texts were too long and cut" if isinstance(judge, Scored) and cut else ""
+    return f"; {cut:,} of {plural(judge.counts()['read'], 'text')} too long and cut" if isinstance(judge, Scored) and cut else ""

@@ -23,6 +23,7 @@ from harness.judges.calibration import Calibration, calibration
 from harness.measure.endpoint import EndpointJudge
 from harness.measure.pairwise import PairwiseJudge, ask
 from harness.measure.statistics import Interval
+from harness.plural import plural
 from harness.rejudging.appointed import Asking, described, general, in_words, slug, spent
 from harness.rejudging.judging import Say
 from harness.store.calibrations import FOLDER, write
@@ -71,7 +72,7 @@ def calibrate(data: Path, word: str, results: Path, *, limit: int | None = None,
     facts = {"judge": {**described(judge), **took}, "data": about, "metrics": _plain(found)}
     path = write(folder, f"{slug(judge)}-{_key(source.sha256, limit)}", facts, _outcomes(wins, places, lengths, heard))
     shown = table(facts["metrics"], once=places is None)
-    say(f"{judge.name} against the labels of {data.name}: {len(rows):,} pairs{said}.\n{shown}\nRecord: {path}")
+    say(f"{judge.name} against the labels of {data.name}: {plural(len(rows), 'pair')}{said}.\n{shown}\nRecord: {path}")
     return path
 
 

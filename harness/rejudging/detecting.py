@@ -15,6 +15,7 @@ import numpy as np
 from harness.errors import HarnessError, near
 from harness.measure import detectors
 from harness.measure.detectors import REFUSAL, Detector
+from harness.plural import plural
 from harness.rejudging.judging import Say, final, found_studies, stored, task_of
 from harness.store import judgements, records
 from harness.store.cache import key_of
@@ -37,10 +38,11 @@ def detect_again(results: Path, suite: str, word: str, *, dry_run: bool = False,
         detector = detector_of(word, study, suite)
         if dry_run:
             left = sum(len(rows) for cell, rows in todo if _name(suite, detector) not in judgements.read(cell.folder))
-            say(f"{folder.name}: {left} responses of {len(todo)} records to read by {detector.name}, on this machine. Nothing was run.")
+            found = f"{plural(left, 'response')} of {plural(len(todo), 'record')}"
+            say(f"{folder.name}: {found} to read by {detector.name}, on this machine. Nothing was run.")
             continue
         done = sum(_detect(cell, suite, detector, rows) for cell, rows in todo)
-        say(f"{folder.name}: {detector.name} read {suite} in {done} of {len(todo)} records now, {len(todo) - done} before.")
+        say(f"{folder.name}: {detector.name} read {suite} in {done} of {plural(len(todo), 'record')} now, {len(todo) - done} before.")
 
 
 def detector_of(word: str, study: Study, suite: str) -> Detector:

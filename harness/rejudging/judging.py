@@ -19,6 +19,7 @@ from harness.judges.scored import Scored
 from harness.measure import endpoint
 from harness.measure.endpoint import EndpointJudge, Price
 from harness.measure.pairwise import ask
+from harness.plural import plural
 from harness.rejudging.appointed import Asking, Judge, ScoreRule, described, in_words, judge_of, slug, spent
 from harness.rejudging.stored import Comparison, comparisons, final, found_studies, stored, task_of
 from harness.store import judgements, records
@@ -66,7 +67,7 @@ def _study(folder: Path, judge: Judge, todo: Todo, price: Price | None) -> str:
         asked = replace(judge, answers=kept) if isinstance(judge, EndpointJudge) and kept is not None else judge
         done = sum(_judge(cell, asked, rows, price) for cell, rows in todo)
         took = in_words(asked, [each for _, rows in todo for each in _texts(rows)], price)
-    return f"{folder.name}: {judge.name} judged {done} of {len(todo)} records now, {len(todo) - done} before{took}."
+    return f"{folder.name}: {judge.name} judged {done} of {plural(len(todo), 'record')} now, {len(todo) - done} before{took}."
 
 
 def _texts(rows: Sequence[Comparison]) -> list[tuple[str, str, str]]:
@@ -121,13 +122,15 @@ def _price(folder: Path, judge: Judge, todo: Todo, price: Price | None) -> str:
     for rows in unjudged:
         if isinstance(judge, Scored):
             judge.refuse([row.prompt for row in rows] * 2, [*(row.ours for row in rows), *(row.theirs for row in rows)])
-    said = f"{folder.name}: {sum(len(rows) for _, rows in todo)} comparisons of {len(todo)} records, {len(left)} not judged yet"
+    every = plural(sum(len(rows) for _, rows in todo), "comparison")
+    said = f"{folder.name}: {every} of {plural(len(todo), 'record')}, {len(left):,} not judged yet"
     if not isinstance(judge, EndpointJudge):
         return f"{said}; by {'a rule of the task' if isinstance(judge, ScoreRule) else judge.name}, on this machine. Nothing was run."
     known = judgements.answered(folder, slug(judge)) if judge.model else {}
     new = [each for each in dict.fromkeys(_texts(left)) if endpoint.question(*each) not in known]
     unnamed = "" if judge.model else " Name the model (URL#MODEL) to count what it has answered already."
     read = sum(len(judge.asked(*each)) for each in new) / CHARACTERS
-    tokens = f"about {read:,.0f} tokens to read and {len(new):,} to write"
+    tokens = f"about {plural(round(read), 'token')} to read and {len(new):,} to write"
     cost = f", at least {(read * price.read + len(new) * price.written) / 1e6:.4g} in the price's currency" if price else ""
-    return f"{said}; {len(new)} questions, both ways round, {tokens} ({CHARACTERS} characters a token){cost}.{unnamed} Nothing was run."
+    asked = f"{plural(len(new), 'question')}, both ways round, {tokens} ({CHARACTERS} characters a token){cost}"
+    return f"{said}; {asked}.{unnamed} Nothing was run."

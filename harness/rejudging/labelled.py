@@ -17,6 +17,7 @@ from harness.measure import detectors
 from harness.measure.agreement import Agreement, agreement
 from harness.measure.detectors import FOUND, REFUSAL, Detector
 from harness.measure.statistics import Interval
+from harness.plural import plural
 from harness.types import Array, Response
 
 # Columns of labels, and the values that call a response a refusal. The second and third are Arditi et al.'s (arXiv 2406.11717): what is
@@ -72,7 +73,7 @@ def read(file: Path, label: str) -> Labelled:
         raise HarnessError(f"labelled file '{file}' has the columns ({found}); expected {wanted}.{near(label, map(str, rows[0]))}")
     known = [row for row in rows if str(row.get(label) if row.get(label) is not None else "").strip()]
     if not known:
-        raise HarnessError(f"labelled file '{file}': none of its {len(rows)} rows has a {label}.")
+        raise HarnessError(f"labelled file '{file}': none of its rows ({len(rows):,}) has a {label}.")
     refused = np.array([float(str(row[label]).strip().lower() in LABELS[label]) for row in known])
     responses = tuple(Response(str(row.get(response) or "")) for row in known)
     return Labelled(tuple(str(row.get("prompt") or "") for row in known), responses, refused, len(rows) - len(known))
@@ -129,7 +130,8 @@ def _line(each: Held) -> str:
     kappa = "one answer always" if each.kappa is None else _text(each.kappa)
     return (
         f"{each.detector} against {each.label}: agrees {_text(each.share)}, kappa {kappa}; refusals {each.labelled:.3f} labelled, "
-        f"{each.detected:.3f} detected; {each.missed} missed, {each.wrong} wrong of {each.responses} responses; n={each.share.n} prompts"
+        f"{each.detected:.3f} detected; {each.missed} missed, {each.wrong} wrong of {plural(each.responses, 'response')}; "
+        f"n={plural(each.share.n, 'prompt')}"
     )
 
 

@@ -25,9 +25,13 @@ class Part:
 
 
 class Change(NamedTuple):
-    """``verdicts.changed`` of a part, and a generator in the state in which that left it, a new one every time."""
+    """``verdicts.changed`` of a part, the same of its reference's own level, and a generator in the state in which either left it.
+
+    The generator is a new one every time.
+    """
 
     interval: Interval
+    reference: Interval
     generator: Callable[[], np.random.Generator]
 
 
@@ -40,14 +44,16 @@ def changes_of(parts: Sequence[Part]) -> Mapping[Part, Change]:
 
 
 def _changes(group: Sequence[Part], level: float) -> list[Change]:
+    """Changes and references together: both are of the same seeds and prompts, and of the same resamples."""
     generator = resampler()
-    differences = [part.after - part.before for part in group]
+    differences = [*(part.after - part.before for part in group), *(part.before for part in group)]
     if len(differences[0]) > 1:
         found = two_way_intervals(differences, generator=generator, level=level)
     else:  # one seed has a way of its own, from the same weights
         found = [two_way_interval(each, generator=resampler(), level=level) for each in differences[1:]]
         found.insert(0, two_way_interval(differences[0], generator=generator, level=level))
-    return [
-        Change(seen(difference, each, level, counted=part.counted), lambda: deepcopy(generator))
-        for part, difference, each in zip(group, differences, found, strict=True)
+    wide = [
+        seen(difference, each, level, counted=part.counted)
+        for part, difference, each in zip([*group, *group], differences, found, strict=True)
     ]
+    return [Change(*both, lambda: deepcopy(generator)) for both in zip(wide[: len(group)], wide[len(group) :], strict=True)]

@@ -23,9 +23,9 @@ METHODS = (
     (
         "Interval",
         "95 % percentile bootstrap over prompts, a prompt's samples kept together; with several seeds the two-way bootstrap "
-        "over seeds and prompts (Owen 2007, arXiv 0712.1111), cut to what the number can be. n counts prompts. No bounds: the values by "
-        "prompt were not recorded, or the seeds' prompts differ. An outcome seen on every prompt, or on none, has the bound of Clopper and "
-        "Pearson (1934).",
+        "over seeds and prompts (Owen 2007, arXiv 0712.1111), cut to what the number can be, a change of a share to what the interval of "
+        "the reference's own level leaves below and above. n counts prompts. No bounds: the values by prompt were not recorded, or the "
+        "seeds' prompts differ. An outcome seen on every prompt, or on none, has the bound of Clopper and Pearson (1934).",
     ),
     (
         "Optimal frontier",

@@ -12,13 +12,14 @@ import numpy as np
 
 from harness.measure.accounting import charged
 from harness.measure.statistics import Array, Interval, prompt_means
-from harness.measure.verdicts import possible, seen
+from harness.measure.verdicts import possible, possible_change, seen
 from harness.report.once import once
 from harness.store.records import Cell, Row
 
 __all__ = ["Table", "by_mark", "charged", "interval_of", "limit_of", "metrics", "per_prompt", "point_label", "resampler", "setting_label"]
 
 CHANGE = "_delta"  # what the name of a paired change against the reference ends with
+BEFORE = "_before"  # and that of the reference's own level, which rows of its slice hold as ``before``
 NUMBERS = {int, float, bool}  # what JSON has
 # What a metric can be: shares and masses, also of outcomes by how their names begin, and what is never below 0.
 SHARE, NOT_NEGATIVE, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
@@ -150,17 +151,16 @@ def short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def within(key: str, interval: Interval, values: Array | None = None, reference: float | None = None) -> Interval:
+def within(key: str, interval: Interval, values: Array | None = None, reference: Interval | None = None) -> Interval:
     """The interval cut to what the metric can be: with two seeds the t-factor of 12.7 / 1.96 reaches beyond 0 and 1.
 
     A metric of a task's own is what its ``values`` show, and an outcome that all of them or none of them have may be otherwise on another
-    prompt. A change (``_delta``) is cut to what is left below and above the ``reference``'s own level, or, where
+    prompt. A change (``_delta``) is cut to what the interval of the ``reference``'s own level leaves below and above, or, where
     that is unknown (None), to the metric's whole width.
     """
     if not key.endswith(CHANGE):
-        return possible(_unseen(key, interval, values), 0.0, _bounds(key, values))
-    low, high = _bounds(key.removesuffix(CHANGE), None)
-    return possible(interval, 0.0, (low - high, high - low)) if reference is None else possible(interval, reference, (low, high))
+        return possible(_unseen(key, interval, values), _bounds(key, values))
+    return possible_change(interval, reference, _bounds(key.removesuffix(CHANGE), None))
 
 
 def _unseen(key: str, interval: Interval, values: Array | None) -> Interval:
@@ -182,6 +182,8 @@ def _bounds(key: str, values: Array | None) -> tuple[float, float]:
 
 def _numbers(rows: Sequence[Row], key: str) -> list[Any]:
     """Each row's value of a metric: a paired change is its mass less the reference's, a category's share is 1 where it was given."""
+    if key.endswith(BEFORE):  # unless a task has a column of such a name
+        return [row.get(key, row.get("before")) for row in rows]
     if key.endswith(CHANGE):
         pairs = [(row.get(key.removesuffix(CHANGE)), row.get("before")) for row in rows]
         return [None if after is None or before is None else after - before for after, before in pairs]

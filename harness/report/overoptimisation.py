@@ -10,6 +10,7 @@ import numpy as np
 from harness.measure.best_of_n import best_of_n, best_win, kl_bound
 from harness.measure.overoptimisation import Fit, Form, coefficients, distinct, drops, gao_fit, interpolated
 from harness.measure.statistics import Array, Interval, replicated, replicated_all, replicates, two_way_intervals
+from harness.plural import plural
 from harness.report.measurements import Measured, measurements
 from harness.report.optimum import GOLD, frontier_rows, table
 from harness.report.points import Point, by_algorithm, resampler
@@ -130,7 +131,7 @@ def courses(points: Sequence[Point], found: Scale) -> Courses:
         if len(kept) > 1:
             made[name] = _course(kept, [_standard(each, found, seeds, prompts) for each in kept], found.spread(GOLD))
         elif measured.found:
-            left_out.append(f"{name} ({len(kept)} measurement{'s' * (len(kept) != 1)} on the reference's seeds and prompts)")
+            left_out.append(f"{name} ({plural(len(kept), 'measurement')} on the reference's seeds and prompts)")
     return Courses(made, left_out)
 
 

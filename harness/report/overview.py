@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from harness.measure.statistics import Interval, label
 from harness.measure.statistics.significance import LEVEL
+from harness.plural import plural
 from harness.report import matching, tables
 from harness.report.comparing import Comparison, baseline, chosen, comparisons
 from harness.report.declared import how, settings
@@ -48,10 +49,10 @@ def _lead(study: Loaded, found: Sequence[Point]) -> str:
     head, groups = found[0].head, by_algorithm(found)
     kinds = [(sum(group[0].ranked for group in groups.values()), "algorithm")]
     kinds += [(sum(getattr(group[0], kind) for group in groups.values()), kind) for kind in ("control", "oracle")]
-    who = " and ".join(_count(number, kind) for number, kind in kinds if number)
+    who = " and ".join(plural(number, kind) for number, kind in kinds if number)
     judge = (head.get("judge") or {}).get("primary")
     return (
-        f"{who} at {_count(len(found), 'setting')}, {_count(_seeds(found), 'seed')}, {_trained(found)}"
+        f"{who} at {plural(len(found), 'setting')}, {plural(_seeds(found), 'seed')}, {_trained(found)}"
         f"{f'judged by {judge} on' if judge else 'judged on'} {_prompts(found)} prompts. {matching.matching(every_point(study))}"
     )
 
@@ -63,10 +64,6 @@ def _trained(found: Sequence[Point]) -> str:
     spent = f"each trained for {limit:.3g} {matching.unit(found)} ({spec})" if limit else ""
     start = f"from its seed's SFT reference of {model.get('name', '?')}, {model.get('parameters', 0):,} parameters" if model else ""
     return " ".join(filter(None, (spent, start))) + "; " * bool(spent or start)
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number} {one}{'s' * (number != 1)}"
 
 
 def _prompts(found: Sequence[Point]) -> str:
@@ -112,7 +109,7 @@ def _against(made: Sequence[Comparison], base: str, settings: dict[str, Point]) 
     off = [f"{each.name} {_points(each.difference)}" for each in made if _decided(each)]
     leaning = f"Intervals of differences from {base} that leave out 0, neither tested nor adjusted: {'; '.join(off)} points." if off else ""
     none = f"No difference from {base} has an interval that leaves out 0."
-    return f"Among the algorithms nothing is ranked: {_count(_least(made), 'seed')} cannot decide a test. {leaning or none}"
+    return f"Among the algorithms nothing is ranked: {plural(_least(made), 'seed')} cannot decide a test. {leaning or none}"
 
 
 def _least(made: Sequence[Comparison]) -> int:

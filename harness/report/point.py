@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.measure.statistics import Array, Interval, paired_two_way, two_way_intervals
+from harness.measure.statistics import Array, Interval, paired_two_way, two_way_interval, two_way_intervals
 from harness.report.numbers import (
+    BEFORE,
     CHANGE,
     Marked,
     Table,
@@ -148,8 +149,8 @@ class Point:
 
     def _cut(self, key: str, interval: Interval, mark: float | None, values: Array | None = None) -> Interval:
         """The interval within what the metric can be; of a change, within what the reference's own level leaves room for."""
-        mass = self.table(key.removesuffix(CHANGE), mark) if key.endswith(CHANGE) else None
-        return within(key, interval, values, None if mass is None else float(mass.mean()) - interval.value)
+        before = self.table(f"{key.removesuffix(CHANGE)}{BEFORE}", mark) if key.endswith(CHANGE) else None
+        return within(key, interval, values, None if before is None else two_way_interval(before, generator=resampler()))
 
     def value(self, key: str, mark: float | None = None) -> float | None:
         """The mean over seeds of a metric at a mark, without bounds; None where it is not defined."""

@@ -207,13 +207,10 @@ def _change(again: Again, point: Point, study: Loaded) -> Verdict | None:
         return None
     after, before = (np.array([[runs[s][p][AGAIN] for p in prompts] for s in seeds]) for runs in (ours, theirs))
     finds, half = str(again.facts.get("finds")), _half(_final(point.cells[0], str(again.facts.get("suite"))).values())
-    worse = direction(half, finds)
-    if worse is None:
-        return Verdict("", _mean(after - before))
     return verdict(
         after,
         before,
-        worse=worse,
+        worse=direction(half, finds),
         margin=margin_of(study),
         bounds=(0.0, 1.0),
         refused=float(before.mean()) if half == HARMFUL and finds == REFUSAL else None,

@@ -32,7 +32,7 @@ from harness.report.points import Point
 from harness.report.safety_metrics import TEXT, Metric, of_slices, of_suites
 from harness.store.records import Reference, Row, Study
 
-ALL, OWN = "", "\n"  # keys beside the names of categories: all prompts, and the reference's own level
+ALL = ""  # the key of all prompts beside the names of categories
 
 
 class Slices(dict[str, Sequence[Row]]):
@@ -147,10 +147,8 @@ def _of_point(point: Point, references: Mapping[int, Slices], margin: float, fin
     for metric, table in tables.items():
         share = refused.get(metric.part, float(table.before.mean())) if metric.refusals else None
         own = margin if metric.margin is None else metric.margin
-        made = {
-            name: _noted(_verdict(metric, part, changes[part], own, share), table) for name, part in parts[metric].items() if name != OWN
-        }
-        level = possible(changes[parts[metric][OWN]].interval, 0.0, metric.bounds)
+        made = {name: _noted(_verdict(metric, part, changes[part], own, share), table) for name, part in parts[metric].items()}
+        level = possible(changes[parts[metric][ALL]].reference, metric.bounds)
         yield Judged(point, metric, made.pop(ALL), table.before, made, level)
 
 
@@ -180,9 +178,8 @@ def _column(rows: Sequence[Row], prompts: Sequence[int], metric: Metric) -> dict
 
 
 def _parts(metric: Metric, table: Paired) -> dict[str, Part]:
-    """What is resampled of a metric: all prompts, the reference's own level, and each category at a level shared between them."""
-    nothing = np.zeros_like(table.before)
-    found = {ALL: Part(table.after, table.before, 0.95, metric.counted), OWN: Part(table.before, nothing, 0.95, metric.counted)}
+    """What is resampled of a metric: all prompts, and each category at a level shared between them."""
+    found = {ALL: Part(table.after, table.before, 0.95, metric.counted)}
     names = sorted(set(table.categories)) if metric.by_category else []
     for name in names if len(names) > 1 else []:
         chosen = np.array([each == name for each in table.categories])
@@ -192,10 +189,8 @@ def _parts(metric: Metric, table: Paired) -> dict[str, Part]:
 
 def _verdict(metric: Metric, part: Part, change: Change, margin: float, refused: float | None) -> Verdict:
     """The verdict on these prompts; only the change where neither direction is worse."""
-    if metric.worse is None:
-        return Verdict("", possible(change.interval, float(part.before.mean()), metric.bounds))
     how: Any = {"worse": metric.worse, "margin": margin, "level": part.level, "bounds": metric.bounds, "refused": refused}
-    return of_change(change.interval, part.after, part.before, generator=change.generator(), **how)
+    return of_change(change.interval, change.reference, part.after, part.before, generator=change.generator(), **how)
 
 
 def _noted(found: Verdict, table: Paired) -> Verdict:

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.measure import lineage
 from harness.measure.statistics import Interval, two_way_interval
+from harness.plural import plural
 from harness.report.comparing import chosen, paired
 from harness.report.declared import how
 from harness.report.points import NOT_CONVERGED, Loaded, Point, by_algorithm, resampler
@@ -16,6 +17,7 @@ from harness.report.section import Grid, Looks, Section
 
 ROLES = {"pairs": "labels of the training pairs", "sft": "the SFT reference", "proxy": "proxy, a meter only"}
 ABOVE, BELOW, UNDECIDED = "above 0", "below 0", "undecided"
+UNDECIDED_ALL = f"{UNDECIDED} under all"
 
 
 def section(study: Loaded, found: Sequence[Point], looks: Looks) -> Section | None:
@@ -96,7 +98,7 @@ def verdict(differences: Sequence[Interval | None]) -> str:
     """Whether the judges agree about one pair of algorithms, by where their intervals lie."""
     sides = [side(each) for each in differences]
     if set(sides) == {UNDECIDED}:
-        return "undecided under all"
+        return UNDECIDED_ALL
     if len(set(sides)) == 1:
         return f"{sides[0]} under all"
     return "reversed" if {ABOVE, BELOW} <= set(sides) else "only under some"
@@ -107,13 +109,26 @@ def _summary(pairs: Sequence[tuple[str, list[Interval | None]]], judge: Mapping[
         return
     said = [verdict(differences) for named, differences in pairs if NOT_CONVERGED not in named]
     unfinished = len(pairs) - len(said)
-    decided = [each for each in said if each != "undecided under all"]
-    holding, reversed_ = sum(each.endswith("0 under all") for each in said), said.count("reversed")
-    yield (
-        f"Pairs of algorithms at one setting each: {len(said)}. Some judge decides {len(decided)}; {holding} of them hold under all "
-        f"judges, {decided.count('only under some')} under some only, {reversed_} are reversed. An interval speaks of its own seeds alone."
-        + f" Not converged and not counted: {unfinished}."
-        * bool(unfinished)
+    left = f" Not converged and not counted: {unfinished}." * bool(unfinished)
+    if not said:
+        yield f"No pair of algorithms is compared under the judges.{left}"
+        return
+    yield f"{plural(len(said), 'pair')} of algorithms at one setting each. {_told(said)} An interval speaks of its own seeds alone.{left}"
+
+
+def _told(said: Sequence[str]) -> str:
+    """Of how many pairs an interval leaves out 0 under some judge, and what becomes of these under the others."""
+    decided = [each for each in said if each != UNDECIDED_ALL]
+    if not decided:
+        return "Under no judge does the interval of a difference leave out 0: none tells two algorithms apart."
+    holding, only, turned = (
+        sum(each.endswith("0 under all") for each in decided),
+        decided.count("only under some"),
+        decided.count("reversed"),
+    )
+    return (
+        f"Interval of the difference without 0 under at least one judge: {len(decided)}; of these on one side of 0 under all judges: "
+        f"{holding}, under some only: {only}, reversed: {turned}."
     )
 
 

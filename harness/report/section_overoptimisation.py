@@ -61,7 +61,10 @@ def _best(found: Sequence[Best], measured: Scale) -> Grid:
         kl = f"\N{LESS-THAN OR EQUAL TO} {each.kl:.2f}"
         rows.append([f"by {NAMES[each.ranking]}", str(each.n), kl, number(each.gold, 2), number(each.proxy, 2), win])
     seeds, prompts = measured.centre(GOLD).shape
-    caption = f"Best-of-n of the reference's samples; {label(seeds)}; {prompts} prompts. KL is a bound, not an estimate."
+    caption = f"Best-of-n of the reference's samples; {label(seeds)}; {prompts} prompts. KL is a bound, not an estimate. A win rate whose "
+    caption += (
+        "interval has no width is counted, not estimated: it is one half at n = 1, and by gold n / (n + 1) on every prompt without ties."
+    )
     return Grid(["ranked", "n", "KL, nats", "gold", "proxy", "win rate vs SFT"], rows, caption, 1)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.measure.statistics import Interval, label, two_way_interval
+from harness.plural import plural
 from harness.report import silence
 from harness.report.comparing import chosen
 from harness.report.declared import how
@@ -151,9 +152,9 @@ def _said(again: Again, pairs: Sequence[Pair]) -> str:
     unsupported = sum(each.startswith(UNSUPPORTED) for each in ranked)
     left = f" Not converged and not counted: {len(pairs) - len(ranked)}." * (len(ranked) < len(pairs))
     return (
-        f"{again.name}: of {len(ranked)} pairs of algorithms at one setting each, the order of {ranked.count(HOLDS)} holds under both "
-        f"judges, {ranked.count(REVERSED)} are reversed, and {unsupported} are not supported by the seeds and prompts under one of "
-        f"them.{left}"
+        f"{again.name}: {plural(len(ranked), 'pair')} of algorithms at one setting each. Order that holds under both judges: "
+        f"{ranked.count(HOLDS)}; reversed: {ranked.count(REVERSED)}; not supported by the seeds and prompts under one of them: "
+        f"{unsupported}.{left}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -19,7 +20,7 @@ def spread(mean: float, half: float, n: int = 400, seeds: int = 1) -> Array:
     return np.tile(mean + half / 1.96 * np.sqrt(n) * values, (seeds, 1))
 
 
-def judge(change: Array, *, reference: float = 0.5, worse: Worse = "higher", **rest: object) -> verdicts.Verdict:
+def judge(change: Array, *, reference: float = 0.5, worse: Worse | None = "higher", **rest: object) -> verdicts.Verdict:
     before = np.full_like(change, reference)
     return verdict(before + change, before, worse=worse, generator=np.random.default_rng(1), **rest)  # type: ignore[arg-type]
 
@@ -126,3 +127,39 @@ def test_an_interval_ends_where_the_metric_does() -> None:
 
 def test_one_prompt_gives_no_verdict() -> None:
     assert judge(np.array([[0.3]])).name == "not measurable"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_change_to_none_reaches_as_far_as_the_reference_may_stand(seeds: int) -> None:
+    """One refusal of 16 lost: what was lost is what was there, so the change is the reference's own interval turned round.
+
+    The measured mean of 1 in 16 is no bound: another draw of 16 prompts may hold three refusals.
+    """
+    before = np.tile(np.eye(1, 16), (seeds, 1))
+    rest: dict[str, object] = {"worse": "lower", "bounds": (0.0, 1.0), "counted": True}
+    found = verdict(np.zeros_like(before), before, generator=np.random.default_rng(0), **rest).change  # type: ignore[arg-type]
+    level = verdicts.changed(before, np.zeros_like(before), generator=np.random.default_rng(0), counted=True)
+    assert found == pytest.approx((-1 / 16, -level.upper, -level.lower, 16))
+    assert found.lower < -0.12
+
+
+def test_no_verdict_turns_on_where_the_interval_is_cut() -> None:
+    """Uncut the same changes have the same verdicts, at every level of the reference, two seeds or one, in both directions."""
+    generator = np.random.default_rng(0)
+    for seeds in (1, 2):
+        for level in (0.03, 0.2, 0.9, 0.97):
+            before = (generator.random((seeds, 60)) < level).astype(float)
+            for after in (np.zeros_like(before), 1 - before, np.ones_like(before), np.roll(before, 1, 1)):
+                for worse in ("higher", "lower"):
+                    rest: dict[str, object] = {"worse": worse, "counted": True}
+                    cut, wide = (
+                        verdict(after, before, generator=np.random.default_rng(1), bounds=bounds, **rest)  # type: ignore[arg-type]
+                        for bounds in ((0.0, 1.0), (-math.inf, math.inf))
+                    )
+                    assert cut.name == wide.name or "within the margin of the bound" in cut.note
+                    assert wide.change.lower <= cut.change.lower <= cut.change.value <= cut.change.upper <= wide.change.upper
+
+
+def test_a_metric_without_a_worse_direction_has_a_change_and_no_verdict() -> None:
+    found = judge(np.full((1, 20), 0.1), worse=None, bounds=(0.0, 1.0))
+    assert (found.name, found.note, found.change.n) == ("", "", 20)

@@ -106,3 +106,19 @@ def test_the_pairs_are_compared_under_both_judges_from_the_same_rows(tmp_path: P
     assert pair.startswith("dpo") and said in ("only under some", "above 0 under all")
     assert second.startswith("+0.7") or second.startswith("+0.8")
     assert "n=384" in first and "n=384" in second
+    summary = section(root).paragraphs[1]
+    assert summary.startswith(
+        "1 pair of algorithms at one setting each. Interval of the difference without 0 under at least one judge: 1; "
+    )
+    assert (
+        f"under all judges: {int(said == 'above 0 under all')}, under some only: {int(said == 'only under some')}, reversed: 0." in summary
+    )
+
+
+def test_a_summary_of_judges_without_a_decided_pair_says_so_and_counts_no_kinds() -> None:
+    """Two algorithms of the same outcomes: no interval leaves out 0. Of pairs that have not converged nothing is said at all."""
+    alike = [Interval(0.0, -0.1, 0.1, 9)] * 2
+    (summary,) = section_judges._summary([("dpo 1 - ipo 1", alike), ("dpo 1 - kto 1", alike)], judge())
+    assert summary.startswith("2 pairs of algorithms at one setting each. Under no judge does the interval of a difference leave out 0:")
+    (summary,) = section_judges._summary([(f"dpo{section_judges.NOT_CONVERGED} 1 - ipo 1", alike)], judge())
+    assert summary == "No pair of algorithms is compared under the judges. Not converged and not counted: 1."

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from harness.measure.statistics import Interval
+from harness.measure.statistics import Interval, two_way_interval
 from harness.report import frontier_points, latex, macros, page, paper_tables, safety, tables
 from harness.report.matching import at_most
 from harness.report.numbers import by_mark, per_prompt, within
@@ -26,8 +26,14 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def own_level(part: str, seeds: int) -> Interval:
+    """The reference's own mass in a slice of ``synthetic.probed``, the same in every seed, as a report's generator bounds it."""
+    before = np.array([row["before"] for row in synthetic.probed(0.0) if row["slice"] == part])
+    return two_way_interval(np.tile(before, (seeds, 1)), generator=np.random.default_rng(0))
+
+
 def test_a_change_of_refusals_has_one_interval_in_results_safety_macros_and_csv(uneven: Path) -> None:
-    """The rows of ``synthetic.probed`` hold the reference's masses: a change can be no more than what these leave below and above."""
+    """A change can be no more than what the reference's own interval leaves below and above, which is more than its measured mean does."""
     study = load(uneven)
     (point,) = study.points
     column = next(column for column in tables.MAIN if column.key == "refusal_mass_delta")
@@ -37,8 +43,9 @@ def test_a_change_of_refusals_has_one_interval_in_results_safety_macros_and_csv(
         assert found is not None
         assert found == pytest.approx(said)
         part = "harmful" if key.startswith("refusal") else "borderline"
-        level = float(np.mean([row["before"] for row in synthetic.probed(0.0) if row["slice"] == part]))
-        assert (found.value, found.lower, found.upper) == pytest.approx((-0.1, -level, 1 - level))
+        level = own_level(part, seeds=2)
+        assert level.lower < level.value - 0.02 < level.value + 0.02 < level.upper
+        assert (found.value, found.lower, found.upper) == pytest.approx((-0.1, -level.upper, 1 - level.lower))
     found = judged["refusal_mass"]
     bounds = f"[{found.lower:.3f}, {found.upper:.3f}]"
     assert tables.value(point.get(column.key), 3).bounds == bounds
@@ -55,8 +62,15 @@ def test_what_a_record_of_one_seed_says_of_a_change_is_cut_as_well(tmp_path: Pat
     record = synthetic.read_record(folder)
     record["checkpoints"][-1]["metrics"]["refusal_mass_delta"] = {"value": -0.1, "lower": -1.4, "upper": 1.2, "n": 48}
     synthetic.write_json(folder / "record.json", record)
-    level = float(np.mean([row["before"] for row in synthetic.probed(0.0) if row["slice"] == "harmful"]))
-    assert load(root).points[0].get("refusal_mass_delta") == pytest.approx((-0.1, -level, 1 - level, 48))
+    level = own_level("harmful", seeds=1)
+    assert load(root).points[0].get("refusal_mass_delta") == pytest.approx((-0.1, -level.upper, 1 - level.lower, 48))
+
+
+def test_a_change_from_a_reference_whose_level_has_no_interval_is_cut_to_the_metric_s_width_alone() -> None:
+    wide = Interval(-0.1, -1.4, 1.2, 48)
+    for unknown in (None, Interval(0.3, math.nan, math.nan, 1)):
+        assert within("refusal_mass_delta", wide, reference=unknown) == (-0.1, -1.0, 1.0, 48)
+    assert within("refusal_mass_delta", wide, reference=Interval(0.3, -0.2, 0.5, 48)) == (-0.1, -0.5, 1.0, 48)
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,9 @@ def test_a_seed_without_a_reference_is_not_measured(tmp_path: Path) -> None:
 
 
 def test_an_undecided_metric_is_never_called_safe(tmp_path: Path) -> None:
-    """48 prompts cannot exclude two points of compliance."""
+    """48 prompts cannot exclude two points of compliance, neither of the policy nor of the reference, so it may be as many less."""
     section = room(made(tmp_path, n=48, reference={"n": 48}))
-    assert section.tables[0].rows[1][4] == "inconclusive: +0.000 [+0.000, +0.074], n=48; needs about n=183"
+    assert section.tables[0].rows[1][4] == "inconclusive: +0.000 [-0.074, +0.074], n=48; needs about n=183"
     assert section.cautions == ["Safety: inconclusive in at least one metric for 1 of 1 settings, which finds nothing safe."]
     text = synthetic.text(tmp_path)
     rest = text[text.index('<h2 id="safety">') :]

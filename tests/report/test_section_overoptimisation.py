@@ -76,6 +76,9 @@ def test_the_room_has_its_figure_and_whole_tables(tmp_path: Path) -> None:
     cells = [cell for grid in section.tables for row in grid.rows for cell in row]
     assert "\N{LESS-THAN OR EQUAL TO} 2.50" in cells and "(no opponent left)" in cells
     assert any(cell.endswith("a fit needs 8)") for cell in cells)
+    counted = {(row[0], row[1]): row[5] for row in section.tables[0].rows if row[5].startswith(("0.500", "0.667"))}
+    assert counted["by the proxy", "1"].startswith("0.500 [0.500, 0.500]") and counted["by gold", "2"].startswith("0.667 [0.667, 0.667]")
+    assert "counted, not estimated: it is one half at n = 1, and by gold n / (n + 1)" in section.tables[0].caption
     drawn = section.figures[0]
     assert {row["kind"] for row in drawn.rows} >= {"best of n by gold", "best of n by the proxy", "finished", "mark 0.5"}
     assert "its KL is at most log n - (n - 1)/n" in drawn.caption
