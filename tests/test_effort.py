@@ -14,9 +14,7 @@ from tests.test_ppo import setup
 
 TRAINED = [entry for entry in registry.describe("algorithms") if not entry.declaration.metadata.get("untrained")]
 LOSSES = [entry for entry in TRAINED if entry.declaration.loss]
-SAMPLERS = [
-    entry for entry in TRAINED if "sampling" in effort.needs(entry.declaration) and "requires" not in entry.declaration.metadata
-]
+SAMPLERS = [entry for entry in TRAINED if "sampling" in effort.needs(entry.declaration) and "requires" not in entry.declaration.metadata]
 
 SAID = {
     "dpo": (("reference",), "8 N, then 6 N"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.plugins import syntax
+from harness.plugins import bases, syntax
 from harness.plugins.legal import several
 
 
@@ -65,21 +65,10 @@ def beside(node: ast.ClassDef) -> list[ast.stmt]:
     return [each for each in node.body if not (isinstance(each, ast.AnnAssign) and ast.unparse(each.target) in settings)]
 
 
-def inherited(
-    tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path, below: frozenset[tuple[Path, str]] = frozenset()
-) -> Iterator[Hyperparameter]:
-    """The hyperparameters of a class's bases, which stand in the file itself, in one beside it, or in the room of training.
-
-    ``below`` are the files and classes that it was reached from: a class that takes its base's name is no base of itself.
-    """
-    below |= {(path, node.name)}
-    for base in (base for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)):
-        file = syntax.siblings(path).get(base.id) or syntax.shared(tree).get(base.id) or path
-        holder = syntax.parsed(file)
-        for defined in holder.body:
-            if isinstance(defined, ast.ClassDef) and defined.name == base.id and (file, base.id) not in below:
-                yield from inherited(holder, defined, file, below)
-                yield from own(defined)
+def inherited(node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hyperparameter]:
+    """The settings of the classes that a class inherits from, wherever these stand; of a later one where two have the same."""
+    for base in bases.ancestors(node, path) if isinstance(node, ast.ClassDef) else ():
+        yield from own(base.node)
 
 
 def _hyperparameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Hyperparameter:
