@@ -126,6 +126,16 @@ def test_of_two_bases_the_first_has_the_last_word(tmp_path: Path) -> None:
     assert entry.defaults["kl_coef"] == made(entry)["kl_coef"] == 0.7
 
 
+def test_what_an_instance_is_given_is_its_default(tmp_path: Path) -> None:
+    path = Path(write(tmp_path, "from algorithms.grpo import GRPO\n", "GRPO"))
+    path.write_text(path.read_text().replace("algorithm = Mine", "algorithm = Mine(beta=0.2, extra=1.0)"))
+    entry = registry.find("algorithms", str(path))
+    assert made(entry) == entry.defaults
+    assert (entry.defaults["beta"], entry.defaults["extra"]) == (0.2, 1.0)
+    path.write_text(path.read_text().replace("beta=0.2", "beta=1 / 5"))
+    assert "mine.py:16: algorithm = Mine(beta=1 / 5, extra=1.0): settings are given by name and as literals" in refused(str(path))
+
+
 def test_every_class_of_the_shelf_declares_the_settings_that_it_has() -> None:
     for entry in registry.describe("algorithms"):
         if not entry.declaration.loss and not entry.problem:

@@ -65,11 +65,12 @@ def _read(path: Path, name: str) -> Declaration:
     node = syntax.binding(tree, name)
     if node is None:
         return Declaration(bound=name in syntax.names(tree), summary=syntax.first_line(tree))
+    declared = {each.name: each for each in (*parameters.inherited(node, path), *parameters.own(node))}
     found = Declaration(
         bound=True,
         loss=isinstance(node, ast.FunctionDef),
         summary=syntax.first_line(tree) or syntax.first_line(node),
-        hyperparameters=tuple({each.name: each for each in (*parameters.inherited(node, path), *parameters.own(node))}.values()),
+        hyperparameters=parameters.given(tree, name, tuple(declared.values()), path),
         own=frozenset(each.name for each in parameters.own(node)),
     )
     if name != ALGORITHM:

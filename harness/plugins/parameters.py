@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.plugins import bases, syntax
 from harness.plugins.legal import several
 
@@ -69,6 +70,21 @@ def inherited(node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hype
     """The settings of the classes that a class inherits from, wherever these stand; of a later one where two have the same."""
     for base in bases.ancestors(node, path) if isinstance(node, ast.ClassDef) else ():
         yield from own(base.node)
+
+
+def given(tree: ast.Module, name: str, settings: Sequence[Hyperparameter], path: Path) -> tuple[Hyperparameter, ...]:
+    """The settings with the defaults that ``name = Class(setting=value)`` gives them; HarnessError for one that is no literal by name."""
+    made = next((value for target, value in syntax.assignments(tree.body) if target == name and isinstance(value, ast.Call)), None)
+    if made is None:
+        return tuple(settings)
+    try:
+        values = {each.arg: ast.literal_eval(each.value) for each in made.keywords}
+    except (ValueError, TypeError):
+        values = {None: None}
+    if made.args or None in values:  # which is also how ``**settings`` is called
+        said = f"{name} = {ast.unparse(made)}: settings are given by name and as literals, for files are read without being run."
+        raise HarnessError(f"{path}:{made.lineno}: {said}")
+    return tuple(replace(each, default=values.get(each.name, each.default)) for each in settings)
 
 
 def _hyperparameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Hyperparameter:
