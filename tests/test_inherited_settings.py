@@ -136,6 +136,21 @@ def test_what_an_instance_is_given_is_its_default(tmp_path: Path) -> None:
     assert "mine.py:16: algorithm = Mine(beta=1 / 5, extra=1.0): settings are given by name and as literals" in refused(str(path))
 
 
+@pytest.mark.parametrize(
+    ("text", "beta"),
+    [
+        ("from algorithms.grpo import GRPO\nalgorithm = GRPO\n", 0.04),
+        ("from algorithms import grpo\nalgorithm = grpo.GRPO(beta=0.3)\n", 0.3),
+        ("from algorithms.grpo import algorithm\n", 0.04),
+    ],
+)
+def test_a_class_may_be_bound_as_it_is(tmp_path: Path, text: str, beta: float) -> None:
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    entry = registry.find("algorithms", str(tmp_path / "mine.py"))
+    assert entry.defaults == {**registry.find("algorithms", "grpo").defaults, "beta": beta} == made(entry)
+    assert settings.oracle(entry, {"reward": "gold"})
+
+
 def test_every_class_of_the_shelf_declares_the_settings_that_it_has() -> None:
     for entry in registry.describe("algorithms"):
         if not entry.declaration.loss and not entry.problem:

@@ -38,6 +38,23 @@ def ancestors(node: ast.ClassDef, path: Path, below: frozenset[tuple[Path, str]]
             yield found
 
 
+def lent(tree: ast.Module, name: str, path: Path) -> ast.ClassDef | None:
+    """A class of another file that this one binds to a name as it is, or one instance of it: as a class that adds nothing to it."""
+    value = next((value for target, value in syntax.assignments(tree.body) if target == name), None)
+    line = max((each.line for each in _imports(tree, path) if each.name == name), default=0) + 1 if value is None else value.lineno
+    written = value.func if isinstance(value, ast.Call) else value or ast.Name(name, lineno=line)
+    if not isinstance(written, ast.Name | ast.Attribute) or (found := _plain(written, path, line)) is None:
+        return None
+    return ast.ClassDef(name, [written], [], [], [], lineno=line) if found.file != path else None
+
+
+def _plain(written: ast.expr, path: Path, line: int) -> Base | None:
+    try:
+        return _class(written, path, line, frozenset())
+    except HarnessError:  # nobody inherits from it
+        return None
+
+
 def own_files(path: Path) -> list[Path]:
     """The files whose code is the plug-in's too: those of its folder and of the shelf that it takes names from, and these from others.
 

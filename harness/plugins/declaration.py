@@ -62,7 +62,7 @@ def read(path: Path, name: str) -> Declaration:
 
 def _read(path: Path, name: str) -> Declaration:
     tree = syntax.parsed(path)
-    node = syntax.binding(tree, name)
+    node = syntax.binding(tree, name) or bases.lent(tree, name, path)
     if node is None:
         return Declaration(bound=name in syntax.names(tree), summary=syntax.first_line(tree))
     declared = {each.name: each for each in (*parameters.inherited(node, path), *parameters.own(node))}
