@@ -51,6 +51,7 @@ family = "online"
 oracle = {"reward": "gold"}  # a run on the judge's own reward
 source = "Ouyang et al. 2022, arXiv 2203.02155"
 optimum = "reward-tilt"  # of the reward model it is given
+cost = "22 N"  # with a value function of its own and one epoch
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ family = "online"
 source = "Ouyang et al. 2022, arXiv 2203.02155, with the judge's reward in the reward model's place"
 oracle = True
 optimum = "reward-tilt"  # of the judge's reward
+cost = "20 N"  # PPO's without a reward model
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def list_(
     check: Annotated[bool, typer.Option("--check", help="Import every plug-in and say which fail.")] = False,
     results: Results = RESULTS,
 ) -> None:
-    """Say what there is: algorithms, tasks and the runs below the results folder."""
+    """Say what there is: algorithms, tasks and the runs below the results folder. A cost of 8 N is 8 FLOPs per weight of the model."""
     if kind is not None and kind not in KINDS:
         raise HarnessError(f"Cannot list {kind!r}.{near(kind, KINDS)} Legal: {', '.join(KINDS)}.")
     from harness.commands import listing

@@ -18,8 +18,21 @@ from harness.types import Setting
 
 
 def check(name: str, folder: Path) -> Iterator[str]:
-    """What ``harness check NAME`` prints, line by line; the card goes into ``folder``. HarnessError where the algorithm cannot be used."""
+    """What ``harness check NAME`` prints, line by line; the card goes into ``folder``. HarnessError where the algorithm cannot be used.
+
+    What its file raises somewhere on the way is one such line too, with the file's own.
+    """
     entry = registry.find("algorithms", name)
+    try:
+        yield from _checked(entry, folder)
+    except Exception as error:
+        said = registry.raised(entry.path, error)
+        if isinstance(error, HarnessError) or not said.startswith(str(entry.path)):
+            raise
+        raise HarnessError(said) from error
+
+
+def _checked(entry: Entry, folder: Path) -> Iterator[str]:
     legal_grid(entry)
     with threads.using(1):  # tables gain nothing by more, and what runs beside them would lose
         yield from _said(_made(entry), entry, folder)

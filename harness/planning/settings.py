@@ -143,11 +143,12 @@ def legal_grid(entry: Entry) -> dict[str, tuple[Setting, ...]]:
 def around_default(entry: Entry) -> dict[str, tuple[Setting, ...]]:
     """The grid of a file that declares none: its first number times 4, itself and a quarter; no grid where it has no positive number.
 
-    A control has no knob, so it is left alone.
+    What a class inherits comes after what it declares itself. A control has no knob, so it is left alone.
     """
-    if entry.declaration.metadata.get("control"):
+    declared = entry.declaration
+    if declared.metadata.get("control"):
         return {}
-    for each in entry.declaration.hyperparameters:
+    for each in sorted(declared.hyperparameters, key=lambda each: each.name not in declared.own):
         if isinstance(each.default, float) and each.default > 0:
             return {each.name: (each.default * 4, each.default, each.default / 4)}
     return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import cycle, islice
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ SEEDS = 4  # lists of every length
 SPREADS = (0.1, 5.0, 1000.0)  # nats of log-ratio: near the reference, where policies end, and beyond any margin
 PROGRESS = (0.0, 0.5, 1.0)
 AGES = (1e3, 1e6)  # factors on what a state has come to, so that a loss that waits for many steps is not taken for one that stays
+STEPS = 10_000  # of a state that cannot be aged, such as a place in a table
 
 
 def refuse(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> None:
@@ -23,8 +25,10 @@ def refuse(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> None:
 
     A gradient of 0 in one batch says nothing: a hinge has none where every pair is beyond its margin, and a loss may begin late. So
     batches are drawn near the reference and far from it, at the beginning, the middle and the end of a budget. Of a loss that names
-    ``state`` the state goes on from batch to batch, as in a run, and then they are drawn again with numbers in it that are
-    larger by ``AGES``. A gradient of NaN is a fault of another kind, but beyond any margin, where it may be 0 times an overflow.
+    ``state`` the state goes on from batch to batch, as in a run, and then they are drawn again with numbers in it that are larger by
+    ``AGES``. Where the loss raises at such numbers, as one that looks up a table does beyond its end, the state goes on for ``STEPS``
+    batches more, or to where the loss can go no further. A gradient of NaN is a fault of another kind, but beyond any margin, where it
+    may be 0 times an overflow.
     """
     if not _slopes_somewhere(loss, settings):
         why = "its gradient is 0 in every row of every drawn batch"
@@ -33,22 +37,41 @@ def refuse(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> None:
 
 def _slopes_somewhere(loss: PreferenceLoss, settings: Mapping[str, Setting]) -> bool:
     state: dict[str, Tensor] = {}
-    if _slopes(loss, settings, state):
-        return True
-    try:
-        return any(_slopes(loss, settings, {name: (value * age).to(value.dtype) for name, value in state.items()}) for age in AGES if state)
-    except Exception:  # of foreign code: what its state cannot be says nothing of it
-        return True
+    found = _slopes(loss, settings, state, _drawn())
+    if found is not False or not state:
+        return bool(found)
+    older = [_slopes(loss, settings, {name: (value * age).to(value.dtype) for name, value in state.items()}, _drawn()) for age in AGES]
+    if None in older and True not in older:
+        return bool(_slopes(loss, settings, state, islice(cycle(_drawn()), STEPS)))
+    return True in older
 
 
-def _slopes(loss: PreferenceLoss, settings: Mapping[str, Setting], state: dict[str, Tensor]) -> bool:
-    """Whether a drawn batch has a gradient; ``state`` is left as the last batch leaves it."""
-    for spread, case in _drawn():
-        slopes = cases.gradients(loss, case, settings, state)
+def _slopes(
+    loss: PreferenceLoss, settings: Mapping[str, Setting], state: dict[str, Tensor], drawn: Iterator[tuple[float, cases.Case]]
+) -> bool | None:
+    """Whether one of these batches has a gradient; None where the loss raises before one has, because of what its state has become.
+
+    A loss that raises whatever its state is not called constant: other batches may have a gradient. ``state`` is left as the last batch
+    leaves it.
+    """
+    for spread, case in drawn:
+        try:
+            slopes = cases.gradients(loss, case, settings, state)
+        except Exception:  # of foreign code
+            return None if _takes(loss, case, settings) else True
         if any(bool(((slope != 0) & ~(slope.isnan() & (spread == SPREADS[-1]))).any()) for slope in slopes.values()):
             return True
         kept(state, loss.loss, loss.name)
     return False
+
+
+def _takes(loss: PreferenceLoss, case: cases.Case, settings: Mapping[str, Setting]) -> bool:
+    """Whether the loss takes the batch with an empty state."""
+    try:
+        cases.evaluate(loss, case, settings, {})
+    except Exception:  # of foreign code
+        return False
+    return True
 
 
 def _drawn() -> Iterator[tuple[float, cases.Case]]:

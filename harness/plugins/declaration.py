@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.plugins import legal, parameters, signatures, syntax
+from harness.plugins import bases, legal, parameters, signatures, syntax
 from harness.plugins.legal import Range
 from harness.plugins.parameters import Hyperparameter
 
@@ -24,8 +24,8 @@ ALGORITHM = "algorithm"
 class Declaration:
     """Everything literal that a file says about the object it binds; ``bound`` is False where it binds none, ``loss`` says a function.
 
-    ``arguments`` are the positional parameters of a function; ``uses`` are the names and attributes that a class's file and those beside
-    it read.
+    ``arguments`` are the positional parameters of a function; ``uses`` are the names and attributes that a class's file and those whose
+    code is its own too read; ``own`` are the settings that the function or class declares itself, and no class that it inherits from.
     """
 
     bound: bool = False
@@ -34,6 +34,7 @@ class Declaration:
     arguments: tuple[str, ...] = ()
     uses: frozenset[str] = frozenset()
     hyperparameters: tuple[Hyperparameter, ...] = ()
+    own: frozenset[str] = frozenset()
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     search: Mapping[str, Range] = field(default_factory=dict)
     optimiser: Mapping[str, Any] = field(default_factory=dict)
@@ -61,14 +62,16 @@ def read(path: Path, name: str) -> Declaration:
 
 def _read(path: Path, name: str) -> Declaration:
     tree = syntax.parsed(path)
-    node = syntax.binding(tree, name)
+    node = syntax.binding(tree, name) or bases.lent(tree, name, path)
     if node is None:
         return Declaration(bound=name in syntax.names(tree), summary=syntax.first_line(tree))
+    declared = {each.name: each for each in (*parameters.inherited(node, path), *parameters.own(node))}
     found = Declaration(
         bound=True,
         loss=isinstance(node, ast.FunctionDef),
         summary=syntax.first_line(tree) or syntax.first_line(node),
-        hyperparameters=tuple({each.name: each for each in (*parameters.inherited(tree, node, path), *parameters.own(node))}.values()),
+        hyperparameters=parameters.given(tree, name, tuple(declared.values()), path),
+        own=frozenset(each.name for each in parameters.own(node)),
     )
     if name != ALGORITHM:
         return replace(found, aliases=legal.several(legal.declared(tree.body, path, ("ALIASES",)).get("ALIASES", ())))
@@ -79,12 +82,12 @@ def _read(path: Path, name: str) -> Declaration:
 
 def _algorithm(found: Declaration, tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path) -> Declaration:
     """What a file says beside the algorithm that it binds; HarnessError in one line, with the line, for what is not legal."""
-    said = legal.declared(tree.body, path, {*legal.OF_FILE, *legal.METADATA})
+    said = {**_inherited(node, path), **legal.declared(tree.body, path, {*legal.OF_FILE, *legal.METADATA})}
     own = legal.keywords(node, path) if isinstance(node, ast.FunctionDef) else legal.declared(parameters.beside(node), path, legal.METADATA)
     return replace(
         found,
         arguments=signatures.positional(node) if isinstance(node, ast.FunctionDef) else (),
-        uses=syntax.uses(tree, path) if isinstance(node, ast.ClassDef) else frozenset(),
+        uses=bases.uses(path) if isinstance(node, ast.ClassDef) else frozenset(),
         grid={knob: legal.several(values) for knob, values in said.get("grid", {}).items()},
         search=legal.ranges(said.get("search", {}), str(path)),
         optimiser=said.get("optimiser", {}),
@@ -92,3 +95,13 @@ def _algorithm(found: Declaration, tree: ast.Module, node: ast.FunctionDef | ast
         single=signatures.learns_alone(tree, path, loss=found.loss),
         metadata={**{name: value for name, value in said.items() if name in legal.METADATA}, **own},
     )
+
+
+def _inherited(node: ast.FunctionDef | ast.ClassDef, path: Path) -> dict[str, Any]:
+    """What holds of a class because it holds of an algorithm that it inherits from, as that one's file says it: the grid too."""
+    found: dict[str, Any] = {}
+    for base in bases.ancestors(node, path) if isinstance(node, ast.ClassDef) else ():
+        tree = syntax.parsed(base.file)
+        if syntax.binding(tree, ALGORITHM) is base.node and base.file != path:
+            found |= legal.declared([*tree.body, *parameters.beside(base.node)], base.file, legal.INHERITED)
+    return found

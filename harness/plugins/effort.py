@@ -56,7 +56,8 @@ def learns_from_single(declared: Declaration) -> bool:
 def cost(declared: Declaration) -> str:
     """FLOPs per weight and token of the responses that are read: of the first pass, and of later ones where the reference is known.
 
-    A class says so in its literal ``cost``; an empty string where it does not.
+    A class says so in its literal ``cost``, at its default settings and without the fit of a reward model, which is no token of a
+    response; an empty string where it does not.
     """
     if not declared.loss:
         return str(declared.metadata.get("cost", ""))

@@ -69,6 +69,8 @@ OF_LOSS: Mapping[str, Rule] = {
     "positive": Rule(_names, "several names, such as ('beta',)"),
     **dict.fromkeys(("uses_batch_statistics", "has_nll", "raises_chosen", "stops_gradient"), TRUTH),
 }
+# What a class that inherits from an algorithm need not say again; its source, cost and optimum are its own.
+INHERITED = ("grid", "family", "init", "untrained", "bounded", "requires", "oracle", "needs")
 RULES: Mapping[str, Rule] = {**OF_FILE, **METADATA, **OF_LOSS}
 WORDS: Mapping[str, Collection[str]] = {"optimum": OPTIMA, "init": STARTS, "needs": NEEDS}
 

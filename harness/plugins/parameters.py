@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.plugins import syntax
+from harness.errors import HarnessError
+from harness.plugins import bases, syntax
 from harness.plugins.legal import several
 
 
@@ -65,21 +66,25 @@ def beside(node: ast.ClassDef) -> list[ast.stmt]:
     return [each for each in node.body if not (isinstance(each, ast.AnnAssign) and ast.unparse(each.target) in settings)]
 
 
-def inherited(
-    tree: ast.Module, node: ast.FunctionDef | ast.ClassDef, path: Path, below: frozenset[tuple[Path, str]] = frozenset()
-) -> Iterator[Hyperparameter]:
-    """The hyperparameters of a class's bases, which stand in the file itself, in one beside it, or in the room of training.
+def inherited(node: ast.FunctionDef | ast.ClassDef, path: Path) -> Iterator[Hyperparameter]:
+    """The settings of the classes that a class inherits from, wherever these stand; of a later one where two have the same."""
+    for base in bases.ancestors(node, path) if isinstance(node, ast.ClassDef) else ():
+        yield from own(base.node)
 
-    ``below`` are the files and classes that it was reached from: a class that takes its base's name is no base of itself.
-    """
-    below |= {(path, node.name)}
-    for base in (base for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)):
-        file = syntax.siblings(path).get(base.id) or syntax.shared(tree).get(base.id) or path
-        holder = syntax.parsed(file)
-        for defined in holder.body:
-            if isinstance(defined, ast.ClassDef) and defined.name == base.id and (file, base.id) not in below:
-                yield from inherited(holder, defined, file, below)
-                yield from own(defined)
+
+def given(tree: ast.Module, name: str, settings: Sequence[Hyperparameter], path: Path) -> tuple[Hyperparameter, ...]:
+    """The settings with the defaults that ``name = Class(setting=value)`` gives them; HarnessError for one that is no literal by name."""
+    made = next((value for target, value in syntax.assignments(tree.body) if target == name and isinstance(value, ast.Call)), None)
+    if made is None:
+        return tuple(settings)
+    try:
+        values = {each.arg: ast.literal_eval(each.value) for each in made.keywords}
+    except (ValueError, TypeError):
+        values = {None: None}
+    if made.args or None in values:  # which is also how ``**settings`` is called
+        said = f"{name} = {ast.unparse(made)}: settings are given by name and as literals, for files are read without being run."
+        raise HarnessError(f"{path}:{made.lineno}: {said}")
+    return tuple(replace(each, default=values.get(each.name, each.default)) for each in settings)
 
 
 def _hyperparameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Hyperparameter:

@@ -10,22 +10,21 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, near
-from harness.plugins import declaration, syntax
+from harness.plugins import bases, declaration, syntax
 from harness.plugins.declaration import Declaration
+from harness.plugins.importing import imported
+from harness.plugins.places import BINDINGS, located
 
 MARKER = "preference-harness"
-BINDINGS = {"algorithms": "algorithm", "tasks": "task"}
 CALLED = {"algorithms": "updates", "tasks": "__call__"}  # what is called of what is bound
 WANTED = {
     "algorithms": "a function under @preference_loss or a class with updates(setup) is wanted",
@@ -93,7 +92,7 @@ def load(kind: str, name: str) -> ModuleType:
 def load_entry(entry: Entry) -> ModuleType:
     """Import what ``find`` found. Whatever its code raises becomes one line that names the file."""
     try:
-        module = importlib.import_module(entry.module) if entry.module else _import_file(entry)
+        module = importlib.import_module(entry.module) if entry.module or entry.path is None else imported(entry.path, _alone(entry))
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:
@@ -173,7 +172,7 @@ def _package(kind: str) -> Path:
 def _announced(kind: str) -> Iterator[Entry]:
     """Plug-ins of other wheels. One that cannot even be located is listed with its problem."""
     for point in sorted(entry_points(group=f"harness.{kind}"), key=lambda point: (point.name, point.value)):
-        path = _locate(point.module)
+        path = located(point.module)
         name = canonical(point.name)
         if path is None:
             yield Entry(
@@ -209,31 +208,22 @@ def _lacks(found: Declaration) -> str:
     return f"needs the package {package}, which is not installed; pip install 'preference-harness[{package}]'"
 
 
-def _locate(module: str) -> Path | None:
-    """The file of a module without importing its parents, which ``importlib.util.find_spec`` would do for a dotted name."""
-    top, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    name = top
-    for part in rest:
-        name = f"{name}.{part}"
-        spec = PathFinder.find_spec(name, spec.submodule_search_locations) if spec else None
-    return Path(spec.origin) if spec and spec.origin else None
-
-
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """sha256 of the file, and of those whose code is its own too: an edit of any reruns its cells."""
+    return _together(path, bases.own_files)
 
 
 def _built_in_digest(path: Path) -> str:
-    """sha256 of the file, and of the files beside it whose names it uses: an edit of either reruns its cells."""
+    """sha256 of the file, and of the files beside it whose names it uses."""
+    return _together(path, lambda each: sorted(set(syntax.siblings(each).values())))
+
+
+def _together(path: Path, others: Callable[[Path], list[Path]]) -> str:
     try:
-        beside = sorted(set(syntax.siblings(path).values()))
-    except (SyntaxError, ValueError):
-        beside = []
-    return hashlib.sha256(b"".join(each.read_bytes() for each in (path, *beside))).hexdigest()
+        files = others(path)
+    except (HarnessError, SyntaxError, ValueError, OSError):  # which reading the file says again, in a line
+        files = []
+    return hashlib.sha256(b"".join(each.read_bytes() for each in (path, *files))).hexdigest()
 
 
 def _wheel_digest(point: EntryPoint) -> str:
@@ -242,6 +232,11 @@ def _wheel_digest(point: EntryPoint) -> str:
     hashes = sorted(f"{file} {file.hash.value}" for file in files if file.hash and not file.parts[0].endswith(("..", ".dist-info", ".pth")))
     code = [line for line in hashes if ".py " in line]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest() if code else ""
+
+
+def _alone(entry: Entry) -> str:
+    """The name under which a bare file is imported: it ends in the file's stem and cannot be that of an installed module."""
+    return f"harness_plugin_{entry.sha256[:12]}.{entry.name}"
 
 
 def _bound_at(entry: Entry) -> str:
@@ -266,22 +261,3 @@ def raised(path: str | Path | None, error: Exception) -> str:
     """An error that came out of a run, by its type; with a plug-in's file and line where it went through them and does not say so."""
     line = None if path is None or isinstance(error, HarnessError) else _line(Path(path), error)
     return f"{f'{path}:{line}: ' if line else ''}{type(error).__name__}: {error}"
-
-
-def _import_file(entry: Entry) -> ModuleType:
-    """Import a bare file under a name that ends in its stem and cannot collide with an installed module."""
-    assert entry.path is not None
-    name = f"harness_plugin_{entry.sha256[:12]}.{entry.name}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, entry.path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, near
-from harness.plugins import parameters, syntax
+from harness.plugins import bases, parameters, syntax
 from harness.plugins.parameters import Hyperparameter
 from harness.training.names import EITHER, UNPAIRED, check_names, illegal_default
 from harness.training.schedule import OPTIMISER
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.plugins.declaration import Declaration
 
 SINGLE = "single"  # the name under which a file says how it learns from responses that were labelled one by one
-DECORATOR = "preference_loss"
+DECORATOR, DATACLASS = "preference_loss", "dataclass"
 DEFAULT = " that is a number, a string or a bool"
 LABELLED = tuple(name for name in (*UNPAIRED, *EITHER) if name != "reward")  # a reward model is fitted on pairs
 
@@ -32,6 +32,7 @@ def refuse(found: Declaration, tree: ast.Module, node: ast.FunctionDef | ast.Cla
     """Raise HarnessError, file and line first, where a signature, a default or a setting of the optimiser is not legal."""
     if isinstance(node, ast.ClassDef):
         _refuse_defaults(found.hyperparameters, f"{path}:{node.lineno}: class '{node.name}'")
+        _refuse_unmade(found, node, path)
         return
     if DECORATOR in map(_called, node.decorator_list):
         _refuse_function(node, path)
@@ -99,6 +100,16 @@ def _refuse_defaults(settings: Sequence[Hyperparameter], where: str) -> None:
             raise HarnessError(f"{where}: hyperparameter '{each.name}' needs a default{DEFAULT}, found {each.default!r}.")
         if isinstance(each.default, str) and each.kind in ("int", "float"):
             raise HarnessError(f"{where}: hyperparameter '{each.name}' is declared {each.annotation}, and its default is {each.default!r}.")
+
+
+def _refuse_unmade(found: Declaration, node: ast.ClassDef, path: Path) -> None:
+    """Raise HarnessError where a class declares settings that it would not have, for its base is a dataclass and it is none itself."""
+    if found.own and DATACLASS not in map(_called, node.decorator_list):
+        above = [each.node for each in bases.ancestors(node, path) if DATACLASS in map(_called, each.node.decorator_list)]
+        if above:
+            lost = f"does not have its own setting{'s' * (len(found.own) > 1)} {', '.join(sorted(found.own))}"
+            why = f"for {above[-1].name} is a dataclass and it is none"
+            raise HarnessError(f"{path}:{node.lineno}: class '{node.name}' {lost}, {why}; write @dataclass(frozen=True) before it.")
 
 
 def _refuse_optimiser(found: Mapping[str, Any], where: str) -> None:

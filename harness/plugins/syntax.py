@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-TRAINING, ROOM = "harness.training.", Path(__file__).parents[1] / "training"  # what algorithms share is there
+ROOM = Path(__file__).parents[1] / "training"  # what algorithms share is there
 
 
 def literal(path: Path, name: str) -> Any:
@@ -69,35 +69,46 @@ def literals(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
 def siblings(path: Path) -> dict[str, Path]:
     """The files of its own folder that a file takes names from (``from algorithms.ppo import PPO``), by those names."""
     found: dict[str, Path] = {}
-    for node in _imports(parsed(path)):
-        if node.module and node.module.rpartition(".")[0] == path.parent.name:
+    for node in imports(parsed(path)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.rpartition(".")[0] == path.parent.name:
             file = path.parent / f"{node.module.rpartition('.')[2]}.py"
             found |= {alias.asname or alias.name: file for alias in node.names if file.is_file()}
     return found
 
 
-def shared(tree: ast.Module) -> dict[str, Path]:
-    """The files of the room of training that a file takes names from, by those names."""
-    taken = [node for node in tree.body if isinstance(node, ast.ImportFrom) and str(node.module).startswith(TRAINING)]
-    files = {alias.asname or alias.name: ROOM / f"{str(node.module)[len(TRAINING) :]}.py" for node in taken for alias in node.names}
-    return {name: file for name, file in files.items() if file.is_file()}
-
-
-def uses(tree: ast.Module, path: Path) -> frozenset[str]:
-    """Every name and attribute that is read in the file and in those beside it that it takes names from."""
-    return frozenset[str]().union(*map(_words, [tree, *map(parsed, set(siblings(path).values()))]))
-
-
 @cache
-def _words(tree: ast.Module) -> frozenset[str]:
+def words(tree: ast.Module) -> frozenset[str]:
+    """Every name and attribute that is read."""
     nodes = list(ast.walk(tree))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return frozenset(names | {node.attr for node in nodes if isinstance(node, ast.Attribute)})
 
 
 @cache
-def _imports(tree: ast.Module) -> tuple[ast.ImportFrom, ...]:
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+def imports(tree: ast.Module) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Every import, wherever it stands, by its line."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return tuple(sorted(found, key=lambda node: node.lineno))
+
+
+@cache
+def statements(tree: ast.Module) -> tuple[ast.stmt, ...]:
+    """The statements that run when the file is imported, those in branches and in attempts among them, but no function's or class's."""
+    return tuple(_flat(tree.body))
+
+
+def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        yield node
+        for part in (
+            ("body", "handlers", "orelse", "finalbody") if isinstance(node, ast.If | ast.Try | ast.With | ast.ExceptHandler) else ()
+        ):
+            yield from _flat(getattr(node, part, []))
+
+
+def bound_by(node: ast.stmt) -> set[str]:
+    """The names that a statement defines a class of, or assigns."""
+    return {node.name} if isinstance(node, ast.ClassDef) else {name for name, _ in assignments([node])}
 
 
 def parsed(path: Path) -> ast.Module:

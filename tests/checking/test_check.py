@@ -175,6 +175,10 @@ def test_an_unpaired_loss_has_a_card_too(tmp_path: Path) -> None:
             r"mine\.py:6: optimiser: unknown optimiser setting 'lr'",
         ),
         ("@preference_loss\ndef algorithm(chosen):\n    return chosen[9]\n", r"mine\.py:6: .* raised IndexError"),
+        (
+            "@preference_loss\ndef algorithm(chosen, ref_chosen):\n    assert chosen.min() > -1e4, 'far'\n    return ref_chosen - chosen\n",
+            r"mine\.py:8: AssertionError: far",
+        ),
         ("@preference_loss(sauce='x')\ndef algorithm(chosen):\n    return -chosen\n", r"mine\.py:6: .*unknown metadata 'sauce'.*'source'"),
     ],
 )
@@ -212,6 +216,33 @@ UNKEPT = COUNTED.format(wait=0).replace("torch.zeros((), dtype=torch.int64)", "0
 OVERFLOWS = "@preference_loss\ndef algorithm(chosen, ref_chosen, state):\n    return 0 * (chosen - ref_chosen).exp()\n"
 BROKEN_SLOPE = "@preference_loss\ndef algorithm(chosen):\n    return (0 * chosen).sqrt()\n"
 CONSTANT = "@preference_loss\ndef algorithm(chosen, rejected, *, weight: float = 1.0):\n    return weight * (rejected - chosen)\n"
+
+
+TABLE = """
+TABLE = torch.cat([torch.zeros({zeros}), torch.ones({ones})])
+
+
+@preference_loss
+def algorithm(chosen, state):
+    step = state.get("steps", torch.zeros((), dtype=torch.int64))
+    state["steps"] = step + 1
+    return TABLE[step] * chosen
+"""
+NEAR_ALONE = LATE.replace("    return", "    assert rejected.max() < 100 and rejected.min() > -100\n    return").replace(
+    "progress - 0.6", "progress - 2"
+)
+
+
+@pytest.mark.parametrize("zeros", [20, 100, 5000])
+def test_a_table_that_a_state_walks_through_is_constant_where_it_holds_nothing_else(tmp_path: Path, zeros: int) -> None:
+    """It raises beyond its end, sooner where the state is aged: so it is walked through, step by step."""
+    with pytest.raises(HarnessError, match=r"mine\.py:10: algorithm 'mine' is constant: its gradient is 0"):
+        constant.refuse(loaded(write(tmp_path, TABLE.format(zeros=zeros, ones=0)))[1], {})
+    constant.refuse(loaded(write(tmp_path, TABLE.format(zeros=zeros, ones=1)))[1], {})
+
+
+def test_a_loss_that_raises_whatever_its_state_is_not_called_constant(tmp_path: Path) -> None:
+    constant.refuse(loaded(write(tmp_path, NEAR_ALONE))[1], {})
 
 
 @pytest.mark.parametrize("body", [LATE, FAR_HINGE, THIRD, WAITS, BROKEN_SLOPE, CONSTANT])
