@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.training.ledger import Ledger, Shape
 
 Pooling = Literal["last", "sum", "mean"]
+QUALITY_VERSION = 2  # of what ``heldout_quality`` says; raised when its numbers are defined otherwise
 CENTRING_PAIRS = 64  # 128 responses: the mean is known to about a tenth of the scores' standard deviation
 
 
