@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from harness.errors import HarnessError
 
@@ -62,10 +63,27 @@ def base_of(folder: Path) -> Path:
 
 def base_named(folder: Path) -> str:
     """The model that an adapter is over, as its configuration names it; empty where it names none, HarnessError where it cannot be read."""
+    return str(_configuration(folder).get("base_model_name_or_path") or "")
+
+
+def adapter_facts(folder: Path) -> dict[str, Any]:
+    """The configuration of an adapter's folder; HarnessError where it is not LoRA or has no safetensors weights."""
+    facts = _configuration(folder)
+    if facts.get("peft_type") != "LORA" or facts.get("modules_to_save"):
+        raise HarnessError(f"adapter {folder}: {facts.get('peft_type')} with modules of its own is not supported; plain LORA is wanted.")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise HarnessError(f"adapter {folder}: no {ADAPTER_WEIGHTS}; pickled adapters are never loaded.")
+    return facts
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
     try:
-        return str(json.loads((folder / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+        facts = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise HarnessError(f"adapter {folder}: {ADAPTER} cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise HarnessError(f"adapter {folder}: {ADAPTER} holds no object.")
+    return facts
 
 
 def lasting(model: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from harness.data.rows import Row
 from harness.data.tokenise import Tokens
 from harness.doctor import checks, doctor, suitability
+from harness.errors import HarnessError
 from harness.measure.statistics import Interval
 
 WORDS = ["<pad>", "<bos>", "<eos>", "<sep>", *["why", "so", "no", "that", "is", "how", "it", "was", "a", "b", "c"]]
@@ -153,6 +154,31 @@ def test_labels_of_one_kind_are_said_to_need_the_other(tmp_path: Path) -> None:
     labelled = [{"prompt": f"why {word}", "completion": "so it was", "label": True} for word in "abc"]
     found = list(doctor.examine(str(lines(tmp_path / "a.jsonl", labelled))))
     assert "  labels of single responses are needed of both kinds, and every one of these is desirable" in found
+
+
+BARE = "undesirable, with nothing desirable to the same prompt (+unpaired keeps it)"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "more"),
+    [
+        ({"prompt": None, "chosen": None, "rejected": None}, "empty response", ""),
+        ({"prompt": "why", "chosen": None, "rejected": None}, "empty response", ""),
+        ({"prompt": "", "chosen": "so", "rejected": "no"}, "empty prompt", ""),
+        ({"prompt": None, "completion": None, "label": None}, "empty response", ""),
+        ({"prompt": "why", "completion": "so", "label": None}, "neither a rating nor a verdict", ""),
+        ({"prompt": "why", "chosen": "so", "rejected": "so"}, "identical responses", ""),
+        ({"prompt": "why", "completion": "so", "label": False}, BARE, "needed of both kinds, and every one of these is undesirable"),
+    ],
+)
+def test_data_of_which_no_row_is_left_are_refused_behind_the_reasons(tmp_path: Path, row: dict[str, Any], reason: str, more: str) -> None:
+    found: list[str] = []
+    with pytest.raises(HarnessError) as refusal:
+        found.extend(doctor.examine(str(lines(tmp_path / "a.jsonl", [row] * 4))))
+    said = str(refusal.value)
+    assert (found[0], found[2:]) == ("Rows:", [f"    4 dropped: {reason}"])
+    assert said.startswith("nothing in the data 'a.jsonl' can be used: 4 rows read") and f"4 dropped: {reason}" in said
+    assert said.endswith(more) and "\n" not in said
 
 
 def test_a_model_s_own_text_is_near_and_a_text_that_it_would_not_write_is_far(model: Path) -> None:

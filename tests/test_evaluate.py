@@ -118,6 +118,14 @@ def test_another_vocabulary_is_one_line_before_anything_runs(study: Path, model:
     assert not list((study / "cells").glob("other-*"))
 
 
+def test_another_number_of_outputs_is_one_line_before_anything_runs(study: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an adapter has that brings the reference's tokenizer and lies over a larger vocabulary."""
+    monkeypatch.setattr(elsewhere.engine, "execute", lambda *_: pytest.fail("ran"))
+    _widen(model)
+    with pytest.raises(HarnessError, match=r"^checkpoint .*: its output has [\d,]+ tokens and the reference's [\d,]+; KL needs the same"):
+        elsewhere.evaluate(model, "wider", "tldr", study.parent)
+
+
 def test_a_worker_refuses_tokens_and_outputs_that_are_not_the_reference_s(study: Path, model: Path) -> None:
     small = Experiment.model_validate({key: value for key, value in _written(study).items() if key in Experiment.model_fields})
     visit = elsewhere._visit(model, "wide", study, small, world(), None, Declared())

@@ -124,8 +124,10 @@ def test_another_reference_is_measured_and_warned_of(tmp_path: Path) -> None:
 
 
 def test_a_reference_of_another_vocabulary_is_one_line(tmp_path: Path) -> None:
+    """Where files did not say so before anything ran."""
     other = model(tmp_path / "other", vocabulary=(*VOCABULARY[:-1], "strange"))
-    experiment, task = resolved(tmp_path, reference=str(other), sft="none")
+    experiment, task = resolved(tmp_path, sft="none")
+    experiment = experiment.model_copy(update={"reference": str(other)})
     with pytest.raises(HarnessError, match=r"its vocabulary is not the policy's: 2 of 44 tokens are missing, added .*such as 'strange'"):
         supervised.reference(experiment, task, 0, silent)
 

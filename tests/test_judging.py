@@ -70,6 +70,37 @@ def test_texts_that_were_withheld_are_neither_judged_nor_read_by_a_detector(tmp_
     assert not list(study.rglob("judgements"))
 
 
+def test_a_study_on_a_relative_file_is_judged_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs its rows finds them above the study; where they are nowhere, what needs none of them goes on, and the rest is one line."""
+    study = made(tmp_path / "project" / "results" / "tldr-1")
+    rows = [json.dumps({"prompt": f"number {i}", "chosen": "yes it is", "rejected": "no"}) for i in range(60)]
+    file = tmp_path / "project" / "rows-of-this-test.jsonl"
+    file.write_text("\n".join(rows))
+    version = registry.load("tasks", "tldr").task(str(file)).version
+    told = {"task": "tldr", "study": "s", "seeds": [0], "source": file.name}
+    write_json(study / "experiment.json", {**told, "task_version": f"other-code-{version.rpartition('-')[2]}"})
+    monkeypatch.chdir(tmp_path)
+    assert "60 rows read" in " ".join(judging.task_of(records.read(study)).notes)
+    with pytest.raises(HarnessError, match="judge 'gold' is unknown, and task tldr is judged by a fitted model"):
+        judging.judge_again(study, "gold")
+    with pytest.raises(HarnessError, match="detector task: task tldr has no rule for 'harmful'"):
+        detecting.detect_again(study, "harmful", "task")
+    for others in ("\n".join(rows[:59]), ""):  # another's rows under the same name, and then nothing
+        file.write_text(others)
+        _judged_without_rows(study, file.name)
+    file.unlink()
+    _judged_without_rows(study, file.name)
+
+
+def _judged_without_rows(study: Path, name: str) -> None:
+    gone = rf"^tldr-1: its data '{name}' are neither here nor in a folder above it.* in the folder from which --data named them\.$"
+    for asked in (lambda: judging.judge_again(study, "gold"), lambda: detecting.detect_again(study, "harmful", "task")):
+        with pytest.raises(HarnessError, match=gone):
+            asked()
+    judging.judge_again(study, "length")
+    assert all(any("length" in slug for slug in each) for each in found(study).values())
+
+
 def everything(root: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 

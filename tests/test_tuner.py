@@ -16,6 +16,7 @@ from harness.planning.footing import Footing
 from harness.report import section_tuning
 from harness.running import stages, supervised
 from harness.training.ledger import CHARGED, Ledger
+from harness.training.reward import QUALITY_VERSION
 from harness.tuning.tuner import Keeper, Tuner, tuner_facts, tuner_key
 from harness.types import TokenPair
 
@@ -126,7 +127,7 @@ def test_several_pairs_of_a_prompt_are_one_observation_of_the_judge_s_accuracy(
     """Two pairs of each of 92 prompts: statsmodels proportion_confint(69, 92, method="wilson"), and for 69.46 the ends of 69 and 70."""
     write_pairs(tmp_path / "pairs.jsonl", [TokenPair(0, (1,), (2,), (3,))])
     quality = {"reward_accuracy": share, "reward_heldout_pairs": 184.0}
-    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality}))
+    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality, "measured": QUALITY_VERSION}))
     found = tuner_facts(SimpleNamespace(labels="bt"), stages_with(92, 2), tmp_path)["accuracy"]  # type: ignore[arg-type]
     assert (found["value"], found["n"]) == (share, 92)
     assert (found["lower"], found["upper"]) == pytest.approx(bounds, abs=1e-4)
@@ -136,7 +137,7 @@ def test_a_judge_of_single_labels_has_an_auc_in_place_of_an_accuracy(tmp_path: P
     write_pairs(tmp_path / "pairs.jsonl", [TokenPair(0, (1,), (2,), ())])
     area = {"value": 0.7, "lower": 0.6, "upper": 0.8, "n": 90}
     quality = {"reward_auc": area, "reward_heldout_responses": 120.0}
-    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality}))
+    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality, "measured": QUALITY_VERSION}))
     facts = tuner_facts(SimpleNamespace(labels="single"), stages_with(1), tmp_path)  # type: ignore[arg-type]
     assert (facts["accuracy"], facts["auc"]) == (None, area)
     assert (
@@ -151,7 +152,7 @@ def test_a_record_holds_the_judge_s_accuracy_with_the_wilson_interval(tmp_path: 
     """150 of 200: statsmodels proportion_confint(150, 200, method="wilson") = (0.6857, 0.8049)."""
     write_pairs(tmp_path / "pairs.jsonl", [TokenPair(0, (1,), (2,), (3,)), TokenPair(1, (1,), (2,), (3,))])
     quality = {"reward_accuracy": 0.75, "reward_heldout_pairs": 200.0}
-    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality}))
+    (tmp_path / "reward.json").write_text(json.dumps({"pooling": "sum", "offset": 0.0, "quality": quality, "measured": QUALITY_VERSION}))
     experiment = SimpleNamespace(labels="bt")
     facts = tuner_facts(experiment, stages_with(200), tmp_path)  # type: ignore[arg-type]
     assert facts["lineage"] == {

@@ -47,6 +47,7 @@ def _resolved(flags: dict[str, Any], file: Path | None) -> tuple[Experiment, Tas
     resolved = experiment.resolve(named, file, world.defaults, **facts)
     choosing.refuse(resolved, world)
     footing.refuse_chat(resolved, resolved.model, dialogues=world.chat)
+    footing.refuse_tokens(resolved, resolved.model, world.vocabulary, dialogues=world.chat)
     labelled.refuse(resolved)
     return resolved, world
 

@@ -109,6 +109,27 @@ def beside(folder: Path, text: str) -> str:
     return written(replace(each, where=str(folder / each.where)) if _in(folder, each) else each for each in found)
 
 
+def above(start: Path, text: str) -> str | None:
+    """The places of a text as they are from here, or in the nearest folder at or above ``start`` that has all that is not here.
+
+    None where no folder has, and it is not the hub's. A study holds what was typed where it was run, and is often read from elsewhere.
+    """
+    if Path(text).exists():
+        return text
+    for folder in (Path(), *(start.resolve(), *start.resolve().parents)):
+        if (folder / text).exists():
+            return str(folder / text)
+        found = [replace(each, where=str(folder / each.where)) if _absent(each) else each for each in parse(text)]
+        if not any(map(_absent, found)):
+            return written(found)
+    return text if all(each.on_hub for each in parse(text) if _absent(each)) else None
+
+
+def _absent(place: Place) -> bool:
+    """Whether a part is a path where nothing is; what has a revision is an id on the hub."""
+    return not place.revision and not Path(place.where).expanduser().exists()
+
+
 def _in(folder: Path, place: Place) -> bool:
     return "/" in place.where and not Path(place.where).is_absolute() and ((folder / place.where).exists() or not place.on_hub)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,19 @@ def shape(model: str, vocabulary_size: int, adapter: Mapping[str, Any] | None = 
         return bare
     names = [name.strip() for name in str(adapter["lora_targets"]).split(",")]
     matrices = dict(PRESETS[model].matrices()) if folder is None else _blocks(folder)
+    _refuse_targets(names, matrices)
     chosen = [sides for name, sides in matrices.items() if names == ["all-linear"] or name.split(".")[-2] in names]
     gained = int(adapter["lora_rank"]) * sum(map(sum, chosen))
     return Shape(bare.blocks + gained, bare.head, bare.layers, bare.width, frozen=bare.blocks, frozen_head=bare.head)
+
+
+def _refuse_targets(names: Sequence[str], matrices: Mapping[str, object]) -> None:
+    """HarnessError where an adapter is to be over a module that the model has not; one without matrices is left to the run."""
+    known = {name.rpartition(".")[0].rpartition(".")[2] for name in matrices}
+    wrong = [name for name in names if name not in known] if known and list(names) != ["all-linear"] else []
+    if wrong:
+        legal = f"legal: all-linear, {', '.join(sorted(known))}"
+        raise HarnessError(f"lora_targets: this model has no linear module {wrong[0]!r}; {legal}.{near(wrong[0], known)}")
 
 
 def below(folder: Path) -> Path:
@@ -105,8 +115,7 @@ def check_folder(model: str) -> Path:
         legal = ", ".join(PRESETS)
         raise HarnessError(f"Unknown model {model!r}: neither a folder nor one of {legal}.{near(model, PRESETS)}")
     if places.is_adapter(folder):
-        if not (folder / places.ADAPTER_WEIGHTS).is_file():
-            raise HarnessError(f"Adapter folder {folder} has no {places.ADAPTER_WEIGHTS}; pickled adapters are never loaded.")
+        places.adapter_facts(folder)
         check_folder(str(places.base_of(folder)))
         return folder
     if not (folder / "config.json").is_file():

@@ -29,12 +29,15 @@ def examine(
     """The lines of a report on ``data``, as they are found.
 
     ``model`` is a transformers folder whose tokenizer counts, and which is asked about ``sample`` of the pairs; ``limits`` are those of
-    prompt and response in tokens. Raises HarnessError where either cannot be read.
+    prompt and response in tokens. Raises HarnessError where either cannot be read, and behind what was dropped where no row is left.
     """
     places = parse(pinning.pinned(data, split=split, revision=revision))
     source = sources.read_rows(written(places))
     paired = [row for row in source.rows if row.chosen and row.rejected]
     yield from _read(source)
+    if not source.rows:
+        why = "; ".join(filter(None, (source.counts(), lacking(source.parts))))
+        raise HarnessError(f"nothing in the data '{source.name}' can be used: {why}")
     yield from _section("Texts", [*checks.of_texts(source.rows), checks.leaks(source.rows), *_others(places, source.rows)])
     if labels := checks.of_labels(source.rows):
         yield from _section("Labels of single responses", [*labels, "no two responses are compared: only what learns from labels can run"])

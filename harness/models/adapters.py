@@ -8,7 +8,6 @@ switched; a reference with the adapter off is a tree that has none.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from harness.checkpoints import ADAPTER_WEIGHTS, adapter_facts
 from harness.errors import HarnessError
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."  # of every name in a PEFT folder, as a PeftModel has them
 PARTS = (".lora_A.", ".lora_B.")
 
@@ -139,7 +138,8 @@ def save(model: Any, folder: Path, base: str) -> None:
     config.base_model_name_or_path, config.inference_mode = base, True
     config.save_pretrained(str(folder))
     tensors = get_peft_model_state_dict(model, adapter_name="default", save_embedding_layers=False)
-    save_file({f"{PREFIX}{name}": value.contiguous() for name, value in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    named = {f"{PREFIX}{name}": value.contiguous() for name, value in tensors.items()}
+    save_file(named, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
 
 
 def load(model: Any, folder: Path) -> Any:
@@ -147,11 +147,11 @@ def load(model: Any, folder: Path) -> Any:
     from peft import LoraConfig, set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    facts = read(folder)
+    facts = adapter_facts(folder)
     config = LoraConfig.from_pretrained(str(folder))
     config.inference_mode = False
     try:
-        tensors = load_file(folder / WEIGHTS)
+        tensors = load_file(folder / ADAPTER_WEIGHTS)
         _insert(model, config)
         result: Any = set_peft_model_state_dict(model, tensors)
     except (RuntimeError, ValueError, OSError) as error:
@@ -162,19 +162,6 @@ def load(model: Any, folder: Path) -> Any:
         said = f"{len(strangers)} of its weights have no place in it, such as {strangers[0]}"
         raise HarnessError(f"adapter {folder}: made for another base than {facts['base_model_name_or_path']}: {said}.")
     return model
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """The configuration of an adapter's folder; HarnessError where it is not LoRA or has no safetensors weights."""
-    try:
-        facts: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"adapter {folder}: {CONFIG} cannot be read: {error}") from error
-    if facts.get("peft_type") != "LORA" or facts.get("modules_to_save"):
-        raise HarnessError(f"adapter {folder}: {facts.get('peft_type')} with modules of its own is not supported; plain LORA is wanted.")
-    if not (folder / WEIGHTS).is_file():
-        raise HarnessError(f"adapter {folder}: no {WEIGHTS}; pickled adapters are never loaded.")
-    return facts
 
 
 def weights(model: Any) -> Iterator[nn.Parameter]:

@@ -18,7 +18,7 @@ from harness.models.loading import device, load_folder, meter, prepare
 from harness.models.loading import load_tokenizer as load_tokenizer  # of a saved folder, beside what loads its weights
 from harness.models.metered import Metered
 from harness.training.ledger import Ledger
-from harness.training.reward import RewardModel
+from harness.training.reward import QUALITY_VERSION, RewardModel
 
 FACTS = "harness.json"  # beside an adapter: the dtype that its base was multiplied in
 
@@ -97,7 +97,8 @@ def save_reward(folder: Path, reward: RewardModel, tokenizer: Any, extra: dict[s
     assert reward.model.head is not None
     save_model(folder, reward.model.model, tokenizer, base)
     save_file({k: v.contiguous() for k, v in reward.model.head.state_dict().items()}, folder / "head.safetensors")
-    (folder / "reward.json").write_text(json.dumps({"pooling": reward.pooling, "offset": reward.offset, "quality": extra}))
+    facts = {"pooling": reward.pooling, "offset": reward.offset, "quality": extra, "measured": QUALITY_VERSION}
+    (folder / "reward.json").write_text(json.dumps(facts))
 
 
 def load_reward(folder: Path, ledger: Ledger) -> tuple[RewardModel, dict[str, Any]]:

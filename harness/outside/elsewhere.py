@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness.compare as engine
-from harness.checkpoints import place, tokenizer_of
+from harness.checkpoints import place
 from harness.commands import asked
+from harness.data import vocabulary
 from harness.data.shapes import PRESETS, check_folder, shape
 from harness.errors import HarnessError
 from harness.execute.local import Job
@@ -155,25 +156,14 @@ def _declared(record: Mapping[str, Any]) -> bool:
 
 
 def _refuse_vocabulary(model: Path, experiment: Experiment, world: Task) -> None:
-    """HarnessError where the checkpoint's words are not the reference's; a tokenizer without a list of words is left to the worker."""
-    theirs = vocabulary(model)
-    ours = (
-        {word: i for i, word in enumerate(world.vocabulary)}
-        if experiment.model in PRESETS
-        else vocabulary(place(experiment.model) or Path(experiment.model))
-    )
+    """HarnessError where the checkpoint's words or outputs are not the reference's, as far as files say; the rest is left to the worker."""
+    folder = None if experiment.model in PRESETS else place(experiment.model) or Path(experiment.model)
+    ours = {word: i for i, word in enumerate(world.vocabulary)} if folder is None else vocabulary.words(folder)
+    theirs = vocabulary.words(model)
     if theirs is not None and ours is not None:
         refuse_words(str(model), theirs, ours)
-
-
-def vocabulary(folder: Path) -> Mapping[str, int] | None:
-    """Tokens and their ids in a folder's ``tokenizer.json``; None where it holds no table of them."""
-    try:
-        core = json.loads((tokenizer_of(folder) / "tokenizer.json").read_text(encoding="utf-8"))
-        words = dict(core["model"]["vocab"])
-        return words | {each["content"]: each["id"] for each in core.get("added_tokens") or ()}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    wanted = len(world.vocabulary) if folder is None else vocabulary.outputs(folder)
+    vocabulary.refuse_other_width(f"checkpoint {model}", vocabulary.outputs(model), wanted, "the reference's")
 
 
 def refuse_words(model: str, theirs: Mapping[str, int], ours: Mapping[str, int]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from harness.checkpoints import HUB_ID, absent, has_template, is_adapter, place
+from harness.data import vocabulary as tokens
 from harness.data.shapes import PRESETS, check_folder
 from harness.errors import HarnessError, near
 from harness.planning import settings
@@ -91,6 +93,30 @@ def refuse_chat(given: Footing, model: str, *, dialogues: bool) -> None:
     why = "this data is chat" if dialogues else "chat = 'template' asks for one"
     said = "choose a model tuned on chat, give it a chat template, or say --chat plain"
     raise HarnessError(f"model {model}: its tokenizer has no chat template, and {why}: {said}.")
+
+
+def refuse_tokens(given: Footing, model: str, vocabulary: Sequence[str], *, dialogues: bool) -> None:
+    """Raise HarnessError where files say that the model cannot end a response, or that another reference has other tokens than it.
+
+    ``vocabulary`` is that of the task, which a preset is made of. What only transformers can tell, the first stage refuses.
+    """
+    folder = place(model)
+    if folder is not None:
+        templated = given.chat == "template" or (given.chat == "auto" and dialogues)
+        tokens.refuse_endless(f"model {model}", folder, templated=templated)
+    if beyond(given) is not None and (other := place(given.reference)) is not None:
+        tokens.refuse_endless(f"reference {given.reference}", other, templated=True)  # it is asked under the policy's tokenizer
+        _refuse_other_tokens(f"reference {given.reference}", other, folder, vocabulary)
+
+
+def _refuse_other_tokens(said: str, other: Path, folder: Path | None, vocabulary: Sequence[str]) -> None:
+    ours = {word: index for index, word in enumerate(vocabulary)} if folder is None else tokens.words(folder)
+    theirs, whose = tokens.words(other), "the policy's"
+    if ours is not None and theirs is not None:
+        left = tokens.unsure(other) | (set() if folder is None else tokens.unsure(folder))
+        one, two = ({word: index for word, index in each.items() if word not in left} for each in (theirs, ours))
+        tokens.refuse_other(said, one, two, whose)
+    tokens.refuse_other_width(said, tokens.outputs(other), len(vocabulary) if folder is None else tokens.outputs(folder), whose)
 
 
 def refuse_starts(given: Footing, algorithms: Sequence[AlgorithmPlan]) -> None:

@@ -81,7 +81,7 @@ def judge_of(word: str, study: Study, *, connected: bool = True, asking: Asking 
     """
     if "://" in word:
         return behind(word, asking or Asking(), connected=connected)
-    names = _scores_of(study)
+    names = _scores_of(study, needed=not find.is_general(word))
     if registry.canonical(word) in names:
         task = task_of(study)
         _refuse_other_rules(task, study)
@@ -103,9 +103,17 @@ def behind(word: str, asking: Asking, *, connected: bool = True) -> EndpointJudg
     return replace(judge, template=template, silent=asking.silent, at_once=asking.at_once)
 
 
-def _scores_of(study: Study) -> Mapping[str, str]:
-    """The names of the task's own judges as they are compared; none where its judge is a model that was fitted and has said all it says."""
-    task = task_of(study)
+def _scores_of(study: Study, *, needed: bool) -> Mapping[str, str]:
+    """The names of the task's own judges as they are compared; none where its judge is a model that was fitted and has said all it says.
+
+    Nor where the task cannot be had, its data not being on this machine, and another judge may be meant that needs neither.
+    """
+    try:
+        task = task_of(study)
+    except HarnessError:
+        if needed:
+            raise
+        return {}
     return {registry.canonical(name): name for name in task.judges} if task.score is not None else {}
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
+from harness.data import places
 from harness.errors import HarnessError
 from harness.plugins import registry
 from harness.sharing import withheld
@@ -52,11 +55,23 @@ def stored(study: Study) -> list[Cell]:
 
 
 def task_of(study: Study) -> Task:
-    """The task of a study, as it is installed."""
+    """The task of a study, as it is installed; HarnessError where its data are neither here nor in a folder above the study."""
     experiment = study.experiment
     module = registry.load("tasks", str(experiment.get("task_path") or experiment.get("task")))
-    task: Task = module.task(experiment.get("source"), **(experiment.get("task_options") or {}))
-    return task
+    options, source = experiment.get("task_options") or {}, experiment.get("source")
+    found = places.above(study.folder, str(source)) if source else source
+    if found == source:
+        return cast(Task, module.task(source, **options))
+    with suppress(HarnessError):  # what lies elsewhere under this name may be anybody's
+        if found is not None and _same_data(task := module.task(found, **options), experiment):
+            return cast(Task, task)
+    said = f"its data '{source}' are neither here nor in a folder above it, and this asks its task"
+    raise HarnessError(f"{study.folder.name}: {said}. Run the command in the folder from which --data named them.")
+
+
+def _same_data(task: Task, experiment: Mapping[str, Any]) -> bool:
+    """Whether a task is on the data of a study: a version ends with the hash of them, behind that of the code."""
+    return task.version.rpartition("-")[2] == str(experiment.get("task_version")).rpartition("-")[2]
 
 
 def final(cell: Cell, part: str) -> list[Row]:

@@ -24,7 +24,10 @@ LEAST = 20  # pairs of a bin
 
 
 class Bin(NamedTuple):
-    """Pairs of which the model is about equally sure: its mean probability of the response that it prefers, and how often labels agree."""
+    """Pairs of which the model is about equally sure: its mean probability of the response that it prefers, and how often labels agree.
+
+    Both are means over the prompts of a bin; ``pairs`` says how many pairs are in it.
+    """
 
     sure: float
     agreed: Interval
@@ -63,7 +66,9 @@ def quality(gaps: Array, agreement: Array, prompts: Sequence[str]) -> Quality:
     sure = expit(np.abs(gaps))
     loss = agreement * np.logaddexp(0, -gaps) + (1 - agreement) * np.logaddexp(0, gaps)
     parts = [part for part in np.array_split(np.argsort(sure, kind="stable"), max(1, min(BINS, len(gaps) // LEAST))) if len(part)]
-    bins = tuple(Bin(float(sure[part].mean()), _interval(agreed[part], clusters[part]), len(part)) for part in parts)
+    bins = tuple(
+        Bin(float(prompt_means(sure[part], clusters[part]).mean()), _interval(agreed[part], clusters[part]), len(part)) for part in parts
+    )
     one, two, three, four = (_interval(each, clusters) for each in (right, agreed, sure, loss))
     return Quality(one, two, three, _error(agreed - sure, parts, clusters), four, bins, len(gaps))
 
@@ -96,13 +101,16 @@ def _interval(values: Array, clusters: Places) -> Interval:
 
 
 def _error(excess: Array, parts: Sequence[Places], clusters: Places) -> Interval:
-    """The sum over bins of |mean of what is in excess| times the bin's share, with prompts drawn anew and pairs kept in their bins."""
+    """Over bins the sum of |what is in excess there|, as a mean over prompts of a prompt's pairs; prompts drawn anew, pairs in their bins.
+
+    A prompt's pairs weigh as much together as the pair of a prompt that has one, as in every number beside it.
+    """
     table = np.zeros((int(clusters.max()) + 1, len(parts)))
+    shares = excess / np.bincount(clusters)[clusters]
     for column, part in enumerate(parts):
-        np.add.at(table[:, column], clusters[part], excess[part])
-    value = float(np.abs(table.sum(0)).sum() / len(excess))
+        np.add.at(table[:, column], clusters[part], shares[part])
+    value = float(np.abs(table.sum(0)).sum() / len(table))
     if len(table) == 1:
         return Interval(value, np.nan, np.nan, 1)
-    sizes = np.bincount(clusters).astype(float)
     drawn = weights(len(table), np.random.default_rng(0), RESAMPLES)
-    return Interval(value, *percentiles(np.abs(drawn @ table).sum(1) / (drawn @ sizes), 0.95), len(table))
+    return Interval(value, *percentiles(np.abs(drawn @ table).sum(1), 0.95), len(table))

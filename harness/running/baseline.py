@@ -16,6 +16,7 @@ from harness.models import threads
 from harness.planning import footing
 from harness.planning.experiment import Experiment, study_key
 from harness.running.facts import checkpoint, judge_facts, model_facts, run_times, task_facts
+from harness.running.graded import quality_of
 from harness.running.proposals import reference_rows, reference_samples, sampled
 from harness.running.stages import DISTANCE, Report, Shared, shared
 from harness.running.temperatures import measure_all
@@ -132,7 +133,7 @@ def _dropped(both: Shared) -> dict[str, int]:
 def _reward_quality(both: Shared) -> dict[str, Any]:
     """Held-out quality of the proxy, or of the judge of a task without gold."""
     found = {"proxy": both.proxy, "judge": both.judge}
-    return {name: json.loads((path / "reward.json").read_text())["quality"] for name, path in found.items() if path}
+    return {name: quality_of(path, both.heldout) for name, path in found.items() if path}
 
 
 def _checkpoint(found: Measurement, both: Shared) -> dict[str, Any]:

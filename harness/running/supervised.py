@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from harness import checkpoints as places
-from harness.data import chat, refusals, splits
+from harness.data import chat, refusals, splits, vocabulary
 from harness.data.alike import refuse_rebuilt
 from harness.data.tokenise import Tokens
 from harness.errors import HarnessError
@@ -112,11 +112,7 @@ def _other(folder: Path, experiment: Experiment, tokenizer: Any) -> None:
 
 def refuse_vocabulary(what: str, theirs: Any, ours: Any, whose: str) -> None:
     """HarnessError where two tokenizers' vocabularies differ, with how many tokens do: a KL needs the same."""
-    one, other = theirs.get_vocab(), ours.get_vocab()
-    differing = sorted(word for word in one.keys() | other.keys() if one.get(word) != other.get(word))
-    if differing:
-        said = f"{len(differing)} of {len(other)} tokens are missing, added or have another id, such as {differing[0]!r}"
-        raise HarnessError(f"{what}: its vocabulary is not {whose}: {said}. KL needs the same tokens.")
+    vocabulary.refuse_other(what, theirs.get_vocab(), ours.get_vocab(), whose)
 
 
 def below(experiment: Experiment) -> str | None:

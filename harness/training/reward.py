@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.training.ledger import Ledger, Shape
 
 Pooling = Literal["last", "sum", "mean"]
+QUALITY_VERSION = 2  # of what ``heldout_quality`` says; raised when its numbers are defined otherwise
 CENTRING_PAIRS = 64  # 128 responses: the mean is known to about a tenth of the scores' standard deviation
 
 
@@ -209,10 +210,11 @@ def _step(
 def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: int = 5) -> dict[str, Any]:
     """Quality on held-out pairs, charged to ``evaluation``: accuracy, confidence, calibration error, log loss (nats) and n.
 
-    All but the calibration error are means over prompts of a prompt's pairs; where several pairs ask one, the prompts are counted too.
+    All are means over prompts of a prompt's pairs; where several pairs ask one, the prompts are counted too.
     Confidence is the mean predicted probability of the preferred side, max(p, 1 - p); annotators side with a calibrated model as
     often as it is confident. How often they do is each pair's ``agreement``, where known, not the order that accuracy is counted on.
-    The calibration error is the mean |agreement - confidence| over ``bins`` equally filled bins of confidence. Of single labelled
+    The calibration error is the mean |agreement - confidence| over ``bins`` equally filled bins of confidence, in which a pair weighs one
+    over the number of its prompt's pairs. Of single labelled
     responses there is ``reward_auc`` in their place, the share of couples of both labels that the scores order so, ties one half, as
     ``{value, lower, upper, n}`` with its interval over prompts.
     """
@@ -226,16 +228,26 @@ def heldout_quality(reward: RewardModel, pairs: Sequence[TokenPair], *, bins: in
     agreed = right.cpu() * sided + (1 - right.cpu()) * (1 - sided)
     asked = torch.tensor(prompts_of(pairs))
     prompts = int(asked.max()) + 1
-    parts = [part for part in confidence.argsort().chunk(bins) if len(part)]
-    error = sum(float((agreed[part].mean() - confidence[part].mean()).abs()) * len(part) for part in parts) / len(pairs)
+    parts = [part for part in confidence.cpu().argsort().chunk(bins) if len(part)]
     return {
         "reward_accuracy": _over_prompts(right, asked),
         "reward_confidence": _over_prompts(confidence, asked),
-        "reward_calibration_error": error,
+        "reward_calibration_error": _calibration_error(agreed, confidence.cpu(), 1.0 / torch.bincount(asked)[asked], parts),
         "reward_log_loss": _over_prompts(-logsigmoid(gap), asked),
         "reward_heldout_pairs": float(len(pairs)),
         **({"reward_heldout_prompts": float(prompts)} if prompts < len(pairs) else {}),
     }
+
+
+def _calibration_error(agreed: Tensor, confidence: Tensor, shares: Tensor, parts: Sequence[Tensor]) -> float:
+    """The mean over bins of |agreement - confidence|, a bin weighing as its pairs' ``shares`` do together."""
+    shares = shares.double()
+
+    def mean(values: Tensor, part: Tensor) -> Tensor:
+        return (values[part] * shares[part]).sum() / shares[part].sum()
+
+    apart = [float((mean(agreed, part) - mean(confidence, part)).abs()) * float(shares[part].sum()) for part in parts]
+    return sum(apart) / float(shares.sum())
 
 
 def _over_prompts(values: Tensor, asked: Tensor) -> float:

@@ -5,7 +5,6 @@ It is neither the reward model that an algorithm trains on nor the judge of the 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from harness.models import storage
 from harness.models.metered import Metered
 from harness.planning.experiment import Experiment
 from harness.planning.origins import labels
+from harness.running.graded import quality_of
 from harness.running.pairing import sampled
 from harness.running.stages import Report, Shared, fit_reward, pair_models, reward_key, shared
 from harness.running.yardstick import yardstick
@@ -98,7 +98,7 @@ def tuner_facts(experiment: Experiment, shared: Shared, folder: Path) -> dict[st
     a prompt's pairs lies in [0, 1], and nothing in there varies more than 0 and 1 of the same mean do. Of a judge that learnt from single
     labelled responses the pairs are those, and ``auc`` stands in the accuracy's place.
     """
-    quality = json.loads((folder / "reward.json").read_text())["quality"]
+    quality = quality_of(folder, shared.heldout)
     pairs = len(read_pairs(folder / "pairs.jsonl"))
     origin = Lineage(folder.name, shared.sft.name, (f"tuning pairs {folder.name}",), labels(experiment, shared.task))
     ordering = {"auc": quality["reward_auc"]} if "reward_auc" in quality else {}

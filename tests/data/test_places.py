@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.places import Place, parse, written
+from harness.data.places import Place, above, parse, written
 from harness.data.sources import by_split, read_rows
 from harness.errors import HarnessError
 
@@ -118,3 +118,24 @@ def test_files_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     one, two = rows(tmp_path / "a", "rows.jsonl", 3), rows(tmp_path / "b", "rows.jsonl", 3, first=9)
     assert {row.source for row in read_rows(f"{one},{two}").rows} == {one, two}
     assert read_rows(f"{one}:.5,{two}:.5").sha256 != read_rows(f"{one},{two}").sha256
+
+
+def test_data_are_found_above_a_study_that_is_read_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here first, then the nearest folder above that has all parts; ids on the hub and absolute paths stay what they are."""
+    study = tmp_path / "project" / "results" / "runs" / "tldr-1"
+    study.mkdir(parents=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    project = tmp_path / "project"
+    for name in ("a.jsonl", "b.jsonl", "results/b.jsonl"):
+        (project / name).write_text("{}")
+    monkeypatch.chdir(other)
+    assert above(study, "a.jsonl") == str(project / "a.jsonl")
+    assert above(study, "b.jsonl#test+single-turn") == f"{project / 'results' / 'b.jsonl'}#test+single-turn"
+    assert above(study, "a.jsonl:0.7,b.jsonl:0.3") == f"{project / 'a.jsonl'}:0.7,{project / 'b.jsonl'}:0.3"
+    assert above(study, "no-such.jsonl") is None and above(study, "a.jsonl,no-such.jsonl") is None
+    assert above(study, str(project / "a.jsonl")) == str(project / "a.jsonl")
+    assert above(study, f"owner/name@{COMMIT}") == f"owner/name@{COMMIT}"
+    assert above(study, "owner/name") == "owner/name"
+    (other / "a.jsonl").write_text("{}")
+    assert above(study, "a.jsonl") == "a.jsonl"

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.checkpoints import ADAPTER
 from harness.data.shapes import check_folder, shape
 from harness.errors import HarnessError
 from harness.models import adapters, storage
@@ -167,7 +168,7 @@ def test_an_adapter_of_another_base_is_one_line(tmp_path: Path) -> None:
     """Of another width it has no place, and one of another kind, pickled, or over an absent base is told apart."""
     saved(tmp_path / "adapter", folder(tmp_path / "base"))
     folder(tmp_path / "wide", hidden=64)
-    config = tmp_path / "adapter" / adapters.CONFIG
+    config = tmp_path / "adapter" / ADAPTER
     config.write_text(config.read_text().replace(str(tmp_path / "base"), str(tmp_path / "wide")))
     with pytest.raises(HarnessError, match=r"adapter .*: not of base .*wide: .*size") as error:
         storage.load_model(tmp_path / "adapter", Ledger(1e15))

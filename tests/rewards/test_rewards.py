@@ -155,6 +155,19 @@ def test_a_calibrated_model_lies_on_the_diagonal_and_a_certain_one_does_not() ->
     assert sum(each.pairs for each in found.bins) == 4000 and len(found.bins) == quality.BINS
 
 
+def test_a_prompt_that_many_pairs_ask_weighs_as_one_that_a_single_pair_asks() -> None:
+    """Twelve prompts in one bin: to say a pair of the first six times over changes no number and no interval."""
+    gaps = np.random.default_rng(0).normal(size=12) * 1.5
+    prompts = [f"prompt {each:02}" for each in range(12)]
+    once = quality.quality(gaps, np.ones(12), prompts)
+    often = quality.quality(np.append(gaps, [gaps[0]] * 5), np.ones(17), [*prompts, *[prompts[0]] * 5])
+    assert (len(once.bins), once.error.n, often.error.n) == (1, 12, 12)
+    assert once.error.value == pytest.approx(abs(once.agreed.value - once.sure.value)) and once.error.value > 0.01
+    for name in ("accuracy", "agreed", "sure", "error", "loss"):
+        assert getattr(often, name) == pytest.approx(getattr(once, name)), name
+    assert often.bins[0].sure == pytest.approx(once.bins[0].sure)
+
+
 def test_agreement_of_annotators_and_gold_by_hand() -> None:
     """Two pairs, one right: .9 of annotators would say so, of the wrong one .8. Gold orders the first pair alike and ties the second."""
     found = quality.quality(np.array([2.0, -1.0]), np.array([0.9, 0.8]), ["a", "b"])

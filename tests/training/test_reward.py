@@ -91,6 +91,10 @@ def test_pairs_of_one_prompt_count_as_one() -> None:
         assert both[name] == pytest.approx((alone[0][name] + alone[1][name]) / 2)
     assert alone[0]["reward_log_loss"] != pytest.approx(alone[1]["reward_log_loss"], abs=1e-3)
     assert (both["reward_heldout_pairs"], both["reward_heldout_prompts"]) == (5, 2)
+    (one,) = [heldout_quality(reward, [first] * 4 + [second], bins=1)]
+    apart = [each["reward_accuracy"] - each["reward_confidence"] for each in alone]  # nobody says how sure annotators are
+    assert apart[0] != pytest.approx(apart[1], abs=1e-3)
+    assert one["reward_calibration_error"] == pytest.approx(abs(sum(apart)) / 2)
     assert "reward_heldout_prompts" not in alone[0]
 
 
