@@ -57,6 +57,8 @@ def test_the_page_s_blocks_in_order(folder: Path) -> None:
     assert "js_dpo: 4.00 forwards" in checked
     for numbers in (("beta=0.5", "0.832", "0.545", "0.00230"), ("beta=0.1", "1.507", "0.660", "0.00001")):
         assert any(all(number in row.split() for number in numbers) for row in checked.splitlines()), checked
+    place = checked.split("\nplace (harness compare --task tldr --algorithms dpo,./js_dpo.py --quick ")[1]
+    assert {"dpo", "js_dpo"} <= {row.split(" ")[0] for row in place.splitlines()} and "QUICK" in place
     assert (folder / "js_dpo-card.png").stat().st_size > 10_000
     assert outputs["python known.py"].startswith("Place(kl=")
     assert "js_dpo" in outputs["harness compare --task tldr --algorithms dpo,./js_dpo.py --quick --dry-run"]

@@ -53,8 +53,12 @@ class Comparison:
 def begun(typed: Sequence[str]) -> Iterator[Comparison]:
     """``harness`` with these words, in a session of its own; where the block is left early it is interrupted as by Ctrl-C."""
     command = [sys.executable, "-P", "-m", "harness", *typed]  # -P: the folder stood in is no place to import from, as for `harness`
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
-        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True)
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as printed,
+        subprocess.Popen(
+            command, stdout=printed, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", start_new_session=True
+        ) as process,
+    ):
         try:
             yield Comparison(process, printed)
         finally:
