@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError, near
-from harness.plugins import registry
+from harness.plugins import declaration, places, registry
 from harness.plugins.declaration import read
 
 LOSS = '''"""A loss for tests.
@@ -210,3 +210,18 @@ def test_a_file_whose_package_is_absent_is_listed_with_one_line_and_refused(tmp_
     (tmp_path / "lacking.py").write_text('requires = "no_such_package"\n\n\nclass Lacking:\n    pass\n\n\nalgorithm = Lacking\n')
     with pytest.raises(HarnessError, match="needs the package no_such_package, which is not installed; pip install"):
         registry.find("algorithms", str(tmp_path / "lacking.py"))
+
+
+def test_a_name_is_found_without_reading_every_other_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison asks for a name some twenty times: each took all files of the package, and where their imports lie."""
+    read: list[Path] = []
+    found: list[str] = []
+    reading, finding = declaration.read, places._find
+    monkeypatch.setattr(declaration, "read", lambda path, name: (read.append(path), reading(path, name))[1])
+    monkeypatch.setattr(places, "_find", lambda module: (found.append(module), finding(module))[1])
+    monkeypatch.setattr(places, "_located", {})
+    assert registry.find("algorithms", "PPO").name == "ppo"
+    assert [path.name for path in read] == ["ppo.py"]
+    assert len(found) < 60
+    registry.find("algorithms", "ppo")
+    assert {module for module in found if found.count(module) > 1} <= {"", *(name for name in found if finding(name) is None)}

@@ -79,13 +79,27 @@ def uses(path: Path) -> frozenset[str]:
 
 
 class _Lent(NamedTuple):
-    """What an import binds in a line: a name, the file that it is asked of, what it is called there, the file of it as a module."""
+    """What an import in the file ``path`` binds in a line: a name, what it is called in the module that it is asked of, and that module.
+
+    Nothing is called anything in ``import module``. Where the modules are is looked up for whoever asks: most names are nobody's base.
+    """
 
     line: int
     name: str
-    file: Path | None
     called: str
-    module: Path | None
+    source: str
+    level: int
+    path: Path
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the name is asked of."""
+        return file_of(self.source, self.level, self.path) if self.called else None
+
+    @property
+    def module(self) -> Path | None:
+        """The file of the name as a module."""
+        return None if self.called == "*" else file_of(".".join(filter(None, [self.source, self.called])), self.level, self.path)
 
 
 def _shelf() -> set[Path]:
@@ -100,7 +114,7 @@ def _class(named: ast.expr, path: Path, before: float, reached: frozenset[tuple[
         said = "is known only when the file is run, so the settings of a class that inherits from it cannot be read"
         raise HarnessError(f"{path}:{named.lineno}: {ast.unparse(named)} {said}; inherit from a class that a file defines by name.")
     module = ast.unparse(named.value)
-    files = [each.module for each in _imports(syntax.parsed(path), path) if each.name == module and each.module and each.line < before]
+    files = [each.module for each in _imports(syntax.parsed(path), path) if each.name == module and each.line < before and each.module]
     return _bound(files[-1], named.attr, inf, reached) if files and files[-1] else None
 
 
@@ -118,8 +132,8 @@ def _bound(file: Path, name: str, before: float, reached: frozenset[tuple[Path, 
         value = getattr(last, "value", None)
         return None if value is None else _class(value, file, last.lineno, reached - {(file, name)})
     if lent:
-        return _bound(lent[-1].file, lent[-1].called, inf, reached) if lent[-1].file and lent[-1].called else None
-    stars = [each.file for each in _imports(tree, file) if each.name == "*" and each.file]
+        return _bound(asked, lent[-1].called, inf, reached) if (asked := lent[-1].file) else None
+    stars = [asked for each in _imports(tree, file) if each.name == "*" and (asked := each.file)]
     return next((found for each in stars if (found := _bound(each, name, inf, reached)) is not None), None)
 
 
@@ -129,8 +143,6 @@ def _imports(tree: ast.Module, path: Path) -> Iterator[_Lent]:
         for alias in node.names:
             name = alias.asname or alias.name
             if isinstance(node, ast.Import):
-                yield _Lent(node.lineno, name, None, "", file_of(alias.name, 0, path))
-                continue
-            inner = ".".join(filter(None, [node.module, alias.name]))
-            module = None if alias.name == "*" else file_of(inner, node.level, path)
-            yield _Lent(node.lineno, name, file_of(node.module or "", node.level, path), alias.name, module)
+                yield _Lent(node.lineno, name, "", alias.name, 0, path)
+            else:
+                yield _Lent(node.lineno, name, alias.name, node.module or "", node.level, path)

@@ -37,6 +37,16 @@ def beside(module: str, folder: Path) -> Path | None:
 
 def located(module: str) -> Path | None:
     """The file of a module without importing its parents, which ``importlib.util.find_spec`` would do for a dotted name."""
+    known = module, tuple(sys.path)
+    if known not in _located and (found := _find(module)) is not None:
+        _located[known] = found
+    return _located.get(known)
+
+
+_located: dict[tuple[str, tuple[str, ...]], Path] = {}  # what was found stays where it is; what was not may come
+
+
+def _find(module: str) -> Path | None:
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)

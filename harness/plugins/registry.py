@@ -69,6 +69,8 @@ def find(kind: str, name: str) -> Entry:
     """The plug-in that a name, an alias or a path (``./mine.py``) means; dashes equal underscores."""
     if name.endswith(".py") or "/" in name:
         return _usable(_at_path(kind, Path(name)))
+    if found := _own(kind, _package(kind) / f"{canonical(name)}.py"):
+        return _usable(found)
     entries = describe(kind)
     if found := _named(entries, name):
         return _usable(found)
@@ -148,12 +150,15 @@ def _unknown(kind: str, name: str, entries: Iterable[Entry]) -> str:
 
 def _built_in(kind: str) -> Iterator[Entry]:
     """Files of our own package that bind the kind's name; files that bind none are parts of others and are passed over."""
-    for path in sorted(_package(kind).glob("*.py")):
-        if path.stem.startswith("_"):
-            continue
-        entry = _from_file(kind, path.stem, f"{kind}.{path.stem}", path, _built_in_digest(path))
-        if entry.problem or entry.declaration.bound:
-            yield entry
+    return filter(None, (_own(kind, path) for path in sorted(_package(kind).glob("*.py"))))
+
+
+def _own(kind: str, path: Path) -> Entry | None:
+    """The plug-in in a file of our own package, if it is there and one."""
+    if path.stem.startswith("_") or not path.is_file():
+        return None
+    entry = _from_file(kind, path.stem, f"{kind}.{path.stem}", path, _built_in_digest(path))
+    return entry if entry.problem or entry.declaration.bound else None
 
 
 def _package(kind: str) -> Path:
