@@ -121,6 +121,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @linux
+@pytest.mark.slow
 @pytest.mark.parametrize("started", ["forked", "anew"])
 def test_a_worker_ends_with_a_command_that_was_killed(tmp_path: Path, started: str) -> None:
     """Whoever started it: a worker is no child of the command where it was forked from a process that imports for all of them."""
@@ -135,6 +136,7 @@ def test_a_worker_ends_with_a_command_that_was_killed(tmp_path: Path, started: s
 
 
 @linux
+@pytest.mark.slow
 @pytest.mark.parametrize("started", ["forked", "anew"])
 def test_ctrl_c_lets_a_job_clean_up_and_workers_say_nothing_of_it(tmp_path: Path, started: str) -> None:
     with working(tmp_path, started) as (command, worker):
