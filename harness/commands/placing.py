@@ -51,26 +51,26 @@ class Comparison:
 
 @contextmanager
 def begun(typed: Sequence[str]) -> Iterator[Comparison]:
-    """``harness`` with these words, in a session of its own; where the block is left early it is interrupted as by Ctrl-C."""
-    command = [sys.executable, "-P", "-m", "harness", *typed]  # -P: the folder stood in is no place to import from, as for `harness`
+    """``harness`` with these words, in a session of its own; interrupted as by Ctrl-C where the block or this process ends early."""
+    # -P: the folder stood in is no place to import from, as for `harness`.
+    command = [sys.executable, "-P", "-m", "harness.commands.accompanied", *typed]
+    pipe = subprocess.PIPE
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as printed,
         subprocess.Popen(
-            command, stdout=printed, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", start_new_session=True
+            command, stdin=pipe, stdout=printed, stderr=pipe, encoding="utf-8", errors="replace", start_new_session=True
         ) as process,
     ):
         try:
             yield Comparison(process, printed)
         finally:
-            if process.poll() is None:
-                _interrupt(process)
+            _end(process)
 
 
-def _interrupt(process: subprocess.Popen[str]) -> None:
-    """Interrupt a process and its workers, and kill what has not stopped after that."""
-    os.killpg(process.pid, signal.SIGINT)
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let go of a process, which interrupts it and its workers, and kill what has not stopped after that."""
     try:
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=PATIENCE)  # closes its standard input
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

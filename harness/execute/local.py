@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -64,9 +66,9 @@ def run_jobs(
     An error in a job is raised here, after which nothing new starts; a worker that died is one clear line, and what is finished is kept.
     """
     context = starting.context(STEADY if verbose else {**STEADY, **QUIET})
-    messages = context.Queue()
+    messages, over = context.Queue(), context.Event()
     with _listening(messages, heard):
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, threads, prepare, verbose))
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(messages, over, threads, prepare, verbose))
         try:
             for _ in range(min(workers, len(jobs))):  # all at once: the first job leaves cores free while its process still imports
                 pool.submit(_warm)
@@ -76,6 +78,7 @@ def run_jobs(
                 "a worker process was killed, most often for want of memory; finished cells are kept. Run it again with --jobs 1."
             ) from error
         finally:
+            over.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -113,15 +116,20 @@ def _listening(messages: Any, heard: Heard) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-def _begin(messages: Any, threads: int, prepare: Callable[[], object] | None, verbose: bool) -> None:
-    """Set up a worker: its threads, and silence from the libraries below unless asked for. The one place that seeds global state."""
-    global _messages, _unready
-    _messages = messages
+def _begin(messages: Any, over: Any, threads: int, prepare: Callable[[], object] | None, verbose: bool) -> None:
+    """Set up a worker: its threads, and silence from the libraries below unless asked for. The one place that seeds global state.
+
+    Ctrl-C reaches every process of a terminal. It ends what a worker does, and nothing where it does nothing: its parent lets it go.
+    """
+    global _messages, _over, _unready, _interrupted
+    _messages, _over = messages, over
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _interrupted = signal.default_int_handler if before == signal.SIG_DFL else before
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ |= STEADY
     if not verbose:
         os.environ.update(QUIET)
-    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
@@ -138,10 +146,14 @@ def _begin(messages: Any, threads: int, prepare: Callable[[], object] | None, ve
         disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _leave_with_parent(parent: int) -> None:
-    """End this worker once its parent is gone: a killed command must not leave hours of work running behind it."""
-    while os.getppid() == parent:
-        time.sleep(1)
+def _leave_with_parent() -> None:
+    """End this worker once its command is gone: a killed one must not leave hours of work running behind it.
+
+    The command is seldom the process that this one was forked from, which lives for as long as its forks do.
+    """
+    command = multiprocessing.parent_process()
+    assert command is not None
+    command.join()
     os._exit(1)
 
 
@@ -151,7 +163,9 @@ def _warm() -> None:
 
 
 _messages: Any = None
+_over: Any = None  # an event: no job begins any more, not even one that a worker had been given
 _unready: HarnessError | None = None
+_interrupted: Any = None  # what answers Ctrl-C during a job; nothing does under nohup
 
 
 def _call(job: Job) -> str:
@@ -167,7 +181,11 @@ def _call(job: Job) -> str:
             said, stage_said = now, stage
             _messages.put((job.name, stage, share, loss))
 
+    signal.signal(signal.SIGINT, _interrupted)
     try:
+        if _over.is_set():
+            raise KeyboardInterrupt
         return job.function(*job.arguments, report)
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         give_back()

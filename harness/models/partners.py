@@ -128,32 +128,32 @@ def _forked(model: M, weights: list[nn.Parameter], function: Part[M, R], others:
     ours, theirs = Pipe()
     process = os.fork()
     if process == 0:
-        for link in (ours, *(other.link for other in others)):
-            link.close()
-        _serve(model, weights, function, theirs, gradients)
+        try:  # nothing of what this process was about to do may be done twice, not even where Ctrl-C comes now
+            for link in (ours, *(other.link for other in others)):
+                link.close()
+            _serve(model, weights, function, theirs, gradients)
+        finally:
+            os._exit(0)
     theirs.close()
     return Partner(process, ours, gradients)
 
 
 def _serve(model: M, weights: list[nn.Parameter], function: Part[M, R], link: Connection, gradients: list[Tensor]) -> NoReturn:
-    """Answer with a shard's values, FLOPs and which weights learnt; leave at once when the link closes: nothing else may run twice."""
-    try:
-        while True:
-            groups, total = link.recv()
-            model.ledger = Ledger(float("inf"))
-            try:
-                values = _own(model, groups, function, total)
-            except Exception as error:
-                link.send(error)
-                continue
-            learnt = [weight.grad is not None for weight in weights]
-            for weight, place in zip(weights, gradients, strict=True):
-                if weight.grad is not None:
-                    place.copy_(weight.grad)
-                    weight.grad = None
-            link.send((values, (sum(model.ledger.canonical.values()), sum(model.ledger.executed.values())), learnt))
-    finally:
-        os._exit(0)
+    """Answer with a shard's values, FLOPs and which weights learnt; EOFError when the link closes."""
+    while True:
+        groups, total = link.recv()
+        model.ledger = Ledger(float("inf"))
+        try:
+            values = _own(model, groups, function, total)
+        except Exception as error:
+            link.send(error)
+            continue
+        learnt = [weight.grad is not None for weight in weights]
+        for weight, place in zip(weights, gradients, strict=True):
+            if weight.grad is not None:
+                place.copy_(weight.grad)
+                weight.grad = None
+        link.send((values, (sum(model.ledger.canonical.values()), sum(model.ledger.executed.values())), learnt))
 
 
 def _dismissed(partner: Partner) -> None:
