@@ -1,4 +1,4 @@
-"""The comparison beside a check ends with the check, however that ends."""
+"""The comparison that a check runs beside its laws: what is asked, what comes back, and that it ends with the check, however that ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands import placing
+from harness.commands import kit, placing
+from harness.errors import HarnessError
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0  # seconds, on a machine under load
@@ -46,11 +47,12 @@ def ended(group: int) -> bool:
     return False
 
 
-@pytest.mark.slow
 def test_a_comparison_that_is_left_early_is_interrupted_with_its_workers(typed: list[str]) -> None:
-    with pytest.raises(ZeroDivisionError), placing.begun(typed) as comparison:
-        assert "reference-seed0: sft" in next(comparison.followed())
-        1 / 0  # noqa: B018
+    """As where the laws refuse the file."""
+    typed = [word.replace("tldr", "bandit") for word in typed]
+    with pytest.raises(HarnessError, match="no"), placing.begun(typed) as comparison:
+        assert next(comparison.followed()).startswith("[0:")
+        raise HarnessError("no")
     assert comparison.process.returncode == 130
     assert ended(comparison.process.pid)
 
@@ -67,9 +69,25 @@ def test_a_comparison_ends_with_a_check_that_was_killed(typed: list[str], tmp_pa
     assert ended(int(group))
 
 
-def test_a_comparison_that_ends_by_itself_says_what_it_printed(typed: list[str]) -> None:
-    with placing.begun([*typed, "--dry-run"]) as comparison:
+def test_the_first_yardsticks_are_what_an_algorithm_is_placed_beside_and_on(tmp_path: Path) -> None:
+    assert placing.words(None, "ipo", tmp_path) == [
+        *("compare", "--task", "tldr", "--algorithms", "dpo,ipo", "--quick", "--results", str(tmp_path)),
+    ]
+    assert placing.words("bandit", "dpo", tmp_path)[1:5] == ["--task", "bandit", "--algorithms", "dpo"]
+
+
+def test_what_has_no_place_says_why_and_is_refused_where_the_task_was_asked_for(tmp_path: Path) -> None:
+    typed, reason = kit._planned(None, "odpo", tmp_path)
+    assert typed == [] and reason.startswith("odpo needs margins")
+    with pytest.raises(HarnessError, match=r"^odpo needs margins"):
+        kit._planned("tldr", "odpo", tmp_path)
+
+
+def test_what_it_prints_and_how_it_ends_come_back(typed: list[str], tmp_path: Path) -> None:
+    with placing.begun(["list", "tasks"]) as comparison:
         assert list(comparison.followed()) == []
         status, said = comparison.ended()
-    assert status == 0
-    assert "dpo" in said
+    assert status == 0 and "tldr" in said
+    with placing.begun(["compare", "--task", "tdlr", "--results", str(tmp_path)]) as comparison:
+        (line,) = comparison.followed()
+        assert line.startswith("error: Unknown task 'tdlr'") and comparison.ended() == (2, "")
