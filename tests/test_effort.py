@@ -74,9 +74,11 @@ def test_an_algorithm_that_samples_is_charged_what_it_says(entry: Entry) -> None
 
 def test_the_list_shows_them_beside_family_and_source() -> None:
     lines = {line.split()[0]: line for line in listing.plugins("algorithms")}
-    assert "(offline; arXiv:2402.01306 eq. 7; needs reference, single responses; 12 N, then 10 N a token)" in lines["kto"]
-    assert "(offline; arXiv:2405.14734 eq. 6; needs pairs alone; 6 N a token)" in lines["simpo"]
-    assert "(online; Ouyang et al. 2022, arXiv 2203.02155; needs reference, reward model, sampling; 22 N a token)" in lines["ppo"]
+    assert "(offline; arXiv:2402.01306 eq. 7; needs reference, single responses; FLOPs per token: 12 N, then 10 N)" in lines["kto"]
+    assert "(offline; arXiv:2405.14734 eq. 6; needs pairs alone; FLOPs per token: 6 N)" in lines["simpo"]
+    assert "(online; Ouyang et al. 2022, arXiv 2203.02155; needs reference, reward model, sampling; FLOPs per token: 22 N)" in lines["ppo"]
+    assert lines["best_of_n"].endswith("; FLOPs per token: 4 n N an answer)")
+    assert lines["prompted"].endswith("; FLOPs per token: 2 N an answer, examples included)")
     assert "needs" not in "".join(listing.plugins("tasks"))
 
 

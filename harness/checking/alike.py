@@ -42,14 +42,18 @@ class Alike(NamedTuple):
         lists = " on lists of two" if self.of_pairs else ""
         if self.distance < SAME:
             return f"equals {times}{self.name}{where}{lists}, up to a constant"
-        return f"is within {self.distance:.1%} of {times}{self.name}{where}{lists}"
+        return f"is within {math.ceil(1000 * self.distance) / 10:.1f}% of {times}{self.name}{where}{lists}"
 
 
 def lines(loss: PreferenceLoss, settings: Mapping[str, Setting], entry: Entry) -> Iterator[str]:
     """The losses of the shelf that it equals or is near to, the nearest first."""
     found = sorted(alike(loss, settings, entry), key=lambda each: each.distance)
     close = [each.text() for each in found if each.distance < NEAR]
-    yield from close or [f"none of {len(found)} losses of the shelf is within {NEAR:.0%} of its gradient, whatever their knob"]
+    if not found:
+        yield "none: no other loss of the shelf learns from the same rows"
+    else:
+        among = f"of {len(found)} on the shelf that learn from the same rows, whatever their knob"
+        yield from close or [f"none within {NEAR:.0%} of its gradient, {among}"]
 
 
 def alike(loss: PreferenceLoss, settings: Mapping[str, Setting], entry: Entry) -> Iterator[Alike]:

@@ -43,7 +43,7 @@ def _effort(entry: Entry) -> str:
     declared = entry.declaration
     said = [str(declared.metadata.get("family", "offline")), str(declared.metadata.get("source", "")).strip()]
     said += [f"needs {', '.join(found)}" if (found := effort.needs(declared)) else "needs pairs alone"]
-    said += [f"{price} a token" if (price := effort.cost(declared)) else ""]
+    said += [f"FLOPs per token: {price}" if (price := effort.cost(declared)) else ""]
     return f"({'; '.join(filter(None, said))})"
 
 

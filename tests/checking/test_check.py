@@ -54,8 +54,15 @@ def test_a_multiple_of_a_known_loss_is_recognised_with_its_factor(tmp_path: Path
 def test_a_loss_is_not_compared_with_itself_nor_with_losses_of_another_kind() -> None:
     entry, loss = loaded("kto")
     assert list(alike.alike(loss, {}, entry)) == []
+    assert list(alike.lines(loss, {}, entry)) == ["none: no other loss of the shelf learns from the same rows"]
     entry, loss = loaded("dpo")
     assert {"dpo", "kto"} & {each.name for each in alike.alike(loss, {}, entry)} == set()
+
+
+def test_a_distance_is_rounded_up_so_that_near_is_never_said_to_be_equal() -> None:
+    near = alike.Alike("dpo", "beta", 0.3, 0.5, distance=2e-6)
+    assert near.text() == "is within 0.1% of 0.5 times dpo at beta = 0.3"
+    assert near._replace(distance=0.006).text().startswith("is within 0.6% of")
 
 
 def test_a_broken_law_comes_with_a_counter_example_and_an_exempt_one_with_its_trait(tmp_path: Path) -> None:

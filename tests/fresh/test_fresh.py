@@ -31,6 +31,7 @@ def test_what_is_written_passes_its_own_test_and_the_linter(tmp_path: Path, kind
     written, test = fresh.write(kind, "mine-own", tmp_path, form)
     assert (written.name, test.name) == ("mine_own.py", "test_mine_own.py")
     assert fresh.STAND_IN not in written.read_text() + test.read_text()
+    assert written.read_text().startswith('"""What '), "a listing puts the name before the sentence"
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
     found = subprocess.run(line, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
