@@ -217,9 +217,9 @@ def _run(resolved: Experiment, world: Task, results: Path, options: dict[str, An
         made.remember(folder, said := "\n".join([tables.summary(study), *alarms.summary(study)]))
     typer.echo(said)
     typer.echo(f"Report: {folder / 'report' / 'index.html'}")
-    for reason in engine.reasons(folder):
+    for reason in engine.reasons(folder, resolved):
         typer.echo(reason, err=True)
-    return engine.failures(folder)
+    return engine.failures(folder, resolved)
 
 
 def _writable(results: Path) -> None:

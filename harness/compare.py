@@ -85,15 +85,22 @@ def _plan(experiment: Experiment, study: Path) -> dict[str, Any]:
     return {"plan": saved.get("plan") or now}
 
 
-def failures(study: Path) -> list[str]:
-    """Names of the cells and trials whose record says failed, and of the references and frontiers whose last measurement failed."""
-    return [folder.name for folder in superseding.folders(study) if records.status(folder) == "failed"] + failing.names(study)
+def failures(study: Path, experiment: Experiment) -> list[str]:
+    """Names of the experiment's cells and trials that failed, and of references and frontiers whose last measurement failed."""
+    return [folder.name for folder, _ in _failed(study, experiment)] + failing.names(study)
 
 
-def reasons(study: Path) -> list[str]:
-    """Why each of the cells and trials failed, a line each, as its record says it."""
+def reasons(study: Path, experiment: Experiment) -> list[str]:
+    """Why each of the experiment's cells and trials failed, a line each, as its record says it."""
+    failed = ((folder.name, (record.get("failure") or {}).get("message")) for folder, record in _failed(study, experiment))
+    return [visible(f"{name}: {message}", lines=False) for name, message in failed]
+
+
+def _failed(study: Path, experiment: Experiment) -> list[tuple[Path, dict[str, Any]]]:
+    """Folders and records of runs that failed, of algorithms that the experiment has: the study may hold others, asked for before."""
+    names = {plan.name for plan in experiment.algorithms}
     failed = [(folder, records.read_one(folder)) for folder in superseding.folders(study) if records.status(folder) == "failed"]
-    return [visible(f"{folder.name}: {(record.get('failure') or {}).get('message')}", lines=False) for folder, record in failed]
+    return [(folder, record) for folder, record in failed if record.get("algorithm", {}).get("name") in names]
 
 
 def _trial_budget(spending: Mapping[str, Budget]) -> Budget:

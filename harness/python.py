@@ -110,7 +110,7 @@ def compare(
     how: dict[str, Any] = {"jobs": jobs, "force": force, "verbose": verbose, "report_to": report_to}
     studies = [engine.carry_out(each, Path(results), task=world, **how) for each, world in wanted]
     report(studies[0] if len(studies) == 1 else results)  # of several that vary, side by side as well
-    failed = [name for study in studies for name in engine.failures(study)]
+    failed = [name for study, (each, _) in zip(studies, wanted, strict=True) for name in engine.failures(study, each)]
     said = [f"failed, see log.txt in each below {results}: {', '.join(failed)}"] if failed else []
     if left or failed:
         raise HarnessError("; ".join([*(f"left out: {reason}" for reason in left.values()), *said]))

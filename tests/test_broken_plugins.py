@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,7 @@ SAID = {
     "bare": "bare.py:4: 'algorithm' cannot be run: a function under @preference_loss or a class with updates(setup) is wanted",
     "leaves": "leaves.py:4: importing it failed with SystemExit: 3",
     "constant": "constant.py:4: algorithm 'constant' is constant: its gradient is 0 in every row of every drawn batch",
+    "no_number": "no_number.py:4: algorithm 'no_number': its loss or the gradient is not finite at the first step",
     "indexes": "indexes.py:6: IndexError: index 999 is out of bounds",
 }
 LEFT = {
@@ -67,15 +69,8 @@ def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
     algorithms = ",".join(["dpo", "odpo", "./ipo.py", *(f"./{name}.py" for name in FILES)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HARNESS_CACHE": str(tmp_path / "cache")}
     line = [sys.executable, "-m", "harness", "compare", "experiment.toml", "--algorithms", algorithms, "--set", "dpo.beta=0.5"]
-    run = subprocess.run(
-        [*line, "--results", "results", "--jobs", "1"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    how: dict[str, Any] = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 900, "check": False}
+    run = subprocess.run([*line, "--results", "results", "--jobs", "1"], **how)
     assert run.returncode == 1, run.stderr
     assert "Traceback" not in run.stderr
     for said in LEFT.values():
@@ -85,9 +80,11 @@ def test_a_grid_goes_on_without_files_that_fail(tmp_path: Path) -> None:
     assert not found.keys() & LEFT.keys()
     assert found["dpo"]["status"] == "finished"
     assert found["ramp"]["status"] == "finished"  # no gradient here, where no pair is 1000 nats apart, but elsewhere
-    assert found["no_number"]["status"] == "diverged"
     for name, said in SAID.items():
         assert found[name]["status"] == "failed"
         assert said in found[name]["failure"]["message"]
         assert any(line.startswith(name) and said in line for line in run.stderr.splitlines()[:-1])
         assert name in run.stderr.splitlines()[-1]
+    alone = [*line[: line.index("--algorithms")], "--algorithms", "dpo", "--set", "dpo.beta=0.5", "--results", "results"]
+    again = subprocess.run(alone, **how)
+    assert (again.returncode, "failed" in again.stderr) == (0, False), again.stderr  # the study holds failures that nobody asked for now

@@ -59,7 +59,7 @@ def test_a_failed_measurement_is_recorded_counted_and_tried_again(room: str, exp
     record = json.loads((folder / records.RECORD).read_text())
     assert record["status"] == "failed" and record["failure"]["message"] == "OSError: no space left"
     assert "Traceback" in (folder / records.LOG).read_text()
-    assert compare.failures(tmp_path) == [f"{room}/seed0"]
+    assert compare.failures(tmp_path, experiment) == [f"{room}/seed0"]
     wanted = {"references": "measure-reference-seed0", "frontiers": "frontier-seed0"}[room]
     assert wanted in names(experiment, tmp_path)
 
@@ -73,13 +73,13 @@ def test_what_an_earlier_measurement_found_is_kept_and_says_that_the_last_one_fa
         writer.samples([{"mark": 0.0, "gold": 1.5}])
         writer.finish({"kind": kind, "status": "finished", "failure": None, "number": 0.1 + 0.2}, {"wall": {}})
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in (records.RECORD, records.LOG)}
-    assert failing.settled(folder) and compare.failures(tmp_path) == []
+    assert failing.settled(folder) and compare.failures(tmp_path, experiment) == []
     assert measure(room, experiment, tmp_path) == "failed"
     record = json.loads((folder / records.RECORD).read_text())
     assert record["status"] == "finished" and record["number"] == 0.1 + 0.2 and "no space" in record["failure"]["message"]
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in (records.RECORD, records.LOG)} == before
     assert "Traceback" in (folder / records.LOG).read_text()
-    assert not failing.settled(folder) and compare.failures(tmp_path) == [f"{room}/seed0"]
+    assert not failing.settled(folder) and compare.failures(tmp_path, experiment) == [f"{room}/seed0"]
 
 
 def test_a_reference_without_its_frontier_samples_is_kept_but_not_instead_of_one_with_them(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.measure.evaluate import measure
 from harness.measure.reward_probes import inspect
 from harness.models.metered import Metered
@@ -25,6 +26,7 @@ from harness.running.temperatures import measure_all
 from harness.store.writer import CellWriter
 from harness.training.ledger import Ledger
 from harness.training.preference import PreferenceLoss
+from harness.training.returned import place
 from harness.training.reward import RewardModel
 from harness.tuning.tuner import KEPT, Keeper, scene, tuner_facts
 from harness.types import Update
@@ -117,10 +119,15 @@ class _Run:
             self._checkpoint(1.0, final=True, named=KEPT)
         return "finished", None
 
-    def _refuse_constant(self, update: Update) -> None:
-        """HarnessError after a first step without gradient, where the loss has none anywhere."""
-        if update.metrics.get("gradient_norm") == 0 and isinstance(self.algorithm, PreferenceLoss):
-            trained = self.algorithm.over(self.setup.pairs)
+    def _refuse_first(self, update: Update) -> None:
+        """HarnessError after a loss's first step without gradient, where it has none anywhere, or whose loss or gradient is no number."""
+        if not isinstance(self.algorithm, PreferenceLoss):
+            return
+        trained = self.algorithm.over(self.setup.pairs)
+        if not math.isfinite(update.metrics.get("loss", 0.0)):  # nothing has diverged yet: this is where the policy starts from
+            said = "its loss or the gradient is not finite at the first step"
+            raise HarnessError(f"{place(trained.loss)}: algorithm '{trained.name}': {said}.")
+        if update.metrics.get("gradient_norm") == 0:
             constant.refuse(trained, trained.resolve(self.settings)[0])
 
     def _inspect(self, reward: RewardModel) -> None:
@@ -139,7 +146,7 @@ class _Run:
         self.step += 1
         self.writer.log({"step": self.step, "phase": update.phase, "share": self.ledger.share, **update.metrics})
         if not self.started and update.phase != "reward":
-            self._refuse_constant(update)
+            self._refuse_first(update)
             self.started = True
         self.diagnostics |= {name: value for name, value in update.metrics.items() if name.startswith("reward_")}
         self.report(update.phase, self.ledger.share, update.metrics.get("loss"))
