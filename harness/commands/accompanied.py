@@ -20,5 +20,6 @@ def _end_with_input() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup, and behind a script's &, it would be ignored
     threading.Thread(target=_end_with_input, daemon=True).start()
     main()

@@ -47,12 +47,16 @@ def ended(group: int) -> bool:
     return False
 
 
-def test_a_comparison_that_is_left_early_is_interrupted_with_its_workers(typed: list[str]) -> None:
-    """As where the laws refuse the file."""
-    typed = [word.replace("tldr", "bandit") for word in typed]
-    with pytest.raises(HarnessError, match="no"), placing.begun(typed) as comparison:
-        assert next(comparison.followed()).startswith("[0:")
-        raise HarnessError("no")
+@pytest.mark.parametrize("heeded", [True, False])
+def test_a_comparison_that_is_left_early_is_interrupted_with_its_workers(typed: list[str], heeded: bool) -> None:
+    """As where the laws refuse the file; under nohup, where Ctrl-C is not heeded, as well."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler if heeded else signal.SIG_IGN)
+    try:
+        with pytest.raises(HarnessError, match="no"), placing.begun(typed) as comparison:
+            assert next(comparison.followed()).startswith("[0:")
+            raise HarnessError("no")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert comparison.process.returncode == 130
     assert ended(comparison.process.pid)
 
