@@ -43,6 +43,8 @@ def check(
     """Say of an algorithm in a minute: laws, gradients, price, what it converges to, what it resembles, its place; and draw its loss."""
     from harness.commands import placing
 
+    if on and not place:
+        raise HarnessError(f"--on {on} names a task for its place, and --no-place asks for none; give one of them.")
     typed, reason = _planned(on, algorithm, results) if place else ([], "")
     with placing.begun(typed) if typed else nullcontext() as comparison:
         from harness.checking.check import check as checked  # imports torch, for which a comparison need not wait

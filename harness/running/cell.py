@@ -121,14 +121,14 @@ class _Run:
 
     def _refuse_first(self, update: Update) -> None:
         """HarnessError after a loss's first step without gradient, where it has none anywhere, or whose loss or gradient is no number."""
-        if not isinstance(self.algorithm, PreferenceLoss):
+        lost = not math.isfinite(update.metrics.get("loss", 0.0))  # nothing has diverged yet: this is where the policy starts from
+        if not isinstance(self.algorithm, PreferenceLoss) or not (lost or update.metrics.get("gradient_norm") == 0):
             return
         trained = self.algorithm.over(self.setup.pairs)
-        if not math.isfinite(update.metrics.get("loss", 0.0)):  # nothing has diverged yet: this is where the policy starts from
+        if lost:
             said = "its loss or the gradient is not finite at the first step"
             raise HarnessError(f"{place(trained.loss)}: algorithm '{trained.name}': {said}.")
-        if update.metrics.get("gradient_norm") == 0:
-            constant.refuse(trained, trained.resolve(self.settings)[0])
+        constant.refuse(trained, trained.resolve(self.settings)[0])
 
     def _inspect(self, reward: RewardModel) -> None:
         key = {"study": study_key(self.experiment), "seed": self.plan.cell.seed}

@@ -87,6 +87,11 @@ def test_what_has_no_place_says_why_and_is_refused_where_the_task_was_asked_for(
         kit._planned("tldr", "odpo", tmp_path)
 
 
+def test_a_task_for_no_place_is_refused() -> None:
+    with pytest.raises(HarnessError, match="--on tldr names a task for its place, and --no-place asks for none"):
+        kit.check("dpo", place=False, on="tldr")
+
+
 def test_what_it_prints_and_how_it_ends_come_back(typed: list[str], tmp_path: Path) -> None:
     with placing.begun(["list", "tasks"]) as comparison:
         assert list(comparison.followed()) == []
